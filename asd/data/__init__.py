@@ -1,0 +1,1 @@
+"""Clips, their names and classes, and the LightningDataModules that serve them."""

@@ -1,0 +1,6 @@
+"""Everything an encoder plug-in is built from: the contract, front ends, augmentation, adapter and weights."""
+
+from asd.encoders.base import Encoder, Statistics
+from asd.encoders.weights import WeightsCard
+
+__all__ = ["Encoder", "Statistics", "WeightsCard"]

@@ -1,0 +1,113 @@
+"""The contract of an audio encoder.
+
+Shapes: ``B`` clips, ``T`` samples, ``F`` frames, ``M`` bands, ``L`` layers, ``D`` feature width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from asd.encoders.weights import WeightsCard
+
+
+class Statistics(nn.Module):
+    """Mean and standard deviation per band over the whole training set, fitted once and kept in buffers.
+
+    Sums are kept in float64, so the result does not depend on the order of the clips or on how they were dealt to
+    processes.
+
+    Args:
+        bands: Number of bands ``M``.
+    """
+
+    count: Tensor
+    total: Tensor
+    squares: Tensor
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64), persistent=False)
+        self.register_buffer("total", torch.zeros(bands, dtype=torch.float64), persistent=False)
+        self.register_buffer("squares", torch.zeros(bands, dtype=torch.float64), persistent=False)
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("std", torch.ones(bands))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    def observe(self, spectrogram: Tensor) -> None:
+        """Add ``(B, F, M)`` to the sums."""
+        rows = spectrogram.detach().flatten(0, 1).double()
+        self.count += rows.shape[0]
+        self.total += rows.sum(0)
+        self.squares += rows.square().sum(0)
+
+    def finish(self) -> None:
+        """Turn the sums into mean and standard deviation."""
+        mean = self.total / self.count
+        self.mean.copy_(mean)
+        self.std.copy_((self.squares / self.count - mean.square()).clamp_min(1e-12).sqrt())
+        self.fitted.fill_(True)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to the same shape, standardised per band; unchanged before the fit."""
+        return (spectrogram - self.mean) / (self.std + 1e-5)
+
+
+class Encoder(nn.Module, ABC):
+    """Turns waveforms into features; every plug-in is a subclass, and its class name is its name.
+
+    An encoder says nothing of devices, processes, training or evaluation mode or gradients: it is a plain module. It
+    never downloads; ``checkpoint=None`` gives random weights.
+
+    Attributes:
+        sample_rate: Hz that waveforms must have; the pipeline resamples to it.
+        feature_dim: ``D``, declared, not probed.
+        layers: ``L``, how many layers `encode` returns.
+        seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
+        augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
+        statistics: Training-set statistics of the front end, where it has them.
+        weights: Cards of the published weights it loads.
+        expected_failures: Name of a check of `asd.testing` to the reason why this encoder cannot pass it.
+    """
+
+    sample_rate: int
+    feature_dim: int
+    layers: int = 1
+    seconds: float | None = None
+    augment: nn.Module
+    statistics: Statistics | None = None
+    weights: ClassVar[Sequence[WeightsCard]] = ()
+    expected_failures: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, augment: nn.Module | None = None) -> None:
+        super().__init__()
+        self.augment = nn.Identity() if augment is None else augment
+
+    @abstractmethod
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` in [-1, 1] to ``(B, F, M)``."""
+
+    @abstractmethod
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to ``(B, L, F', D)``, deepest layer last."""
+
+    @abstractmethod
+    def stages(self) -> list[nn.Module]:
+        """The trainable parts from shallow to deep, which together hold every parameter: for thawing and rates."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` in [-1, 1] to ``(B, L, F', D)``."""
+        features: Tensor = self.encode(self.augment(self.spectrogram(waveform)))
+        return features
+
+    def observe(self, waveform: Tensor) -> None:
+        """Add ``(B, T)`` to the training-set statistics; called only where `statistics` is set."""
+        if self.statistics is not None:
+            self.statistics.observe(self.spectrogram(waveform))

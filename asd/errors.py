@@ -1,0 +1,10 @@
+"""The one exception that the program turns into a single line and exit code 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can mend: says what is wrong, where, and what to do.
+
+    The command line prints it as one line without a traceback and exits with code 2.
+    """

@@ -1,0 +1,84 @@
+"""The contract of an anomaly scorer: fitted on normal embeddings, gives a distance; all that is learned is a buffer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from asd.errors import UserError
+
+
+class NotFittedError(UserError):
+    """A scorer was asked for scores before it was fitted."""
+
+
+class Scorer(nn.Module, ABC):
+    """Scores of one population (a machine and section). Higher is more anomalous; raw: no sigmoid, no clamp.
+
+    A subclass registers every fitted tensor in `fit` with `remember`; such buffers may have any shape, are saved with
+    the checkpoint and are created anew from it on loading.
+
+    Attributes:
+        expected_failures: Name of a check of `asd.testing` to the reason why this scorer cannot pass it.
+    """
+
+    expected_failures: ClassVar[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    @abstractmethod
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        """Learn from normal clips.
+
+        Args:
+            embeddings: ``(N, E)`` float32.
+            target: ``(N,)`` bool, true where the clip is of the target domain.
+            group: ``(N,)`` int64, equal for clips cut from one recording; ``None``: every clip is its own.
+
+        Raises:
+            UserError: No clip, or an embedding that is not finite.
+        """
+
+    @abstractmethod
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to ``(B,)``.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+
+    def remember(self, **tensors: Tensor) -> None:
+        """Keep fitted tensors as buffers and mark the scorer as fitted."""
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.detach().clone())
+        self.register_buffer("fitted", torch.ones((), dtype=torch.bool))
+
+    def check_reference(self, embeddings: Tensor) -> None:
+        """Raise `UserError` for a bank that nothing can be learned from."""
+        if embeddings.ndim != 2 or len(embeddings) == 0:
+            raise UserError(f"{type(self).__name__}: no reference embeddings to fit on, got shape {tuple(embeddings.shape)}")
+        bad = (~embeddings.isfinite().all(1)).sum().item()
+        if bad:
+            raise UserError(
+                f"{type(self).__name__}: {bad} of {len(embeddings)} reference embeddings are not finite; "
+                "lower the learning rate or train in float32"
+            )
+
+    def check_fitted(self) -> None:
+        """Raise `NotFittedError` before the first fit."""
+        if not bool(self.fitted):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(embeddings, target) first")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # The shapes of fitted buffers depend on the data: take them from the file.
+        own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
+        for name, value in own.items():
+            if "." not in name and isinstance(value, Tensor):
+                device = self.fitted.device
+                self.register_buffer(name, torch.empty_like(value, device=device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

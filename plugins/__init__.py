@@ -1,0 +1,1 @@
+"""Encoder plug-ins, one a file; imported as ``asd_plugins``."""
