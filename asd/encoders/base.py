@@ -74,6 +74,8 @@ class Encoder(nn.Module, ABC):
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         statistics: Training-set statistics of the front end, where it has them.
         weights: Cards of the published weights it loads.
+        listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
+            import a large library; ``None``: they are counted.
         expected_failures: Name of a check of `asd.testing` to the reason why this encoder cannot pass it.
     """
 
@@ -84,6 +86,7 @@ class Encoder(nn.Module, ABC):
     augment: nn.Module
     statistics: Statistics | None = None
     weights: ClassVar[Sequence[WeightsCard]] = ()
+    listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 
     def __init__(self, augment: nn.Module | None = None) -> None:

@@ -1,0 +1,100 @@
+"""What every run writes: checkpoints, the resolved configuration, score files, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+
+from asd import pictures, results
+from asd.detector import AnomalyDetector
+from asd.errors import UserError
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps the last epoch, with the scorers fitted in it: test labels must not choose the epoch.
+
+    Args:
+        every_n_epochs: Epochs between two checkpoints.
+        keep_all: Keep every checkpoint instead of the last alone.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, keep_all: bool = False) -> None:
+        super().__init__(
+            filename="{epoch:03d}" if keep_all else "last",
+            save_top_k=-1 if keep_all else 1,
+            every_n_epochs=every_n_epochs,
+            # After the epoch's validation, so that weights and scorers belong together.
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+
+class RunOutputs(pl.Callback):
+    """Writes the resolved configuration when training starts, and scores, metrics and pictures after a test.
+
+    Args:
+        pictures: Draw score histograms and ROC curves.
+        scores: Write the score and decision files of the challenge.
+    """
+
+    def __init__(self, pictures: bool = True, scores: bool = True) -> None:
+        self.pictures = pictures
+        self.scores = scores
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make sure that the run folder can be written before any work is done."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".{os.getpid()}.part"
+            probe.write_bytes(b"\0")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir") from error
+        config = getattr(pl_module, "config", None)
+        if stage == "fit" and config is not None:
+            replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print what the test gave."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or trainer.fast_dev_run:
+            return
+        if self.scores:
+            results.write_scores(folder / "scores", pl_module.scores)
+        replace_text(folder / "results.json", json.dumps(results.to_json(pl_module.metrics), indent=2))
+        drawn = []
+        if self.pictures and pl_module.metrics:
+            drawn = [
+                pictures.score_histograms(pl_module.scores, folder / "pictures" / "score_histograms.png"),
+                pictures.roc_curves(pl_module.scores, folder / "pictures" / "roc_curves.png"),
+            ]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and drawn:
+                logger.log_image("test", [str(path) for path in drawn])
+        if pl_module.metrics:
+            print(results.table(pl_module.metrics))
+        else:
+            print("no test clip has a known label: the clips are scored, nothing is measured")
+        print(folder)
+
+
+def run_folder(trainer: pl.Trainer) -> Path:
+    """The folder of the run, the same on every rank."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,40 @@
+"""The table of encoders, for the command line and the README."""
+
+from __future__ import annotations
+
+import torch
+
+from asd import plugins
+from asd.encoders.base import Encoder
+
+Row = dict[str, str]
+COLUMNS = ("encoder", "sample rate", "width", "parameters", "weights", "licence")
+
+
+def encoder_rows() -> list[Row]:
+    """One row for every encoder that can be found. Encoders are built on the meta device, so nothing is computed."""
+    return [_row(name, cls) for name, cls in plugins.known(Encoder).items()]
+
+
+def _row(name: str, cls: type[Encoder]) -> Row:
+    weights = ", ".join(card.name for card in cls.weights) or "-"
+    licences = ", ".join(sorted({card.licence for card in cls.weights})) or "-"
+    row = {"encoder": name, "weights": weights, "licence": licences}
+    if cls.listing is not None:
+        return row | dict(zip(COLUMNS[1:4], cls.listing, strict=True))
+    with torch.device("meta"):
+        encoder = cls()
+    millions = sum(p.numel() for p in encoder.parameters()) / 1e6
+    return row | {
+        "sample rate": f"{encoder.sample_rate} Hz",
+        "width": str(encoder.feature_dim),
+        "parameters": f"{millions:.2f} M",
+    }
+
+
+def markdown_table(rows: list[Row]) -> str:
+    """The rows as a Markdown table with aligned columns."""
+    widths = {c: max(len(c), *(len(row[c]) for row in rows)) for c in COLUMNS}
+    lines = [[f"{c:{widths[c]}}" for c in COLUMNS], ["-" * widths[c] for c in COLUMNS]]
+    lines += [[f"{row[c]:{widths[c]}}" for c in COLUMNS] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

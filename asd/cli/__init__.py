@@ -1,0 +1,101 @@
+"""The `asd` program: dispatch to a command, and errors as one line.
+
+Nothing heavy is imported before a command is chosen, so that ``asd --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+from asd import __version__
+from asd.errors import UserError
+
+TRAINER_COMMANDS = {
+    "fit": "train a detector, then test it",
+    "validate": "fit the scorers on the reference clips and score the query clips",
+    "test": "score the test clips with a checkpoint",
+    "predict": "embed reference and query clips",
+}
+SMALL_COMMANDS = {
+    "data": "synthesise, check and list data",
+    "encoders": "list the encoders, and the plug-ins that failed to load",
+    "evaluate": "compute the official score of a folder of score files",
+    "weights": "list, fetch and verify published weights",
+}
+_OUTPUT_ERRORS = {
+    errno.ENOSPC: "the disk is full; free space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free space or choose another folder",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "permission denied; choose another folder or mend its permissions",
+    errno.EPERM: "permission denied; choose another folder or mend its permissions",
+    errno.ENOTDIR: "not a folder; choose another one",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("asd: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            raise
+        return _refuse(f"{error.filename or 'output'}: {_OUTPUT_ERRORS[error.errno]}")
+
+
+def _refuse(message: str) -> int:
+    print(f"asd: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command == "--version":
+        print(f"asd {__version__}")
+        return 0
+    if command in TRAINER_COMMANDS:
+        from asd.cli.training import run_trainer
+
+        return run_trainer(arguments)
+    if command not in SMALL_COMMANDS:
+        near = difflib.get_close_matches(command, [*TRAINER_COMMANDS, *SMALL_COMMANDS], n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(
+            f"unknown command {command!r}.{guess} Commands: {', '.join([*TRAINER_COMMANDS, *SMALL_COMMANDS])}"
+        )
+    module = importlib.import_module(f"asd.cli.{command}")
+    parser = _Parser(prog=f"asd {command}", description=SMALL_COMMANDS[command], allow_abbrev=False)
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse_args(rest))
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def _usage() -> str:
+    lines = ["usage: asd COMMAND [OPTIONS]", "", "Anomalous sound detection for machines, learned from normal sound.", ""]
+    width = max(map(len, [*TRAINER_COMMANDS, *SMALL_COMMANDS])) + 2
+    lines += [f"  {name:{width}}{text}" for name, text in {**TRAINER_COMMANDS, **SMALL_COMMANDS}.items()]
+    return "\n".join([*lines, "", "  --version  the version of asd", "  COMMAND --help  the options of a command"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""`asd fit`, `validate`, `test` and `predict`: LightningCLI with its traps closed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from asd import checkpoint as kept
+from asd import plugins
+from asd.callbacks import RunCheckpoint, RunOutputs
+from asd.cli.arguments import configs_first, kept_configuration, named_classes
+from asd.data.datamodule import ClipDataModule
+from asd.data.synthetic import Synthetic
+from asd.data.toyadmos2 import ToyADMOS2
+from asd.detector import AnomalyDetector
+from asd.encoders.base import Encoder
+from asd.encoders.warmup import WarmUp
+from asd.errors import UserError
+from asd.heads import Head
+from asd.scoring.base import Scorer
+
+_NAMED = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
+_DATA_MODULES = (ToyADMOS2, Synthetic)  # imported so that their class names are known to the parser
+
+
+class Parser(LightningArgumentParser):
+    """Refuses truncated flags, and says what is wrong in one line instead of a page of usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI over `AnomalyDetector` and any `ClipDataModule`.
+
+    What is given on the command line beats the config files, which beat the configuration kept in the checkpoint,
+    which beats the defaults.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the blocks every run has, whatever callbacks a config lists."""
+        parser.add_lightning_class_args(WarmUp, "warmup")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunOutputs, "outputs")
+        parser.set_defaults({"data": {"class_path": "asd.data.toyadmos2.ToyADMOS2"}})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the completed arguments, which are not those of the process."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets the checkpoint's hyper-parameters beat the command line; ours came first, as a config.
+        return
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """The trainer, which writes checkpoints whole or not at all."""
+        given = self._get(self.config_init, "trainer").get("plugins") or []
+        given = given if isinstance(given, list) else [given]
+        if not any(isinstance(one, CheckpointIO) for one in given):
+            given = [*given, kept.AtomicCheckpointIO()]
+        return super().instantiate_trainer(plugins=given, **kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Give the data the encoder's sample rate, and the model its configuration, for the checkpoint."""
+        self.datamodule.sample_rate = self.model.encoder.sample_rate
+        self._dump_config()
+        self.model.config = {key: self.config_dump[key] for key in kept.SECTIONS}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as stop:
+            # Lightning turns Ctrl-C into exit code 1.
+            if self.trainer.interrupted:
+                raise KeyboardInterrupt from stop
+            raise
+
+    def after_fit(self) -> None:
+        """Test with the weights and scorers just fitted."""
+        if not self.trainer.interrupted and not self.trainer.fast_dev_run:
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed memory: giving it back and asking again takes up to a quarter of CPU training."""
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def _quiet() -> None:
+    # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
+    for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
+        warnings.filterwarnings("ignore", message=text)
+    warnings.filterwarnings("ignore", message=".*using `DistributedSampler` with the dataloaders.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+def run_trainer(arguments: list[str]) -> int:
+    """Run one of the trainer's commands; returns the exit code."""
+    _quiet()
+    keep_freed_memory()
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    arguments = configs_first(arguments)
+    if not {"-h", "--help"} & set(arguments):
+        for key, name in named_classes(arguments, _NAMED):
+            plugins.resolve(name, _NAMED[key])
+    plugins.load_all()
+    with kept_configuration(arguments) as complete:
+        training_cli(complete)
+    return 0
+
+
+def training_cli(arguments: list[str], cli: type[TrainingCLI] = TrainingCLI) -> TrainingCLI:
+    """Parse `arguments`, build model, data and trainer, and run the command."""
+    return cli(
+        AnomalyDetector,
+        ClipDataModule,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        seed_everything_default=1,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_class=Parser,
+        trainer_defaults={
+            "max_epochs": 10,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 10,
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": "runs", "name": "asd"},
+            },
+        },
+        args=arguments,
+    )

@@ -1,0 +1,93 @@
+"""Decoded clips in RAM, so that every epoch but the first is free of decoding."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asd.data.audio import PCM_STEP
+
+
+class WaveformCache:
+    """Clips as 16-bit samples at the target rate, filled at first use and shared by all loaders and their workers.
+
+    Each clip has a place of its own from the start, so workers need no lock: two that fill the same place write the
+    same samples. Clips beyond the bound have no place.
+
+    Args:
+        lengths: Samples to hold of each file, at most; the first files are served first.
+        gigabytes: Bound of the memory used, in 10^9 bytes; memory is taken as clips come in.
+    """
+
+    def __init__(self, lengths: Mapping[Path, int], gigabytes: float) -> None:
+        self._slots: dict[Path, int] = {}
+        self._places: list[tuple[int, int]] = []
+        end, bound = 0, int(gigabytes * 1e9) // 2
+        for path, length in lengths.items():
+            if end + length <= bound:
+                self._slots[path] = len(self._places)
+                self._places.append((end, end + length))
+                end += length
+        # An anonymous shared mapping: seen by forked workers, and unlike /dev/shm not limited in containers.
+        self._samples = _shared_memory(end, torch.int16)
+        self._scales = _shared_memory(len(self._places), torch.float32)
+        self._filled = _shared_memory(len(self._places), torch.int64)
+
+    def __len__(self) -> int:
+        """Number of clips that have a place."""
+        return len(self._places)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes used once every place is filled."""
+        return self._samples.nbytes
+
+    def slot(self, path: Path) -> int:
+        """The place of a file; -1: it has none."""
+        return self._slots.get(path, -1)
+
+    def get(self, slot: int) -> tuple[Tensor, float] | None:
+        """Samples ``(T,)`` int16 and the value of one step, or ``None`` before `put`."""
+        length = int(self._filled[slot])
+        if length == 0:
+            return None
+        start = self._places[slot][0]
+        return self._samples[start : start + length], float(self._scales[slot])
+
+    def put(self, slot: int, samples: NDArray[np.int16] | NDArray[np.float32]) -> tuple[Tensor, float]:
+        """Keep the first samples of ``(T,)``, as many as have room; returns what `get` gives from now on.
+
+        Samples that are not 16-bit are rounded to 65534 steps between plus and minus their peak, so a quiet recording
+        keeps its precision.
+        """
+        start, end = self._places[slot]
+        samples = samples[: end - start]
+        scale = PCM_STEP
+        if samples.dtype != np.int16:
+            peak = np.float32(max(np.abs(samples).max(), 1e-30))
+            scale = float(np.nextafter(peak / np.float32(32767), np.float32(0)))  # rounding never passes the peak
+            samples = np.rint(samples / scale).astype(np.int16)
+        self._samples[start : start + len(samples)] = torch.from_numpy(samples)
+        self._scales[slot] = scale
+        self._filled[slot] = len(samples)  # last: from here on the place counts as filled
+        return self._samples[start : start + len(samples)], float(self._scales[slot])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A spawned worker gets a pickled copy, which shares memory only where torch manages it.
+        for name in ("_samples", "_scales", "_filled"):
+            if not getattr(self, name).is_shared():
+                setattr(self, name, getattr(self, name).clone().share_memory_())
+        return self.__dict__
+
+
+def _shared_memory(length: int, dtype: torch.dtype) -> Tensor:
+    if length == 0:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, length * dtype.itemsize), dtype=dtype)

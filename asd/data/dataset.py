@@ -1,0 +1,134 @@
+"""Clips as batches of waveforms of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asd.data.audio import PCM_STEP, decode
+from asd.data.cache import WaveformCache
+from asd.data.clip import Clip, ClipBatch
+
+Pad = Literal["repeat", "zeros"]
+Crop = Literal["random", "start"]
+
+
+class ClipDataset(Dataset[ClipBatch]):
+    """Waveforms of one length with their labels.
+
+    A loader takes whole batches from it: ``DataLoader(dataset, batch_size=B, collate_fn=as_is)``. Random crops depend
+    on seed, epoch and row alone, so they are the same for any number of workers and processes and in a resumed run.
+
+    Args:
+        clips: The clips; a clip's position is its index.
+        labels: Auxiliary class of each clip; -1 where it has none.
+        sample_rate: Hz of the waveforms; files of other rates are resampled.
+        seconds: Length of the waveforms.
+        pad: What follows a clip that is too short: the clip again, or zeros.
+        crop: Which part of a clip that is too long: another in each epoch, or its start.
+        channel: The channel to take, from 0; ``None``: the mean of all.
+        cache: Where decoded clips are kept; ``None``: each is read from disk each time.
+        seed: Of the random crops.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: Sequence[int],
+        sample_rate: int,
+        seconds: float,
+        pad: Pad = "repeat",
+        crop: Crop = "start",
+        channel: int | None = None,
+        cache: WaveformCache | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.paths = [clip.path for clip in clips]
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        if len(self.labels) != len(self.paths):
+            raise ValueError(f"{len(self.paths)} clips but {len(self.labels)} labels")
+        self.sample_rate = sample_rate
+        self.samples = round(seconds * sample_rate)
+        self.pad = pad
+        self.crop = crop
+        self.channel = channel
+        self.cache = cache
+        self.seed = seed
+        self._slots = [-1 if cache is None else cache.slot(path) for path in self.paths]
+        # In shared memory, so that workers that live on see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> ClipBatch:
+        """One clip: waveform ``(T,)``, label and index without dimension.
+
+        Raises:
+            AudioError: The file cannot be used.
+        """
+        batch = self.__getitems__([range(len(self))[row]])
+        return ClipBatch(batch.waveform[0], batch.label[0], batch.index[0])
+
+    def __getitems__(self, rows: Sequence[int]) -> ClipBatch:
+        """A batch of clips, assembled at once; errors as for one clip."""
+        waveform = torch.empty(len(rows), self.samples)
+        for row, out in zip(rows, waveform, strict=True):
+            self._write(row, out)
+        index = torch.tensor(rows, dtype=torch.int64)
+        return ClipBatch(waveform, self.labels[index], index)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose random crops are given."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random crops of that epoch, also in workers that are running."""
+        self._epoch.fill_(epoch)
+
+    def load(self, row: int) -> tuple[Tensor, float]:
+        """The clip as it is stored, ``(n,)`` int16 or float32, and the value of one step."""
+        slot = self._slots[row]
+        if self.cache is not None and slot >= 0:
+            stored = self.cache.get(slot)
+            if stored is not None:
+                return stored
+        samples = decode(self.paths[row], self.sample_rate, self.channel)
+        if self.cache is not None and slot >= 0:
+            return self.cache.put(slot, samples)
+        return torch.from_numpy(samples), PCM_STEP if samples.dtype == np.int16 else 1.0
+
+    def _write(self, row: int, out: Tensor) -> None:
+        stored, step = self.load(row)
+        length = len(stored)
+        spare = length - len(out)
+        if spare >= 0:
+            start = self._crop_start(row, spare)
+            torch.mul(stored[start : start + len(out)], step, out=out)
+            return
+        torch.mul(stored, step, out=out[:length])
+        if self.pad == "zeros":
+            out[length:] = 0
+            return
+        while length < len(out):  # what is filled is whole repeats of the clip, so it can be doubled
+            more = min(length, len(out) - length)
+            out[length : length + more] = out[:more]
+            length += more
+
+    def _crop_start(self, row: int, spare: int) -> int:
+        if spare == 0 or self.crop == "start":
+            return 0
+        own = torch.Generator().manual_seed(hash((self.seed, self.epoch, row)) % 2**63)
+        return int(torch.randint(spare + 1, (), generator=own))
+
+
+def as_is(batch: ClipBatch) -> ClipBatch:
+    """The collate function of a loader over a `ClipDataset`, which gives whole batches."""
+    return batch

@@ -1,0 +1,53 @@
+"""The order of training clips: a function of seed and epoch, also in a resumed run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, RandomSampler
+
+from asd.data.clip import ClipBatch
+from asd.data.dataset import ClipDataset
+
+
+class ShuffleSampler(RandomSampler):
+    """Rows in an order that depends on seed and epoch alone: the one that a distributed sampler deals to its ranks.
+
+    Args:
+        dataset: The clips.
+        seed: Together with the epoch, the order.
+    """
+
+    def __init__(self, dataset: ClipDataset, seed: int) -> None:
+        super().__init__(dataset, generator=torch.Generator())
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of that epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """The rows of this epoch."""
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+class TrainLoader(DataLoader[ClipBatch]):
+    """A loader that brings order and crops to the epoch when an iteration starts.
+
+    Lightning makes the first iterator before it tells the sampler the epoch, and workers fetch at once; a resumed run
+    would see the first epoch's order again. The data set knows the epoch that training starts with.
+    """
+
+    dataset: ClipDataset
+
+    def __iter__(self) -> Any:
+        """Batches of this epoch."""
+        epoch = max(self.dataset.epoch, getattr(self.sampler, "epoch", 0))
+        self.dataset.set_epoch(epoch)
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+        return super().__iter__()

@@ -1,0 +1,289 @@
+"""The anomaly detector as a LightningModule: glue between encoder, adapter, head, scorer and the trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+
+from asd import checkpoint as kept
+from asd import distributed
+from asd.data.clip import Clip, ClipBatch, Domain
+from asd.data.datamodule import ClipDataModule
+from asd.data.labels import ClassTable
+from asd.encoders.adapter import Adapter
+from asd.encoders.augment import Mixup
+from asd.encoders.base import Encoder, Statistics
+from asd.errors import UserError
+from asd.heads import AdaCos, Head
+from asd.metrics import SectionMetrics, official_score
+from asd.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.results import ClipScore, clip_score, measure
+from asd.scoring.bank import Bank
+from asd.scoring.base import Scorer
+from asd.scoring.kmeans import KMeansScorer
+from asd.scoring.population import Population
+from asd.scoring.threshold import GammaThreshold, Threshold
+
+
+class AnomalyDetector(pl.LightningModule):
+    """Trains an encoder on auxiliary classes; at each validation embeds the normal clips and fits the scorer on them.
+
+    Args:
+        encoder: Turns waveforms into features.
+        adapter: Turns features into embeddings; ``None``: mean pooling alone.
+        head: Classification loss; ``None``: AdaCos.
+        scorer: Prototype of the scorer of each machine and section; ``None``: K-means.
+        threshold: How a machine's decision threshold follows from its training scores; ``None``: 0.9 quantile of a
+            gamma distribution fitted to them.
+        mixup: Mixing of training waveforms and labels; ``None``: off.
+        optimizer: Optimizer and learning-rate schedule.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        adapter: Adapter | None = None,
+        head: Head | None = None,
+        scorer: Scorer | None = None,
+        threshold: Threshold | None = None,
+        mixup: Mixup | None = None,
+        optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
+        self.head = AdaCos() if head is None else head
+        self.scorer = KMeansScorer() if scorer is None else scorer
+        self.threshold = GammaThreshold() if threshold is None else threshold
+        self.mixup = mixup
+        self.optimizer_options = optimizer
+        self.classes: tuple[str, ...] = ()
+        self.population = Population(self.scorer, self.threshold, ())
+        self.config: dict[str, Any] | None = None
+        self.scores: list[ClipScore] = []
+        self.metrics: dict[str, SectionMetrics] = {}
+        self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    # -- what is built once the data is known
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the scorers are fitted, so that clips can be scored without reference clips."""
+        return self.population.fitted
+
+    def build(self, classes: Sequence[str], populations: Sequence[str]) -> None:
+        """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
+        if self.classes != tuple(classes):
+            self.classes = tuple(classes)
+            self.head.build(self.adapter.embedding_dim, max(1, len(classes)))
+            self.head.to(self.device)
+        if list(self.population.names) != sorted(populations):
+            self.population = Population(self.scorer, self.threshold, populations).to(self.device)
+
+    def setup(self, stage: str) -> None:
+        """Build head and scorers for the data module's classes, unless they are there already."""
+        data = self._data()
+        length = self.encoder.seconds
+        if length is not None and length != data.seconds:
+            rank_zero_warn(
+                f"clips of {data.seconds:g} s (data.seconds) are trimmed or padded to the {length:g} s that "
+                f"{type(self.encoder).__name__} is built for"
+            )
+        if stage == "fit":
+            self._check_classes(data.classes)
+        if not self.classes:
+            self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
+
+    def _check_classes(self, table: ClassTable) -> None:
+        if self.classes:
+            table.check_same(ClassTable(self.classes))
+
+    def _data(self) -> ClipDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ClipDataModule):
+            raise UserError("the detector needs a ClipDataModule: trainer.fit(detector, datamodule=...)")
+        return data
+
+    # -- checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to build the detector again from the file alone."""
+        checkpoint[kept.KEY] = kept.describe(self.config, self.classes, self.population.names)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build head and scorers as they are in the file; leave out scorers that were configured differently.
+
+        Raises:
+            UserError: A file of another program, or, when training goes on, of another class table.
+        """
+        described = kept.read_description(checkpoint)
+        classes = tuple(described["classes"])
+        if self._trainer is not None and self.trainer.training:
+            self._data().classes.check_same(ClassTable(classes))
+        self.build(classes, described["populations"])
+        if kept.scoring_differs(described["config"], self.config):
+            for key in [key for key in checkpoint["state_dict"] if key.startswith("population.")]:
+                del checkpoint["state_dict"][key]
+            checkpoint["state_dict"].update(
+                {f"population.{key}": value for key, value in self.population.state_dict().items()}
+            )
+
+    # -- embedding and training
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` to the embeddings ``(B, E)`` that are scored, float32."""
+        embeddings: Tensor = self.adapter.embed(self.encoder(waveform))
+        return embeddings.float()
+
+    def forward(self, waveform: Tensor, population: Tensor) -> Tensor:
+        """``(B, T)`` and the population numbers ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
+        scores: Tensor = self.population(self.embed(waveform), population)
+        return scores
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """Loss of a batch of labelled clips."""
+        targets = F.one_hot(batch.label, max(1, len(self.classes))).float()
+        waveform = batch.waveform
+        if self.mixup is not None:
+            waveform, targets = self.mixup(waveform, targets)
+        embeddings = self.adapter(self.encoder(waveform))
+        loss: Tensor = self.head(embeddings, targets)
+        if not bool(loss.detach().isfinite()):
+            raise UserError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_idx}; lower "
+                "model.optimizer.lr, clip gradients (trainer.gradient_clip_val) or train in float32 (trainer.precision)"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(waveform))
+        return loss
+
+    def on_train_start(self) -> None:
+        """Fit training-set statistics of the front end, once, over all processes."""
+        todo = [m for m in self.encoder.modules() if isinstance(m, Statistics) and not bool(m.fitted)]
+        if not todo:
+            return
+        with torch.no_grad():
+            for batch in self._data().statistics_dataloader(distributed.rank(), distributed.world_size()):
+                self.encoder.observe(batch.waveform.to(self.device))
+        for statistics in todo:
+            for sums in (statistics.count, statistics.total, statistics.squares):
+                distributed.total(sums)
+            statistics.finish()
+
+    def on_train_epoch_start(self) -> None:
+        """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        torch.manual_seed(hash((seed, self.current_epoch, distributed.rank())) % 2**63)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over every parameter, frozen or not, and its schedule by step."""
+        groups = parameter_groups(self.encoder, [self.adapter, self.head], self.optimizer_options)
+        optimizer = build_optimizer(groups, self.optimizer_options)
+        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_epochs != -1 else 0
+        schedule = build_schedule(optimizer, self.optimizer_options, steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # -- scoring
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last rows, and take rank zero's batch-normalisation statistics, which the checkpoint will hold."""
+        self._rows = {}
+        distributed.share_buffers([self.encoder, self.adapter])
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last rows."""
+        self._rows = {}
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, cast(Sequence[Any], self.trainer.val_dataloaders))
+
+    def test_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, cast(Sequence[Any], self.trainer.test_dataloaders))
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Embeddings of a batch with the rows of their clips."""
+        return {"index": batch.index, "embedding": self.embed(batch.waveform)}
+
+    def _collect(self, batch: ClipBatch, loader: int, loaders: Sequence[Any]) -> None:
+        kind = "query" if loader == len(loaders) - 1 else "reference"
+        self._rows.setdefault(kind, []).append((batch.index.cpu(), self.embed(batch.waveform).cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Fit the scorers on the reference clips, score the query clips, and log the metrics.
+
+        The sanity check sees two batches, which are no population: nothing is fitted then.
+        """
+        if not self.trainer.sanity_checking:
+            self._fit_and_score(refit=True)
+            self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score the query clips, fitting the scorers first where the checkpoint holds none."""
+        self._fit_and_score(refit=not self.fitted)
+        self._log_metrics("test")
+
+    def _fit_and_score(self, refit: bool) -> None:
+        data = self._data()
+        if refit:
+            self._fit(data.reference_clips)
+        index, embeddings = self._gathered("query")
+        clips = [data.query_clips[i] for i in index.tolist()]
+        known = torch.tensor([self.population.index(clip.population) for clip in clips], dtype=torch.int64)
+        with torch.no_grad():
+            population = self.population.to(embeddings.device)
+            scores = population(embeddings, known)
+            decisions = population.decide(scores, known)
+        self.population.to(self.device)
+        self.scores = [clip_score(*row) for row in zip(clips, scores.tolist(), decisions.tolist(), strict=True)]
+        self.metrics = measure(self.scores)
+
+    def _fit(self, clips: Sequence[Clip]) -> None:
+        # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
+        index, embeddings = self._gathered("reference")
+        chosen = [clips[i] for i in index.tolist()]
+        bank = reference_bank(index, embeddings, chosen, self.population)
+        bank.check()
+        population = Population(self.scorer, self.threshold, self.population.names)
+        if distributed.rank() == 0:
+            population.fit(bank)
+        population.load_state_dict(distributed.broadcast(population.state_dict()))
+        self.population = population.to(self.device)
+
+    def _gathered(self, kind: str) -> tuple[Tensor, Tensor]:
+        parts = self._rows.get(kind, [])
+        width = self.adapter.embedding_dim
+        index = torch.cat([part[0] for part in parts]) if parts else torch.empty(0, dtype=torch.int64)
+        rows = torch.cat([part[1] for part in parts]) if parts else torch.empty(0, width)
+        return distributed.gather_rows(index, rows)
+
+    def _log_metrics(self, stage: str) -> None:
+        values: dict[str, float] = {}
+        for machine, one in self.metrics.items():
+            parts: Mapping[str, float] = {"auc_source": one.auc_source, "auc_target": one.auc_target, "pauc": one.pauc}
+            values |= {f"{stage}/{machine}/{name}": value for name, value in parts.items()}
+        if self.metrics:
+            self.log(f"{stage}/official_score", official_score(self.metrics), prog_bar=True, rank_zero_only=True)
+        self.log_dict(values, rank_zero_only=True)
+
+
+def reference_bank(index: Tensor, embeddings: Tensor, clips: Sequence[Clip], population: Population) -> Bank:
+    """The bank of normal training clips ``(N, E)`` that the scorers are fitted on."""
+    groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
+    return Bank(
+        embeddings=embeddings,
+        population=torch.tensor([population.index(clip.population) for clip in clips], dtype=torch.int64),
+        target=torch.tensor([clip.domain == Domain.TARGET for clip in clips], dtype=torch.bool),
+        # A clip that is a recording of its own gets a number of its own, beyond those of the shared recordings.
+        group=torch.tensor([groups.get(clip.group, len(groups) + row) for row, clip in enumerate(clips)]),
+        index=index,
+    )

@@ -1,0 +1,102 @@
+"""Freeze, then thaw: what is trainable is a function of the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lightning.pytorch as pl
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import nn
+
+from asd.encoders.base import Encoder
+from asd.errors import UserError
+
+
+class WarmUp(pl.Callback):
+    """Freezes the encoder for the first epochs, in which adapter and head train alone; then thaws it.
+
+    Frozen means no gradient and evaluation mode: no dropout, no drift of batch normalisation, no SpecAugment. Because
+    the state follows from the epoch, a run resumed before or after the thaw goes on as if never interrupted. Under DDP
+    the model is wrapped anew when the set of trainable parameters changes, because a wrapper reduces the gradients of
+    those parameters alone that were trainable when it was made.
+
+    Args:
+        epochs: Number of frozen epochs; 0 trains everything from the start, -1 never thaws.
+        stage_epochs: Thaw stage after stage from the deepest, one every so many epochs; 0 thaws all at once.
+    """
+
+    def __init__(self, epochs: int = 0, stage_epochs: int = 0) -> None:
+        if epochs < -1 or stage_epochs < 0:
+            raise UserError(
+                f"warmup: epochs is {epochs} and stage_epochs {stage_epochs}; give 0 or more (epochs -1: never thaw)"
+            )
+        self.epochs = epochs
+        self.stage_epochs = stage_epochs
+
+    def thawed_stages(self, epoch: int, stages: int) -> int:
+        """How many of an encoder's `stages`, counted from the deepest, train in `epoch`."""
+        if self.epochs == -1 or epoch < self.epochs:
+            return 0
+        if self.stage_epochs == 0:
+            return stages
+        return min(stages, 1 + (epoch - self.epochs) // self.stage_epochs)
+
+    def apply(self, encoder: Encoder, epoch: int) -> bool:
+        """Freeze and thaw `encoder` as `epoch` asks; returns whether the set of trainable parameters changed."""
+        before = [p.requires_grad for p in encoder.parameters()]
+        stages = encoder.stages()
+        thawed = self.thawed_stages(epoch, len(stages))
+        whole = thawed == len(stages)
+        for parameter in encoder.parameters():
+            parameter.requires_grad_(whole)
+        encoder.train(whole)
+        if not whole and thawed:
+            encoder.augment.train()
+            for stage in stages[len(stages) - thawed :]:
+                stage.train()
+                for parameter in stage.parameters():
+                    parameter.requires_grad_(True)
+        return before != [p.requires_grad for p in encoder.parameters()]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Set the state before the strategy wraps the model."""
+        if stage != "fit":
+            return
+        if trainer.max_epochs is not None and 0 < trainer.max_epochs <= self.epochs:
+            raise UserError(
+                f"warmup.epochs is {self.epochs} but the run has {trainer.max_epochs} epochs, so the encoder would never "
+                "train; lower warmup.epochs, raise trainer.max_epochs, or say warmup.epochs -1 to keep it frozen"
+            )
+        self.apply(_encoder(pl_module), trainer.current_epoch)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a run in which nothing would train."""
+        if not any(p.requires_grad for p in pl_module.parameters()):
+            raise UserError(
+                "nothing can be trained while the encoder is frozen: give model.adapter a layer or model.head trainable "
+                "centres, or set warmup.epochs to 0"
+            )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set the state of the epoch, and wrap the model anew where that changes what is trained."""
+        encoder = _encoder(pl_module)
+        if not self.apply(encoder, trainer.current_epoch):
+            return
+        trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+        rank_zero_info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
+        strategy = trainer.strategy
+        if isinstance(strategy, DDPStrategy):
+            strategy.model = strategy._setup_model(pl_module)
+            strategy._register_ddp_hooks()
+
+
+def _encoder(module: pl.LightningModule) -> Encoder:
+    encoder = next(_encoders(module), None)
+    if encoder is None:
+        raise UserError("warmup: the model has no encoder to freeze")
+    return encoder
+
+
+def _encoders(module: nn.Module) -> Iterator[Encoder]:
+    return (child for child in module.children() if isinstance(child, Encoder))

@@ -1,0 +1,67 @@
+"""What the tests share: data, the program, and the project's folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+# Small data: more threads only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def run_asd(*arguments: object, cwd: Path, expect: int = 0, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as a user does, and insist on its exit code."""
+    command = [sys.executable, "-m", "asd", *map(str, arguments)]
+    environment = {**os.environ, "WANDB_MODE": "offline", **env}
+    environment.pop("PL_GLOBAL_SEED", None)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def asd() -> Program:
+    """The program as a user runs it: `asd(*arguments, cwd=..., expect=exit code)`."""
+    return run_asd
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of two machines, one with hidden attributes; not to be changed."""
+    from asd.data.synthesize import synthesize
+
+    out = tmp_path_factory.mktemp("synthetic") / "data"
+    return synthesize(
+        out, ["fan", "bearing"], seconds=1.0, train_source=12, train_target=3, test=4, supplemental=4, seed=3
+    )
+
+
+@pytest.fixture(scope="session")
+def realmix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real machine sound in real noise, small build."""
+    builder = SHARED / "realmix" / "build.py"
+    if not builder.is_file():
+        pytest.skip(f"needs {builder}")
+    out = tmp_path_factory.mktemp("realmix")
+    sizes = ["--train-source", "20", "--train-target", "4", "--test", "5", "--supplemental", "8"]
+    subprocess.run([sys.executable, str(builder), str(out), *sizes], check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference material that lies beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs {SHARED}")
+    return SHARED

@@ -1,0 +1,100 @@
+"""The README's words hold: its commands are parsed, its table is current, its plug-in works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from asd import plugins
+from asd.catalogue import encoder_rows, markdown_table
+from asd.encoders.base import Encoder
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("&&")[-1].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if "asd " in line
+]
+SHOWN_PLUGIN = re.search(r"<!-- plugin:begin -->\n```python\n(.*?)```", README, re.S).group(1)
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_table_of_encoders_is_current() -> None:
+    shown = re.search(r"<!-- encoders:begin .*?-->\n(.*?)\n<!-- encoders:end -->", README, re.S).group(1)
+    assert shown == markdown_table(encoder_rows())
+
+
+@pytest.mark.parametrize("path", sorted({p for p in re.findall(r"(?:configs|tests)/[\w/.]+\w", README)}))
+def test_files_that_are_named_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainer commands are parsed in full; the small ones against their own parsers."""
+    program, name, *rest = shlex.split(command)
+    assert program == "asd"
+    monkeypatch.chdir(ROOT)
+    if name in ("fit", "test"):
+        rest = [part for part in rest if not part.endswith(".ckpt") and part != "--ckpt_path"]
+        parsed = parse_trainer_command([name, *rest])
+        assert parsed is not None
+    else:
+        import importlib
+
+        from asd.cli import _Parser
+
+        parser = _Parser(prog=f"asd {name}", allow_abbrev=False)
+        module = importlib.import_module(f"asd.cli.{name}")
+        module.add_arguments(parser)
+        assert parser.parse_args(rest) is not None
+
+
+def parse_trainer_command(arguments: list[str]) -> object:
+    from asd.cli.arguments import configs_first
+    from asd.cli.training import TrainingCLI, training_cli
+
+    class Parsed(TrainingCLI):
+        def instantiate_classes(self) -> None:
+            self.datamodule = self.model = self.trainer = None
+
+        def after_instantiate_classes(self) -> None:
+            self.subcommand = None
+
+    return training_cli(configs_first(arguments), Parsed).config
+
+
+@pytest.fixture()
+def shown_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plugins.FOLDERS_VARIABLE, str(tmp_path))
+    (tmp_path / "tiny_mel.py").write_text(SHOWN_PLUGIN)
+    plugins.load_all.cache_clear()
+    yield tmp_path
+    plugins.load_all.cache_clear()
+
+
+def test_the_plug_in_shown_passes_every_contract_check(shown_plugin: Path) -> None:
+    from asd.testing import check_encoder
+
+    check_encoder(plugins.resolve("TinyMel", Encoder)())
+
+
+def test_the_plug_in_shown_trains_with_warm_up(asd, synthetic: Path, shown_plugin: Path, tmp_path: Path) -> None:
+    done = asd(
+        "fit", "--config", ROOT / "configs/quickstart.yaml", "--data", "ToyADMOS2", "--data.root", synthetic,
+        "--data.seconds=1", "--model.encoder", "TinyMel", "--model.adapter", "asd.encoders.adapter.Adapter",
+        "--model.adapter.embedding_dim=16", "--warmup.epochs=1", "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
+        cwd=tmp_path, ASD_PLUGINS=str(shown_plugin),
+    )  # fmt: skip
+    assert "official" in done.stdout
+    checkpoint = sorted(tmp_path.rglob("last.ckpt"))[0]
+    again = asd("test", "--ckpt_path", checkpoint, cwd=tmp_path, ASD_PLUGINS=str(shown_plugin))
+    assert "official" in again.stdout

@@ -1,0 +1,163 @@
+"""What a user gets wrong: one clear line, exit code 2, nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.cli import main
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+SMALL = [
+    "--config", str(CONFIG), "--data", "ToyADMOS2", "--data.init_args.seconds=1", "--data.init_args.batch_size=8",
+    "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+]  # fmt: skip
+TRAIN = "dev_data/raw/fan/train"
+
+
+@pytest.fixture()
+def data(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy that may be damaged, and a working folder of its own."""
+    root = tmp_path / "data"
+    shutil.copytree(synthetic, root)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run in this process; return the one line of error."""
+    code = main(list(map(str, arguments)))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("asd: error:")]
+    assert code == 2
+    assert len(lines) == 1
+    return lines[0]
+
+
+def first(folder: Path) -> Path:
+    return sorted(folder.glob("*.wav"))[0]
+
+
+def write(path: Path, samples: np.ndarray) -> None:
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+
+
+def no_train(root: Path) -> None:
+    shutil.rmtree(root / TRAIN)
+
+
+def corrupt(root: Path) -> None:
+    first(root / TRAIN).write_bytes(b"RIFF" + bytes(20))
+
+
+def text(root: Path) -> None:
+    first(root / TRAIN).write_text("this is no sound\n")
+
+
+def empty(root: Path) -> None:
+    write(first(root / TRAIN), np.zeros(0, dtype="f4"))
+
+
+def not_finite(root: Path) -> None:
+    write(first(root / TRAIN), np.full(16000, np.nan, dtype="f4"))
+
+
+def silent(root: Path) -> None:
+    write(first(root / TRAIN), np.zeros(16000, dtype="f4"))
+
+
+def unparsable(root: Path) -> None:
+    path = first(root / TRAIN)
+    path.rename(path.with_name("recording (copy).wav"))
+
+
+def unknown_row(root: Path) -> None:
+    with (root / "dev_data/raw/fan/attributes_00.csv").open("a") as file:
+        file.write("fan/train/section_00_source_train_normal_9999_no_such_file.wav,spd,1\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "shown"),
+    [
+        (no_train, "fan"),
+        (corrupt, "section_00_source_train_normal_0000"),
+        (text, "section_00_source_train_normal_0000"),
+        (empty, "section_00_source_train_normal_0000"),
+        (not_finite, "section_00_source_train_normal_0000"),
+        (silent, "section_00_source_train_normal_0000"),
+        (unparsable, "recording (copy).wav"),
+        (unknown_row, "section_00_source_train_normal_9999"),
+    ],
+)
+def test_damaged_data_is_named(
+    damage: Callable[[Path], None], shown: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(data)
+    assert shown in refused(capsys, "fit", *SMALL, "--data.init_args.root", data)
+
+
+def test_unreadable_training_clips_are_skipped_on_demand(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text(data)
+    arguments = ["fit", *SMALL, "--data.init_args.root", str(data), "--data.init_args.on_bad_file=skip"]
+    with pytest.warns(UserWarning, match="section_00_source_train_normal_0000"):
+        assert main(arguments) == 0
+    assert "official" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--data.init_args.root", "absent"], "absent"),
+        (["--data.init_args.machines=[fna]"], "fan"),
+        (["--model.encoder", "DualBranchCN"], "Did you mean DualBranchCNN?"),
+        (["--model.encoder", "no.such.module.Encoder"], "no.such.module"),
+        (["--model.head", "ArcFce"], "Did you mean ArcFace?"),
+        (["--model.scorer", "KMeans"], "KMeansScorer"),
+        (["--trainer.max_epoch=3"], "max_epoch"),
+        (["--data.init_args.second=3"], "second"),
+        (["--warmup.epochs=5"], "warmup.epochs"),
+        (["--model.optimizer.lr=-1"], "model.optimizer.lr"),
+        (["--config", "absent.yaml"], "absent.yaml"),
+        (["--ckpt_path", "absent.ckpt"], "absent.ckpt"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    arguments: list[str], shown: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown in refused(capsys, "fit", *SMALL, "--data.init_args.root", data, *arguments)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fake.ckpt").write_bytes(b"not a checkpoint")
+    assert "fake.ckpt" in refused(capsys, "test", "--ckpt_path", tmp_path / "fake.ckpt")
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be\n")
+    error = refused(
+        capsys, "fit", *SMALL, "--data.init_args.root", data, f"--trainer.logger.init_args.save_dir={tmp_path}/taken"
+    )
+    assert "taken" in error
+
+
+def test_a_full_disk_leaves_no_half_written_checkpoint(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def full(content: object, path: Path) -> None:
+        Path(path).write_bytes(b"half a file")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(torch, "save", full)
+    error = refused(capsys, "fit", *SMALL, "--data.init_args.root", data)
+    assert "checkpoint" in error
+    assert "No space left" in error
+    assert not [path for path in tmp_path.rglob("*") if "ckpt" in path.name]

@@ -1,0 +1,125 @@
+"""The main job: fit, test, and a checkpoint that is enough by itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+SMALL = [
+    "--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.init_args.seconds=1", "--data.init_args.batch_size=8",
+    "--model.encoder.init_args.seconds=1",
+]  # fmt: skip
+
+
+def run_folder(output: str) -> Path:
+    return Path(output.strip().splitlines()[-1])
+
+
+def scores(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    return {
+        path.name: [tuple(row) for row in csv.reader(path.open())] for path in sorted((folder / "scores").glob("*.csv"))
+    }
+
+
+def table(output: str) -> list[str]:
+    return [line for line in output.splitlines() if any(name in line for name in ("bearing", "fan", "official"))]
+
+
+@pytest.fixture(scope="module")
+def fitted(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A finished run: its working folder, its run folder and what it printed."""
+    cwd = tmp_path_factory.mktemp("run")
+    data = cwd / "data"
+    shutil.copytree(synthetic, data)
+    config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+    done = asd(
+        "fit", "--config", config, "--data", "ToyADMOS2", "--data.init_args.root", data, *SMALL, cwd=cwd
+    )  # fmt: skip
+    return cwd, cwd / run_folder(done.stdout), done.stdout
+
+
+def test_a_run_leaves_all_that_is_promised(fitted) -> None:
+    _, folder, output = fitted
+    for name in ("config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"):
+        assert (folder / name).is_file(), name
+    assert {p.name for p in (folder / "pictures").glob("*.png")} == {"score_histograms.png", "roc_curves.png"}
+    for machine in ("fan", "bearing"):
+        assert len(scores(folder)[f"anomaly_score_{machine}_section_00_test.csv"]) == 16
+        decisions = scores(folder)[f"decision_result_{machine}_section_00_test.csv"]
+        assert {value for _, value in decisions} <= {"0", "1"}
+        assert machine in output
+    official = json.loads((folder / "results.json").read_text())["official_score"]
+    assert f"{100 * official:.2f}" in output
+
+
+def test_a_checkpoint_alone_gives_the_same_table_without_training_clips(fitted, asd) -> None:
+    cwd, folder, output = fitted
+    train = cwd / "data/dev_data/raw/fan/train"
+    train.rename(cwd / "away")
+    try:
+        again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", cwd=cwd)
+    finally:
+        (cwd / "away").rename(train)
+    assert table(again.stdout) == table(output)
+    assert scores(cwd / run_folder(again.stdout)) == scores(folder)
+
+
+def test_the_saved_config_runs_again(fitted, asd) -> None:
+    cwd, folder, output = fitted
+    again = asd("test", "--config", folder / "config.yaml", "--ckpt_path", folder / "checkpoints/last.ckpt", cwd=cwd)
+    assert table(again.stdout) == table(output)
+    assert yaml_mtime(folder) == yaml_mtime(folder)
+
+
+def yaml_mtime(folder: Path) -> float:
+    return (folder / "config.yaml").stat().st_mtime
+
+
+def test_names_of_test_clips_never_reach_the_scorer(fitted, asd) -> None:
+    """Labelled names give the answer away: renamed as in an evaluation set, the scores must be the same."""
+    cwd, folder, _ = fitted
+    renamed = cwd / "renamed"
+    shutil.copytree(cwd / "data", renamed)
+    names: dict[str, dict[str, str]] = {}
+    for machine in ("fan", "bearing"):
+        test = renamed / "dev_data/raw" / machine / "test"
+        names[machine] = {}
+        # In another order too, so that position says nothing either.
+        for number, path in enumerate(sorted(test.iterdir(), key=lambda p: p.name[::-1])):
+            names[machine][f"section_00_{number:04d}.wav"] = path.name
+            path.rename(test / f"section_00_{number:04d}.wav")
+        (renamed / "dev_data/raw" / machine / "attributes_00.csv").unlink()
+    again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.root", renamed, cwd=cwd)
+    assert "nothing is measured" in again.stdout
+    found = scores(cwd / run_folder(again.stdout))
+    for file, rows in scores(folder).items():
+        machine = file.split("_")[2]
+        back = {names[machine][name]: value for name, value in found[file]}
+        assert {name: float(v) for name, v in rows} == pytest.approx({n: float(v) for n, v in back.items()}, rel=1e-5)
+
+
+def test_another_scorer_at_test_is_fitted_anew(fitted, asd) -> None:
+    cwd, folder, _ = fitted
+    again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--model.scorer", "KMeansScorer", "--model.scorer.k=1", cwd=cwd)
+    assert scores(cwd / run_folder(again.stdout)) != scores(folder)
+
+
+def test_the_checkpoint_holds_no_code(fitted) -> None:
+    _, folder, _ = fitted
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert content["asd"]["populations"] == ["bearing_section_00", "fan_section_00"]
+    assert content["asd"]["classes"] == sorted(content["asd"]["classes"])
+
+
+def test_training_on_other_classes_is_refused(fitted, asd, tmp_path: Path) -> None:
+    cwd, folder, _ = fitted
+    done = asd(
+        "fit", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.machines=[fan]", "--trainer.max_epochs=3",
+        cwd=cwd, expect=2,
+    )  # fmt: skip
+    assert "class" in done.stderr and "Traceback" not in done.stderr

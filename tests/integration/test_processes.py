@@ -1,0 +1,85 @@
+"""The number of processes changes neither centres nor metrics, and replicas stay equal."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+SMALL = [
+    "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1", "--data.init_args.batch_size=5",
+    "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+]  # fmt: skip
+
+PROBE = '''
+"""Writes what each rank holds after each epoch."""
+import json, os
+from pathlib import Path
+import torch
+from lightning.pytorch import Callback
+
+class Probe(Callback):
+    def __init__(self, out: str) -> None:
+        self.out = Path(out)
+
+    def on_train_batch_end(self, trainer, pl_module, *args) -> None:
+        weights = torch.cat([p.detach().flatten().double() for p in pl_module.encoder.parameters()])
+        line = {"epoch": trainer.current_epoch, "sum": weights.sum().item(), "square": weights.square().sum().item()}
+        with (self.out / f"rank{trainer.global_rank}.jsonl").open("a") as file:
+            file.write(json.dumps(line) + chr(10))
+'''
+
+
+def folder(done, cwd: Path) -> Path:
+    return cwd / done.stdout.strip().splitlines()[-1]
+
+
+def read_scores(run: Path) -> dict[tuple[str, str], float]:
+    return {
+        (path.name, name): float(value)
+        for path in sorted((run / "scores").glob("anomaly_score_*.csv"))
+        for name, value in csv.reader(path.open())
+    }
+
+
+def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(asd, synthetic: Path, tmp_path: Path) -> None:
+    # 30 reference and 32 query clips in batches of 5: neither divides by 2 or 3 processes without repeats.
+    runs = {}
+    for devices in (1, 2, 3):
+        strategy = "auto" if devices == 1 else "ddp"
+        done = asd(
+            "test", *SMALL, "--data.init_args.root", synthetic, f"--trainer.devices={devices}",
+            f"--trainer.strategy={strategy}", cwd=tmp_path,
+        )  # fmt: skip
+        runs[devices] = folder(done, tmp_path)
+    metrics = {devices: json.loads((run / "results.json").read_text()) for devices, run in runs.items()}
+    assert metrics[1]["machines"].keys() == {"fan", "bearing"}
+    for devices in (2, 3):
+        assert read_scores(runs[devices]) == pytest.approx(read_scores(runs[1]), rel=1e-4, abs=1e-6)
+        assert metrics[devices]["official_score"] == pytest.approx(metrics[1]["official_score"], abs=1e-4)
+
+
+def test_replicas_are_equal_after_the_thaw(asd, synthetic: Path, tmp_path: Path) -> None:
+    (tmp_path / "probe_callback.py").write_text(PROBE)
+    done = asd(
+        "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.devices=2", "--trainer.strategy=ddp",
+        "--trainer.max_epochs=3", "--warmup.epochs=1", "--model.adapter", "asd.encoders.adapter.Adapter",
+        "--model.adapter.init_args.embedding_dim=16", "--trainer.callbacks", "probe_callback.Probe",
+        f"--trainer.callbacks.init_args.out={tmp_path}", cwd=tmp_path,
+    )  # fmt: skip
+    zero, one = (
+        [json.loads(line) for line in (tmp_path / f"rank{rank}.jsonl").read_text().splitlines()] for rank in (0, 1)
+    )
+    assert len(zero) == len(one) > 3
+    for a, b in zip(zero, one, strict=True):
+        assert a == pytest.approx(b, rel=1e-12)
+    frozen = {row["square"] for row in zero if row["epoch"] == 0}
+    thawed = [row["square"] for row in zero if row["epoch"] > 0]
+    assert len(frozen) == 1, "frozen weights must not move"
+    assert len(set(thawed)) == len(thawed), "thawed weights must move at every step"
+    content = torch.load(folder(done, tmp_path) / "checkpoints/last.ckpt", weights_only=True)
+    assert content["epoch"] == 2
