@@ -82,7 +82,7 @@ class AnomalyDetector(pl.LightningModule):
         """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
         if self.classes != tuple(classes):
             self.classes = tuple(classes)
-            self.head.build(self.adapter.embedding_dim, max(1, len(classes)))
+            self.head.build(self.adapter.head_dim, max(1, len(classes)))
             self.head.to(self.device)
         if list(self.population.names) != sorted(populations):
             self.population = Population(self.scorer, self.threshold, populations).to(self.device)
@@ -261,7 +261,7 @@ class AnomalyDetector(pl.LightningModule):
 
     def _gathered(self, kind: str) -> tuple[Tensor, Tensor]:
         parts = self._rows.get(kind, [])
-        width = self.adapter.embedding_dim
+        width = self.adapter.scored_dim
         index = torch.cat([part[0] for part in parts]) if parts else torch.empty(0, dtype=torch.int64)
         rows = torch.cat([part[1] for part in parts]) if parts else torch.empty(0, width)
         return distributed.gather_rows(index, rows)

@@ -16,7 +16,7 @@ from asd.data.audio import PCM_STEP
 
 
 class WaveformCache:
-    """Clips as 16-bit samples at the target rate, filled at first use and shared by all loaders and their workers.
+    """Clips as 16-bit samples at the target rate, filled at first use and shared by all loaders.
 
     Each clip has a place of its own from the start, so workers need no lock: two that fill the same place write the
     same samples. Clips beyond the bound have no place.
@@ -24,9 +24,10 @@ class WaveformCache:
     Args:
         lengths: Samples to hold of each file, at most; the first files are served first.
         gigabytes: Bound of the memory used, in 10^9 bytes; memory is taken as clips come in.
+        shared: Whether forked workers share it, which makes the filling slower.
     """
 
-    def __init__(self, lengths: Mapping[Path, int], gigabytes: float) -> None:
+    def __init__(self, lengths: Mapping[Path, int], gigabytes: float, shared: bool = True) -> None:
         self._slots: dict[Path, int] = {}
         self._places: list[tuple[int, int]] = []
         end, bound = 0, int(gigabytes * 1e9) // 2
@@ -35,10 +36,9 @@ class WaveformCache:
                 self._slots[path] = len(self._places)
                 self._places.append((end, end + length))
                 end += length
-        # An anonymous shared mapping: seen by forked workers, and unlike /dev/shm not limited in containers.
-        self._samples = _shared_memory(end, torch.int16)
-        self._scales = _shared_memory(len(self._places), torch.float32)
-        self._filled = _shared_memory(len(self._places), torch.int64)
+        self._samples = _memory(end, np.int16, shared)
+        self._scales = _memory(len(self._places), np.float32, shared)
+        self._filled = _memory(len(self._places), np.int64, shared)
 
     def __len__(self) -> int:
         """Number of clips that have a place."""
@@ -87,7 +87,8 @@ class WaveformCache:
         return self.__dict__
 
 
-def _shared_memory(length: int, dtype: torch.dtype) -> Tensor:
-    if length == 0:
-        return torch.empty(0, dtype=dtype)
-    return torch.frombuffer(mmap.mmap(-1, length * dtype.itemsize), dtype=dtype)
+def _memory(length: int, dtype: type[np.generic], shared: bool) -> Tensor:
+    if not shared or length == 0:
+        return torch.from_numpy(np.zeros(length, dtype))
+    # An anonymous shared mapping: seen by forked workers, and unlike /dev/shm not limited in containers.
+    return torch.from_numpy(np.frombuffer(mmap.mmap(-1, length * np.dtype(dtype).itemsize), dtype))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
-from asd.data.audio import AudioError, read_header
+from asd.data.audio import AudioError, decode, read_header
 from asd.data.cache import WaveformCache
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Split
 from asd.data.dataset import ClipDataset, Crop, Pad, as_is
@@ -68,10 +68,12 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         _check("seconds", seconds, seconds > 0, "more than 0")
         _check("batch_size", batch_size, batch_size >= 1, "at least 1")
         _check("workers", workers, workers >= 0, "at least 0")
-        _check("pad", pad, pad in get_args(Pad), f"one of {', '.join(get_args(Pad))}")
+        _check("pad", pad, pad in get_args(Pad), "repeat or zeros")
         _check("channel", channel, channel is None or channel >= 0, "at least 0, or null for the mean of all")
         _check("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
-        _check("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}")
+        _check(
+            "on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}"
+        )
         self.seconds = seconds
         self.batch_size = batch_size
         self.workers = workers
@@ -83,43 +85,150 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         self.on_bad_file = on_bad_file
         self.classes = ClassTable(())
         self.train_clips: list[Clip] = []
+        self.reference_clips: list[Clip] = []
         self.query_clips: list[Clip] = []
+        self._lengths: dict[Path, int] = {}
         self._cache: WaveformCache | None = None
         self._listed = False
         self._train_checked = False
 
     @abstractmethod
     def clips(self) -> list[Clip]:
-        """Every clip of the data set, of every split; called once, in `setup`.
+        """Every clip of the data set, of every split.
 
         Raises:
             UserError: The data set cannot be listed.
         """
 
-    @property
-    def reference_clips(self) -> list[Clip]:
-        """Normal training clips of the machines."""
-        return [clip for clip in self.train_clips if clip.kind == Kind.MACHINE]
+    # -- what is there
 
     def setup(self, stage: str) -> None:
-        """List the clips, name the classes and check the files.
+        """List the clips, name the classes and check the files; what was done for an earlier stage is kept.
 
         Raises:
             UserError: No normal training clips where they are needed, or a file that cannot be used.
         """
         if not self._listed:
-            clips = self.clips()
+            clips = sorted(self.clips(), key=lambda clip: str(clip.path))
             self.query_clips = [clip for clip in clips if clip.split == Split.TEST]
-            self._take_train(clip for clip in clips if clip.split != Split.TEST and clip.condition != Condition.ANOMALY)
-            self._stop_at(_faults(self.query_clips, self.channel), "test")
+            self._take_train([c for c in clips if c.split != Split.TEST and c.condition != Condition.ANOMALY])
+            self._stop_at(self._faults(self.query_clips))
             self._listed = True
         if stage in ("fit", "validate"):
             self._require_reference()
         if stage == "fit" and self.cache_gb > 0 and self._cache is None:
             self._cache = self._new_cache()
-        ...
 
-    def _take_train(self, clips: Iterable[Clip]) -> None:
-        candidates = list(clips)
-        self.classes = ClassTable.build(candidates, self.clean_class, self.noise_class) if candidates else ClassTable(())
-        self.train_clips = [clip for clip in candidates if self.classes.label(clip) >= 0]
+    def _take_train(self, clips: list[Clip]) -> None:
+        self.classes = ClassTable.build(clips, self.clean_class, self.noise_class) if clips else ClassTable(())
+        self.train_clips = [clip for clip in clips if self.classes.label(clip) >= 0]
+        self.reference_clips = [clip for clip in self.train_clips if clip.kind == Kind.MACHINE]
+
+    def _require_reference(self) -> None:
+        if not self._train_checked:
+            self._check_train()
+        missing = {clip.population for clip in self.query_clips} - {clip.population for clip in self.reference_clips}
+        if missing or not self.reference_clips:
+            raise UserError(
+                f"no normal training clips for {', '.join(sorted(missing)) or 'any machine'}; "
+                "put some into the machine's train folder, or choose other machines (data.machines)"
+            )
+
+    def _check_train(self) -> None:
+        skip = self.on_bad_file == "skip"
+        faults = self._faults(self.train_clips, decoding=skip)
+        if faults and skip:
+            rank_zero_warn(
+                f"left out {len(faults)} of {len(self.train_clips)} training clips that cannot be used: "
+                + "; ".join(faults.values())
+            )
+            self._take_train([clip for clip in self.train_clips if clip.path not in faults])
+        else:
+            self._stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")
+        self._train_checked = True
+
+    def _faults(self, clips: Iterable[Clip], decoding: bool = False) -> dict[Path, str]:
+        faults = {}
+        for clip in clips:
+            try:
+                self._lengths[clip.path] = read_header(clip.path, self.channel).samples_at(self.sample_rate)
+                if decoding:
+                    decode(clip.path, self.sample_rate, self.channel)
+            except AudioError as error:
+                faults[clip.path] = str(error)
+        return faults
+
+    @staticmethod
+    def _stop_at(faults: dict[Path, str], remedy: str = "") -> None:
+        if faults:
+            count = f"{len(faults)} audio files cannot be used, the first is " if len(faults) > 1 else ""
+            raise UserError(f"{count}{next(iter(faults.values()))}{remedy}")
+
+    def _new_cache(self) -> WaveformCache:
+        whole = {clip.path: self._lengths[clip.path] for clip in self.train_clips}
+        crop = round(self.seconds * self.sample_rate)
+        starts = {clip.path: min(crop, self._lengths[clip.path]) for clip in self.query_clips}
+        return WaveformCache(whole | starts, self.cache_gb, shared=self.workers > 0)
+
+    # -- loaders
+
+    def train_dataloader(self) -> Loader:
+        """Clips with an auxiliary class in random order; with random crops.
+
+        Every clip is seen in every epoch, except that a last batch of a single clip is left out: batch norm cannot
+        train on it.
+        """
+        dataset = self._dataset(self.train_clips, crop="random")
+        trainer = self.trainer
+        dataset.set_epoch(trainer.current_epoch if trainer else 0)
+        share = -(-len(dataset) // (trainer.world_size if trainer else 1))
+        single = share > 1 and self.batch_size > 1 and share % self.batch_size == 1
+        return TrainLoader(
+            dataset, sampler=ShuffleSampler(dataset, dataset.seed), drop_last=single, **self._options(again=True)
+        )
+
+    def val_dataloader(self) -> list[Loader]:
+        """Reference and query clips."""
+        return [self._evaluation_loader(clips, again=True) for clips in (self.reference_clips, self.query_clips)]
+
+    def test_dataloader(self) -> list[Loader]:
+        """Reference and query clips; query clips alone where the detector's scorers are fitted already."""
+        if getattr(self.trainer and self.trainer.lightning_module, "fitted", False):
+            return [self._evaluation_loader(self.query_clips)]
+        self._require_reference()
+        return [self._evaluation_loader(clips) for clips in (self.reference_clips, self.query_clips)]
+
+    def predict_dataloader(self) -> list[Loader]:
+        """Reference clips, where there are any, and query clips."""
+        lists = [self.reference_clips, self.query_clips] if self.reference_clips else [self.query_clips]
+        return [self._evaluation_loader(clips) for clips in lists]
+
+    def statistics_dataloader(self, rank: int = 0, world_size: int = 1) -> Loader:
+        """Every `world_size`-th training clip from `rank` on, in order, from its start."""
+        dataset = self._dataset(self.train_clips)
+        return DataLoader(dataset, sampler=range(rank, len(dataset), world_size), **self._options())
+
+    def _evaluation_loader(self, clips: list[Clip], again: bool = False) -> Loader:
+        return DataLoader(self._dataset(clips), shuffle=False, **self._options(again))
+
+    def _dataset(self, clips: list[Clip], crop: Crop = "start") -> ClipDataset:
+        labels = [-1 if clip.split == Split.TEST else self.classes.label(clip) for clip in clips]
+        return ClipDataset(
+            clips, labels, self.sample_rate, self.seconds, self.pad, crop, self.channel, self._cache,
+            seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),
+        )  # fmt: skip
+
+    def _options(self, again: bool = False) -> dict[str, Any]:
+        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.workers,
+            "collate_fn": as_is,
+            "pin_memory": on_cuda,
+            "persistent_workers": again and self.workers > 0,
+        }
+
+
+def _check(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"data.{name} must be {allowed}, got {value!r}")

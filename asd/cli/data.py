@@ -1,0 +1,169 @@
+"""`asd data`: synthesise a data set, check one, and list the auxiliary classes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asd.data.check import Group, Report
+
+CLASS_CHOICES = ("per_machine", "shared", "off")
+_LISTED = 20
+_COLUMNS = (
+    "machine", "section", "split", "domain", "clips", "normal", "anomaly", "attributes", "hidden", "Hz", "channels",
+    "seconds", "level dB",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands and their options."""
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_synthesize(commands.add_parser("synthesize", help="make a data set of synthetic machines", allow_abbrev=False))
+    check = commands.add_parser("check", help="count, measure, and list what must be mended", allow_abbrev=False)
+    check.add_argument("root", metavar="DIR", type=Path, help="the folder that holds dev_data/raw and eval_data/raw")
+    _add_choice(check, "all that are there")
+    check.add_argument("--all", action="store_true", help=f"list every remark, not only the first {_LISTED}")
+    classes = commands.add_parser("classes", help="list the auxiliary classes", allow_abbrev=False)
+    classes.add_argument("root", metavar="ROOT", type=Path, nargs="?", help="a data set")
+    classes.add_argument("--checkpoint", type=Path, metavar="FILE", help="list the classes kept in it instead")
+    _add_choice(classes, "dev_data")
+    for kind, sound in (("clean", "clean machine sound"), ("noise", "background noise")):
+        classes.add_argument(
+            f"--{kind}", choices=CLASS_CHOICES, default="per_machine", help=f"classes of {sound} (default: per_machine)"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command; returns the exit code: 1 where `check` found something to mend."""
+    actions = {"synthesize": _synthesize, "check": _check, "classes": _classes}
+    return actions[args.action](args)
+
+
+def _add_choice(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--subsets", nargs="+", metavar="NAME", help=f"dev_data, eval_data (default: {default})")
+    parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: all that are there")
+
+
+def _add_synthesize(parser: argparse.ArgumentParser) -> None:
+    # Defaults are those of asd.data.synthesize.synthesize: what is not given is not passed on.
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
+    parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: all; an unknown name lists them")
+    parser.add_argument("--subset", help="dev_data (default) or eval_data")
+    parser.add_argument("--seconds", type=_positive, help="length of a clip")
+    parser.add_argument("--train-source", type=_count, metavar="N", help="normal training clips of the source domain")
+    parser.add_argument("--train-target", type=_count, metavar="N", help="normal training clips of the target domain")
+    parser.add_argument("--test", type=_count, metavar="N", help="test clips of each domain and condition")
+    parser.add_argument("--supplemental", type=_count, metavar="N", help="supplemental clips, half of them clean")
+    parser.add_argument("--severity", type=float, help="how grave the faults are (default: graded)")
+    parser.add_argument("--seed", type=int, help="the same seed gives the same data")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of clips")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _synthesize(args: argparse.Namespace) -> int:
+    from asd.data.synthesize import synthesize
+
+    options = {name: value for name, value in vars(args).items() if name not in ("action", "out")}
+    root = synthesize(args.out, options.pop("machines", None), **options)
+    print(f"wrote {root}; asd data check {root} describes it")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from asd.data.check import check
+
+    if not sys.stderr.isatty():
+        return _print_report(check(args.root, args.subsets, args.machines), args.all)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("reading")
+        report = check(
+            args.root,
+            args.subsets,
+            args.machines,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    return _print_report(report, args.all)
+
+
+def _print_report(report: Report, everything: bool) -> int:
+    several = len({group.subset for group in report.groups}) > 1
+    _print_table(_COLUMNS, [_cells(group, several) for group in report.groups], text=range(4))
+    remarks = report.remarks if everything else report.remarks[:_LISTED]
+    print(*(f"note: {line}" for line in remarks), sep="\n", end="\n" if remarks else "")
+    if len(remarks) < len(report.remarks):
+        print(f"note: {len(report.remarks) - len(remarks)} more; --all lists them")
+    print(*(f"mend: {line}" for line in report.faults), sep="\n", end="\n" if report.faults else "")
+    hours = sum(file.seconds for file in report.files) / 3600
+    verdict = f"{len(report.faults)} to mend" if report.faults else "nothing to mend"
+    print(f"{len(report.files)} clips, {hours:.2f} hours: {verdict}")
+    return 1 if report.faults else 0
+
+
+def _cells(group: Group, with_subset: bool) -> list[str]:
+    return [
+        f"{group.subset}/{group.machine}" if with_subset else group.machine,
+        group.section,
+        group.split,
+        group.part,
+        *map(str, (group.clips, group.normal, group.anomaly, group.attributes, group.hidden)),
+        ", ".join(map(str, group.sample_rates)) or "-",
+        ", ".join(map(str, group.channels)) or "-",
+        _span(group.seconds, ".2f"),
+        _span(group.level, ".0f"),
+    ]
+
+
+def _span(ends: tuple[float, float], form: str) -> str:
+    low, high = (format(end, form) for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _classes(args: argparse.Namespace) -> int:
+    from asd.data.labels import ClassTable
+    from asd.errors import UserError
+
+    if (args.root is None) == (args.checkpoint is None):
+        raise UserError("give either a data set or --checkpoint FILE: asd data classes ROOT")
+    if args.checkpoint is not None:
+        from asd import checkpoint
+
+        table = ClassTable(tuple(checkpoint.load(args.checkpoint)[checkpoint.KEY]["classes"]))
+    else:
+        from asd.data.layout import scan
+
+        clips = scan(args.root, args.subsets or ("dev_data",), args.machines, training=True)
+        table = ClassTable.build(clips, args.clean, args.noise)
+    rows = [[str(label), name, "" if n is None else str(n)] for label, (name, n) in enumerate(table.describe())]
+    width = 3 if table.counts else 2
+    _print_table(("label", "class", "clips")[:width], [row[:width] for row in rows], text=(1,))
+    return 0
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: Container[int]) -> None:
+    """The columns in `text` are aligned to the left, the others to the right."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        cells = [f"{cell:{'<' if i in text else '>'}{widths[i]}}" for i, cell in enumerate(row)]
+        print("  ".join(cells).rstrip())

@@ -1,0 +1,127 @@
+"""A synthesised data set that makes itself when it is first needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asd.data.datamodule import OnBadFile
+from asd.data.dataset import Pad
+from asd.data.labels import SupplementalClasses
+from asd.data.synthesize import synthesize
+from asd.data.toyadmos2 import ToyADMOS2
+from asd.errors import UserError
+
+RECIPE = "synthetic.json"
+"""File in `root` that holds the arguments the data were made with; written last."""
+
+
+class Synthetic(ToyADMOS2):
+    """Synthesised machines, made into `root` where they are not there yet or were made with other arguments.
+
+    Args:
+        root: The folder to hold ``dev_data``; must be new, empty or made by this class.
+        subsets: Which of ``dev_data`` and ``eval_data`` to make and use.
+        machines: Machines to make and use; ``None``: all that can be synthesised.
+        seconds: Length of the clips that are made, and of the waveforms.
+        batch_size: Clips in a batch, on each process.
+        workers: Processes that read ahead for each loader; 0: read in the main process, as fast once clips are cached.
+        pad: What follows a clip that is too short: the clip again, or zeros.
+        channel: The channel to take, from 0; ``None``: the mean of all.
+        clean_class: Classes of clean machine sound: one per machine, one shared by all, or none.
+        noise_class: Classes of background noise: one per machine, one shared by all, or none.
+        cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
+        on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them.
+        train_source: Normal training clips of the source domain per machine.
+        train_target: Normal training clips of the target domain per machine.
+        test: Test clips per machine, domain and condition.
+        supplemental: Supplemental clips per machine.
+        severity: How grave the faults are, see `asd.data.synthesize.synthesize`; ``None``: graded.
+        seed: The same seed gives the same data.
+    """
+
+    def __init__(
+        self,
+        root: Path | str = "data/synthetic",
+        subsets: Sequence[str] = ("dev_data",),
+        machines: Sequence[str] | None = None,
+        seconds: float = 10.0,
+        batch_size: int = 32,
+        workers: int = 0,
+        pad: Pad = "repeat",
+        channel: int | None = None,
+        clean_class: SupplementalClasses = "per_machine",
+        noise_class: SupplementalClasses = "per_machine",
+        cache_gb: float = 1.0,
+        on_bad_file: OnBadFile = "stop",
+        train_source: int = 60,
+        train_target: int = 6,
+        test: int = 15,
+        supplemental: int = 12,
+        severity: float | None = None,
+        seed: int = 1,
+    ) -> None:
+        super().__init__(
+            root, subsets, machines, seconds, batch_size, workers, pad, channel, clean_class, noise_class, cache_gb,
+            on_bad_file,
+        )  # fmt: skip
+        self.recipe: dict[str, Any] = {
+            "subsets": self.subsets,
+            "machines": self.machines,
+            "seconds": seconds,
+            "train_source": train_source,
+            "train_target": train_target,
+            "test": test,
+            "supplemental": supplemental,
+            "severity": severity,
+            "seed": seed,
+        }
+
+    def prepare_data(self) -> None:
+        """Make the data unless they are there, whole and of the same arguments.
+
+        Raises:
+            UserError: The folder holds something else, or cannot be written.
+        """
+        made_with = self._made_with()
+        if made_with == self.recipe:
+            return
+        if made_with is None and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            raise UserError(
+                f"{self.root} holds something that was not synthesised (no {RECIPE}); choose another data.root, "
+                "or read it with data.class_path=ToyADMOS2"
+            )
+        # Made beside its place and renamed when whole: what a stopped run leaves is never taken for data.
+        aside = self.root.with_name(f".{self.root.name}.{os.getpid()}.part")
+        try:
+            for subset in self.subsets:
+                self._synthesize(aside, subset)
+            (aside / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n")
+            self._put_in_place(aside)
+        except OSError as error:
+            raise UserError(f"cannot write synthetic data to {self.root}: {error}; choose another data.root") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _made_with(self) -> object:
+        try:
+            return json.loads((self.root / RECIPE).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _synthesize(self, out: Path, subset: str) -> None:
+        options = {key: value for key, value in self.recipe.items() if key not in ("subsets", "machines")}
+        synthesize(out, self.machines, subset=subset, **options)
+
+    def _put_in_place(self, aside: Path) -> None:
+        if self._made_with() == self.recipe:  # another process was faster
+            return
+        old = aside.with_suffix(".old")
+        if self.root.exists():
+            self.root.rename(old)
+        aside.rename(self.root)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""Augmentation of spectrograms and waveforms; every module is the identity in evaluation mode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from asd.errors import UserError
+
+
+class SpecAugment(nn.Module):
+    """Hides random stretches of time and of frequency, each clip's own (Park et al. 2019, arXiv 1904.08779).
+
+    Args:
+        time_masks: Number of stretches of time.
+        time_width: Longest stretch, as a part of the frames.
+        frequency_masks: Number of stretches of frequency.
+        frequency_width: Widest stretch, as a part of the bands.
+        probability: Part of the clips that are masked.
+    """
+
+    def __init__(
+        self,
+        time_masks: int = 2,
+        time_width: float = 0.1,
+        frequency_masks: int = 2,
+        frequency_width: float = 0.1,
+        probability: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for name, part in (("time_width", time_width), ("frequency_width", frequency_width), ("probability", probability)):
+            if not 0 <= part <= 1:
+                raise UserError(f"SpecAugment: {name} is {part}; give a part in [0, 1]")
+        self.time_masks = time_masks
+        self.time_width = time_width
+        self.frequency_masks = frequency_masks
+        self.frequency_width = frequency_width
+        self.probability = probability
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to the same shape, masked with each clip's mean."""
+        if not self.training:
+            return spectrogram
+        clips, frames, bands = spectrogram.shape
+        time = _stretches(clips, frames, self.time_masks, self.time_width, spectrogram.device)
+        frequency = _stretches(clips, bands, self.frequency_masks, self.frequency_width, spectrogram.device)
+        chosen = torch.rand(clips, 1, 1, device=spectrogram.device) < self.probability
+        hidden = (time[:, :, None] | frequency[:, None, :]) & chosen
+        return torch.where(hidden, spectrogram.mean((1, 2), keepdim=True), spectrogram)
+
+
+def _stretches(clips: int, length: int, count: int, widest: float, device: torch.device) -> Tensor:
+    """``(B, length)`` bool: `count` random stretches of up to `widest` of the length."""
+    place = torch.arange(length, device=device)
+    width = torch.rand(clips, count, 1, device=device) * widest * length
+    start = torch.rand(clips, count, 1, device=device) * (length - width)
+    return ((place >= start) & (place < start + width)).any(1)
+
+
+class Mixup(nn.Module):
+    """Mixes each waveform and its label with those of another clip of the batch (Zhang et al. 2018, arXiv 1710.09412).
+
+    Args:
+        probability: Part of the clips that are mixed.
+        alpha: Both parameters of the beta distribution of the share; 1: uniform.
+    """
+
+    def __init__(self, probability: float = 0.5, alpha: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= probability <= 1 or alpha <= 0:
+            raise UserError(f"Mixup: probability is {probability} and alpha {alpha}; give [0, 1] and more than 0")
+        self.probability = probability
+        self.alpha = alpha
+
+    def forward(self, waveform: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, T)`` and soft labels ``(B, C)`` to the same shapes, mixed."""
+        if not self.training or self.probability == 0:
+            return waveform, targets
+        clips = len(waveform)
+        share = torch.distributions.Beta(self.alpha, self.alpha).sample((clips, 1)).to(waveform)
+        mixed = torch.rand(clips, 1, device=waveform.device) < self.probability
+        share = torch.where(mixed, share, torch.ones_like(share))
+        partner = torch.randperm(clips, device=waveform.device)
+        return share * waveform + (1 - share) * waveform[partner], share * targets + (1 - share) * targets[partner]

@@ -1,0 +1,140 @@
+"""From a folder of score files, and a truth list where the clips' names carry no labels, to results."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from asd.errors import UserError
+from asd.metrics import Rule, SectionMetrics
+from asd.pairs import first_few
+from asd.results import ClipScore, measure, read_scores
+from asd.truth import MachineTruth, Truth, read_truth
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a folder of score files is worth.
+
+    Attributes:
+        rows: The clips with their labels; a clip of a truth list goes by its plain name.
+        results: Metrics by machine, or machine and section.
+        warnings: What the user should know, a sentence each.
+    """
+
+    rows: list[ClipScore]
+    results: dict[str, SectionMetrics]
+    warnings: list[str]
+
+
+def evaluate(
+    folder: Path, truth: Path | None = None, rule: Rule = Rule.ACROSS_2022, decisions: bool = True
+) -> Evaluation:
+    """Measure the score files of a folder, or of its folder ``scores``.
+
+    Args:
+        folder: Where the score files lie, and decision files beside them.
+        truth: Truth list for clips whose names do not say what they are; see `asd.truth.read_truth`.
+        rule: The year's rule.
+        decisions: Use the decision files, where there are any.
+
+    Raises:
+        UserError: Files that cannot be read, clips missing, doubled or unknown, or no clip with a known label.
+    """
+    if (folder / "scores").is_dir() and not any(folder.glob("anomaly_score_*.csv")):
+        folder = folder / "scores"
+    rows = read_scores(folder)
+    warnings = _decision_warnings(rows) if decisions else []
+    if not decisions:
+        rows = [dataclasses.replace(row, decision=None) for row in rows]
+    if truth is not None:
+        listed = read_truth(truth)
+        rows = join_truth(rows, listed, truth)
+        warnings += _truth_warnings(rows, listed, truth)
+    warnings += _check_labelled(rows, folder, truth)
+    return Evaluation(rows, measure(rows, rule), warnings)
+
+
+def join_truth(rows: Sequence[ClipScore], truth: Truth, source: Path) -> list[ClipScore]:
+    """Label the clips of the machines that the truth list knows, by name; the order of lines means nothing.
+
+    Raises:
+        UserError: Clips of a listed machine that are not listed, or not scored, or scored twice.
+    """
+    joined: list[ClipScore] = []
+    for machine, group in groupby(sorted(rows, key=lambda row: row.machine), key=lambda row: row.machine):
+        clips = list(group)
+        if machine in truth:
+            clips = _join_machine(clips, truth[machine], f"{machine} against {source}")
+        joined += clips
+    return joined
+
+
+def _join_machine(clips: Sequence[ClipScore], truth: MachineTruth, where: str) -> list[ClipScore]:
+    plain = {clip.name: truth.plain(clip.name) for clip in clips}
+    unknown = sorted(name for name, known in plain.items() if known is None)
+    times = Counter(known for known in plain.values() if known is not None)
+    doubled = sorted(name for name, count in times.items() if count > 1)
+    missing = sorted(truth.labels.keys() - times.keys())
+    faults = {"unknown": unknown, "doubled": doubled, "missing": missing}
+    if any(faults.values()):
+        found = "; ".join(f"{first_few(names)} {fault}" for fault, names in faults.items() if names)
+        raise UserError(f"{where}: {found}; give one score for every listed clip")
+    labelled = []
+    for clip in clips:
+        name = plain[clip.name] or clip.name
+        label = truth.labels[name]
+        labelled.append(
+            dataclasses.replace(clip, name=name, condition=label.condition, domain=label.domain or clip.domain)
+        )
+    return labelled
+
+
+def _decision_warnings(rows: Sequence[ClipScore]) -> list[str]:
+    without = sorted({row.machine for row in rows if row.decision is None})
+    if without and len(without) < len({row.machine for row in rows}):
+        return [f"no decision file for {', '.join(without)}"]
+    return []
+
+
+def _truth_warnings(rows: Sequence[ClipScore], truth: Truth, source: Path) -> list[str]:
+    warnings = []
+    absent = sorted(truth.keys() - {row.machine for row in rows})
+    if absent:
+        warnings.append(
+            f"no score file for {len(absent)} of the {len(truth)} machines in {source}: {', '.join(absent)}; "
+            "the official score is that of the others"
+        )
+    if source.name == "eval_data_list_2022.csv":
+        warnings.append(
+            f"{source}: the published list of 2022 has wrong labels for ToyCar and ToyTrain; "
+            "give the folder of that year's evaluator instead"
+        )
+    return warnings
+
+
+def _check_labelled(rows: Sequence[ClipScore], folder: Path, truth: Path | None) -> list[str]:
+    unlabelled: dict[str, list[str]] = {}
+    for row in rows:
+        if row.condition is None:
+            unlabelled.setdefault(row.machine, []).append(row.name)
+    if not unlabelled:
+        return []
+    machines = Counter(row.machine for row in rows)
+    names = ", ".join(unlabelled)
+    if truth is not None:
+        raise UserError(
+            f"{folder}: {names} not in {truth}, and the clips' names carry no labels; "
+            "remove those files or give the list that holds these machines"
+        )
+    for machine, clips in unlabelled.items():
+        if len(unlabelled) == len(machines) or len(clips) < machines[machine]:
+            raise UserError(
+                f"{folder}: {machine} has {first_few(clips)} whose names say neither normal nor anomaly; "
+                "pass the challenge's list of labels with --truth"
+            )
+    return [f"the clips' names of {names} carry no labels: not measured; pass the list of labels with --truth"]

@@ -1,0 +1,103 @@
+"""Files of ``name,value`` lines without header, which the challenge exchanges scores, decisions and labels in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from asd.errors import UserError
+
+T = TypeVar("T")
+
+
+def csv_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The filled lines of a CSV file without header, each with where it stands."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        for fields in reader:
+            stripped = [one.strip() for one in fields]
+            if any(stripped):
+                yield f"{path}, line {reader.line_num}", stripped
+
+
+def read_pairs(path: Path, parse: Callable[[str], T]) -> dict[str, T]:
+    """Values by clip name; folders in a name are dropped.
+
+    Args:
+        path: The file.
+        parse: Turns the text of a value into the value; raises `ValueError` with what it should have been.
+
+    Raises:
+        UserError: Empty or no text, a line that is no ``name,value``, a value refused, or a name twice.
+    """
+    pairs: dict[str, T] = {}
+    try:
+        for where, fields in csv_lines(path):
+            if len(fields) != 2 or not fields[0]:
+                raise UserError(f"{where}: expected `name,value`, got {','.join(fields)!r}")
+            name = PurePosixPath(fields[0].replace("\\", "/")).name
+            if name in pairs:
+                raise UserError(f"{where}: {name} is doubled; keep one line per clip")
+            try:
+                pairs[name] = parse(fields[1])
+            except ValueError as error:
+                raise UserError(f"{where}: {fields[1]!r} is not {error}; lines are `name,value`, no header") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not text; it should hold lines of `name,value`") from error
+    if not pairs:
+        raise UserError(f"{path} is empty; it needs a line `name,value` for every test clip")
+    return pairs
+
+
+def write_pairs(path: Path, pairs: Sequence[tuple[str, str]]) -> Path:
+    """Write the lines, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(pairs)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_text(text.getvalue(), encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def finite(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
+
+
+def decision(text: str) -> int:
+    """A decision, 0 or 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if value not in (0, 1):
+        raise ValueError("a decision, 0 or 1")
+    return int(value)
+
+
+def first_few(names: Sequence[str], shown: int = 3) -> str:
+    """How many clips there are, and the names of the first."""
+    more = ", ..." if len(names) > shown else ""
+    return f"{len(names)} clip{'' if len(names) == 1 else 's'} ({', '.join(names[:shown])}{more})"
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise `UserError` where a name is there twice."""
+    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
+    if doubled:
+        raise UserError(f"{where}: {first_few(doubled)} doubled; keep one line per clip")

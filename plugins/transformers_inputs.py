@@ -1,0 +1,132 @@
+"""Inputs of the audio models in transformers, computed for a batch at once where the waveforms are."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import torchaudio
+from torch import Tensor, nn
+
+from asd.errors import UserError
+
+
+class WaveformInput(nn.Module):
+    """The waveform itself, as the wav2vec 2.0 family takes it.
+
+    Args:
+        normalize: Give each clip zero mean and unit variance.
+        shortest: Samples that the model's convolutions need for one frame.
+    """
+
+    def __init__(self, normalize: bool, shortest: int) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.shortest = shortest
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` to ``(B, 1, T)``: one frame of ``T`` bands, the form of a spectrogram.
+
+        Raises:
+            UserError: The clips are shorter than one frame of the model.
+        """
+        if waveform.shape[-1] < self.shortest:
+            raise UserError(
+                f"clips of {waveform.shape[-1]} samples are too short for the encoder, which needs {self.shortest}; "
+                "set data.seconds higher"
+            )
+        if self.normalize:
+            variance, mean = torch.var_mean(waveform, dim=-1, correction=0, keepdim=True)
+            waveform = (waveform - mean) / (variance + 1e-7).sqrt()
+        return waveform[:, None]
+
+
+class MelInput(nn.Module):
+    """Mel spectrogram: centred periodic Hann windows, power, in float32 whatever the precision around it.
+
+    Args:
+        sample_rate: In Hz.
+        fft: Samples per window.
+        hop: Samples between windows.
+        bands: Number of mel bands.
+        low: Lowest frequency, Hz.
+        high: Highest frequency, Hz.
+        slaney: Slaney's mel scale and area normalisation; else that of HTK, not normalised.
+    """
+
+    window: Tensor
+    mel: Tensor
+
+    def __init__(self, sample_rate: int, fft: int, hop: int, bands: int, low: float, high: float, slaney: bool) -> None:
+        super().__init__()
+        self.fft = fft
+        self.hop = hop
+        scale, norm = ("slaney", "slaney") if slaney else ("htk", None)
+        mel = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, bands, sample_rate, norm, scale)
+        self.register_buffer("window", torch.hann_window(fft), persistent=False)
+        self.register_buffer("mel", mel, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` to the decadic logarithm of the mel power ``(B, 1 + T // hop, M)``, at least -10."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = torch.stft(waveform.float(), self.fft, self.hop, window=self.window, return_complex=True)
+            power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+            return (power.mT @ self.mel).clamp_min(1e-10).log10()
+
+
+class WhisperInput(nn.Module):
+    """The log-mel of Whisper (Radford et al. 2022, arXiv:2212.04356).
+
+    The model always takes clips padded to its full length. The frames of the padding are all alike, so they are left
+    out here, where they would only be in the way of augmentation, and added by `pad`.
+
+    Args:
+        bands: Number of mel bands.
+        frames: Frames that the model takes, 3000 for 30 s.
+    """
+
+    _SILENT_FRAMES = 4
+
+    def __init__(self, bands: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.mel = MelInput(16000, 400, 160, bands, 0.0, 8000.0, slaney=True)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` at 16 kHz to ``(B, F, M)``: the clip and a few frames of silence, or all frames."""
+        frames = min(self.frames, 2 * -(-waveform.shape[-1] // 320) + self._SILENT_FRAMES)
+        samples = frames * self.mel.hop
+        waveform = F.pad(waveform[:, :samples], (0, max(0, samples - waveform.shape[-1])))
+        log: Tensor = self.mel(waveform)[:, :-1]
+        return (log.maximum(log.amax((1, 2), keepdim=True) - 8) + 4) / 4
+
+    def pad(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to ``(B, M, frames)``, the missing frames filled with each clip's silence."""
+        missing = self.frames - spectrogram.shape[1]
+        silence = spectrogram.amin((1, 2))[:, None, None].expand(-1, missing, spectrogram.shape[2])
+        return torch.cat([spectrogram, silence], dim=1).mT
+
+    def tokens(self, frames: int) -> int:
+        """Tokens that hold the clip, of a spectrogram of that many frames."""
+        return frames // 2 if frames == self.frames else (frames - self._SILENT_FRAMES) // 2
+
+
+class ClapInput(nn.Module):
+    """The log-mel of CLAP's audio model (Wu et al. 2023, arXiv:2211.06687) in decibels.
+
+    Args:
+        bands: Number of mel bands.
+        slaney: As `MelInput`; weights trained with feature fusion have it off.
+        seconds: Length that a shorter clip is repeated to, and then padded; of a longer one the beginning is taken.
+    """
+
+    def __init__(self, bands: int, slaney: bool, seconds: float = 10.0) -> None:
+        super().__init__()
+        self.samples = round(48000 * seconds)
+        self.mel = MelInput(48000, 1024, 480, bands, 50.0, 14000.0, slaney)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` at 48 kHz to ``(B, F, M)``, the same ``F`` for every ``T``."""
+        waveform = waveform[:, : self.samples]
+        waveform = waveform.repeat(1, self.samples // waveform.shape[-1])
+        decibels: Tensor = 10 * self.mel(F.pad(waveform, (0, self.samples - waveform.shape[-1])))
+        return decibels

@@ -1,0 +1,122 @@
+"""Every data module that is found holds to the contract."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader
+
+import asd.data.synthetic
+from asd.data.clip import Clip, ClipBatch
+from asd.data.datamodule import ClipDataModule, Loader
+from asd.data.synthetic import RECIPE, Synthetic
+from asd.data.toyadmos2 import ToyADMOS2
+from asd.errors import UserError
+from asd.plugins import known
+from asd.testing import check_datamodule, write_dataset
+
+SMALL: dict[str, Any] = {"seconds": 0.25, "batch_size": 5}
+SYNTHESIS: dict[str, Any] = {"machines": ["fan"], "train_source": 6, "train_target": 2, "test": 1, "supplemental": 2}
+BUILDERS: dict[str, Callable[[Path], ClipDataModule]] = {
+    "ToyADMOS2": lambda folder: ToyADMOS2(write_dataset(folder), **SMALL),
+    "Synthetic": lambda folder: Synthetic(folder / "made", **SMALL, **SYNTHESIS),
+}
+
+
+@pytest.mark.parametrize("name", sorted(known(ClipDataModule)))  # type: ignore[type-abstract]
+def test_data_modules_hold_to_the_contract(name: str, tmp_path: Path) -> None:
+    assert name in BUILDERS, f"say in BUILDERS how to build {name} on little data"
+    check_datamodule(BUILDERS[name](tmp_path))
+
+
+class _Shuffled(ToyADMOS2):
+    __doc__ = ToyADMOS2.__doc__
+
+    def val_dataloader(self) -> list[Loader]:
+        return [
+            DataLoader(one.dataset, batch_size=5, shuffle=True, collate_fn=one.collate_fn)
+            for one in super().val_dataloader()
+        ]
+
+
+class _Leaking(ToyADMOS2):
+    __doc__ = ToyADMOS2.__doc__
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.train_clips = [*self.train_clips, self.query_clips[0]]
+
+
+class _Repeating(ToyADMOS2):
+    __doc__ = ToyADMOS2.__doc__
+
+    def clips(self) -> list[Clip]:
+        return [*super().clips(), super().clips()[0]]
+
+
+class _Plain(ToyADMOS2):
+    __doc__ = ToyADMOS2.__doc__
+
+    def train_dataloader(self) -> Loader:
+        loader = super().train_dataloader()
+        loader.collate_fn = lambda batch: ClipBatch(batch.waveform.double(), batch.label, batch.index)
+        return loader
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (_Shuffled, "not all there in order"),
+        (_Leaking, "a test clip is among the training clips"),
+        (_Repeating, "listed twice"),
+        (_Plain, "float64"),
+    ],
+)
+def test_what_breaks_the_contract_is_found(broken: type[ToyADMOS2], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        check_datamodule(broken(write_dataset(tmp_path), **SMALL))
+
+
+def made(folder: Path, **options: object) -> Synthetic:
+    data = Synthetic(folder / "made", **{**SMALL, **SYNTHESIS, **options})
+    data.prepare_data()
+    return data
+
+
+def test_synthetic_data_are_made_once_and_again_for_other_arguments(tmp_path: Path) -> None:
+    root = made(tmp_path).root
+    marker = root / "dev_data" / "raw" / "fan" / "kept"
+    marker.touch()
+    made(tmp_path, batch_size=3)
+    assert marker.exists(), "made again although the data are the same"
+    made(tmp_path, seed=2)
+    assert not marker.exists()
+    assert json.loads((root / RECIPE).read_text())["seed"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["made"], "nothing is left beside the data"
+
+
+def test_half_made_data_are_never_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(out: Path, *_: object, **__: object) -> None:
+        write_dataset(out, ["fan"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asd.data.synthetic, "synthesize", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_users_own_folder_is_not_replaced(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "made", ["fan"])
+    with pytest.raises(UserError, match="not synthesised"):
+        made(tmp_path)
+    assert (tmp_path / "made" / "dev_data").is_dir()
+    shutil.rmtree(tmp_path / "made")
+    (tmp_path / "made").write_text("a file where the folder should be\n")
+    with pytest.raises(UserError, match="not synthesised"):
+        made(tmp_path)

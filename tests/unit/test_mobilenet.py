@@ -1,0 +1,111 @@
+"""MobileNet equals EfficientAT, with its real weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from asd_plugins.mobilenet import MobileNet, audioset_classifier
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asd.errors import UserError
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def weights() -> str:
+    path = Path(__file__).parents[2] / "../shared/weights/mn04_as_mAP_432.pt"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Tensor]:
+    path = Path(__file__).parents[2] / "../shared/golden/mn04.safetensors"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    assert one.shape == other.shape
+    return float((one - other).abs().max())
+
+
+@pytest.mark.parametrize("length", ["1s", "10s"])
+def test_outputs_are_those_of_the_authors(weights: str, golden: dict[str, Tensor], length: str) -> None:
+    encoder = MobileNet(checkpoint=weights).eval()
+    with torch.no_grad():
+        mel = encoder.spectrogram(golden[f"wave_{length}"][None])
+        features = encoder.encode(mel)
+        embedding = features.mean(2)[:, 0]
+        logits = audioset_classifier(weights).eval()(embedding)
+    assert difference(mel[0].mT, golden[f"mel_{length}"]) < TOLERANCE
+    assert difference(embedding[0], golden[f"embedding_{length}"]) < TOLERANCE
+    assert difference(logits[0], golden[f"logits_{length}"]) < TOLERANCE
+
+
+def test_features_are_frames_of_320_ms() -> None:
+    features = MobileNet().eval()(torch.randn(2, 320000))
+    assert features.shape == (2, 1, 32, 384)
+
+
+@pytest.mark.parametrize(("width", "feature_dim"), [(0.5, 480), (1.0, 960), (2.0, 1920), (3.0, 2880), (4.0, 3840)])
+def test_widths_of_the_published_family(width: float, feature_dim: int) -> None:
+    with torch.device("meta"):
+        encoder = MobileNet(width=width)
+    assert encoder.feature_dim == feature_dim
+
+
+def test_the_front_end_stays_in_float32() -> None:
+    encoder, waveform = MobileNet.tiny().eval(), torch.randn(2, 32000)
+    expected = encoder.spectrogram(waveform)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(encoder.spectrogram(waveform), expected)
+
+
+def test_every_parameter_is_trained_and_belongs_to_a_stage() -> None:
+    encoder = MobileNet.tiny().train()
+    encoder(torch.randn(2, 16000)).square().mean().backward()
+    assert not [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
+    staged = [p for stage in encoder.stages() for p in stage.parameters()]
+    assert len(staged) == len(list(encoder.parameters()))
+
+
+def test_weights_of_another_width_are_refused(weights: str) -> None:
+    with pytest.raises(UserError, match=r"mn04_as_mAP_432\.pt"):
+        MobileNet(width=1.0, checkpoint=weights)
+
+
+def test_a_file_without_a_needed_key_is_refused(weights: str, tmp_path: Path) -> None:
+    state = torch.load(weights, weights_only=True)
+    del state["features.7.block.1.0.weight"]
+    save_file(state, tmp_path / "broken.safetensors")
+    with pytest.raises(UserError, match=r"features\.7\.block\.1\.0\.weight"):
+        MobileNet(checkpoint=str(tmp_path / "broken.safetensors"))
+    del state["classifier.2.weight"]
+    save_file(state, tmp_path / "headless.safetensors")
+    with pytest.raises(UserError, match=r"no key classifier\.2\.weight"):
+        audioset_classifier(str(tmp_path / "headless.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"layers": 2}, "layers is 2; .* set layers to 1"), ({"width": 0}, "width is 0")],
+)
+def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        MobileNet(**arguments)
+
+
+def test_clips_shorter_than_a_window() -> None:
+    encoder = MobileNet.tiny().eval()
+    with pytest.raises(UserError, match="clips of 513 samples; it needs at least 514"):
+        encoder(torch.zeros(1, 513))
+    assert encoder(torch.zeros(1, 514)).isfinite().all()

@@ -1,0 +1,167 @@
+"""Published weights: the cards, the cache folder, and what is said when a file is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from asd import cli
+from asd.encoders import Encoder, WeightsCard, weights
+from asd.encoders.weights import State
+from asd.errors import UserError
+
+CONTENT = b"weights of a published model" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return tmp_path / "cache" / "weights"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "model.pt").write_bytes(CONTENT)
+    (served / "config.json").write_text("{}")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/model.pt"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, card: WeightsCard) -> WeightsCard:
+    monkeypatch.setattr(weights, "cards", lambda: {card.name: card})
+    return card
+
+
+@pytest.fixture
+def card(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsCard:
+    one = WeightsCard("published_model", "model.pt", "MIT", "arXiv:0000.00000", url, len(CONTENT), SHA256)
+    return publish(monkeypatch, one)
+
+
+def test_fetched_weights_are_found_by_name(card: WeightsCard, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["weights", "fetch", "published_model"]) == 0
+    assert "(verified)" in capsys.readouterr().out
+    found = weights.find("published_model")
+    assert found == cache / "model.pt"
+    assert found.read_bytes() == CONTENT
+
+
+def test_what_is_there_is_not_fetched_again(card: WeightsCard, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "model.pt").write_bytes(CONTENT)
+    before = (cache / "model.pt").stat().st_mtime_ns
+    weights.fetch(card)
+    assert (cache / "model.pt").stat().st_mtime_ns == before
+
+
+def test_a_broken_file_is_fetched_again(card: WeightsCard, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "model.pt").write_bytes(CONTENT[:-1] + b"?")
+    weights.fetch(card)
+    assert (cache / "model.pt").read_bytes() == CONTENT
+
+
+def test_a_path_beats_a_name(card: WeightsCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "published_model").write_bytes(b"mine")
+    assert weights.find("published_model").read_bytes() == b"mine"
+
+
+def test_offline_the_error_says_what_to_get_and_where_to_put_it(card: WeightsCard, cache: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        weights.find("published_model")
+    for part in (
+        "model.pt",
+        f"{len(CONTENT):,} bytes",
+        SHA256,
+        str(cache),
+        "asd weights fetch published_model",
+        "127.0.0.1",
+    ):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_in_the_cache_is_not_used(card: WeightsCard, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "model.pt").write_bytes(CONTENT[:100])
+    with pytest.raises(UserError, match=r"has 100 bytes, expected 28,000; run `asd weights fetch published_model`"):
+        weights.find("published_model")
+
+
+def test_a_missing_path_is_said_as_a_path(card: WeightsCard) -> None:
+    with pytest.raises(UserError, match=r"checkpoint some/folder: no such file; `asd weights list`"):
+        weights.find("some/folder")
+    with pytest.raises(UserError, match=r"no such file; `asd weights fetch published_model` gets it"):
+        weights.find("downloads/model.pt")
+
+
+def test_a_misspelt_name_is_guessed(card: WeightsCard) -> None:
+    with pytest.raises(UserError, match=r"'publishd_model'\. Did you mean published_model\? Known: .*published_model"):
+        weights.find("publishd_model")
+
+
+def test_what_nobody_published_is_said_so(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = publish(monkeypatch, WeightsCard("bare", "model.pt", "MIT", "arXiv:0000.00000", url))
+    with pytest.raises(UserError, match="size not published, checksum not published"):
+        weights.find("bare")
+    weights.fetch(bare)
+    assert weights.check(bare) == State.UNKNOWN
+
+
+def test_weights_without_an_address_say_where_to_put_them(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = publish(monkeypatch, WeightsCard("by_hand", "hand.pt", "MIT", "arXiv:0000.00000"))
+    with pytest.raises(UserError, match=f"no direct address for hand.pt .* put it at {cache / 'hand.pt'}"):
+        weights.fetch(card)
+    cache.mkdir(parents=True)
+    (cache / "hand.pt").write_bytes(CONTENT)
+    assert weights.fetch(card) == weights.find("by_hand")
+
+
+def test_weights_of_several_files_are_a_folder(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = WeightsCard("folder", "model.pt", "MIT", "arXiv:0000.00000", url, beside=("config.json",))
+    publish(monkeypatch, card)
+    with pytest.raises(UserError, match=r"model\.pt and config\.json not in"):
+        weights.find("folder")
+    weights.fetch(card)
+    assert sorted(path.name for path in weights.find("folder").iterdir()) == ["config.json", "model.pt"]
+    (cache / "folder" / "config.json").unlink()
+    assert weights.check(card) == State.MISSING
+
+
+def test_the_cache_is_in_the_home_folder_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASD_CACHE", raising=False)
+    assert weights.cache_folder() == Path.home() / ".cache" / "asd" / "weights"
+
+
+def test_every_card_is_whole_and_names_are_used_once() -> None:
+    from asd.plugins import known
+
+    every = [card for cls in known(Encoder).values() for card in cls.weights]  # type: ignore[type-abstract]
+    assert {card.name for card in every} >= {"mn04_as", "ast_audioset"}
+    assert len(weights.cards()) == len(every), "two cards have the same name"
+    for card in every:
+        assert card.licence
+        assert card.paper
+        assert card.url is None or card.url.startswith("https://")
+        assert card.sha256 is None or len(bytes.fromhex(card.sha256)) == 32
