@@ -252,7 +252,7 @@ class AnomalyDetector(pl.LightningModule):
         index, embeddings = self._gathered("reference")
         chosen = [clips[i] for i in index.tolist()]
         bank = reference_bank(index, embeddings, chosen, self.population)
-        bank.check()
+        bank.check(self.population.names)
         population = Population(self.scorer, self.threshold, self.population.names)
         if distributed.rank() == 0:
             population.fit(bank)

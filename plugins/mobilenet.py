@@ -263,7 +263,8 @@ def audioset_classifier(checkpoint: str) -> nn.Sequential:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        # The authors' fan_out counts all groups of a depthwise convolution: signals vanish until statistics are learned.
+        nn.init.kaiming_normal_(module.weight)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
         nn.init.zeros_(module.bias)

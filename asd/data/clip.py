@@ -78,9 +78,9 @@ class ClipBatch(NamedTuple):
     Attributes:
         waveform: ``(B, T)`` float32 in [-1, 1].
         label: ``(B,)`` int64 auxiliary class; -1 where the clip has none (test clips).
-        index: ``(B,)`` int64 row of the clip in its data set, unique: repeats added by a distributed sampler are told by it.
+        index: ``(B,)`` int64 row of the clip in its data set: tells the repeats that a distributed sampler adds.
     """
 
     waveform: Tensor
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple's method of that name is not used

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class Encoder(nn.Module, ABC):
     layers: int = 1
     seconds: float | None = None
     augment: nn.Module
-    statistics: Statistics | None = None
+    statistics: Statistics | None
     weights: ClassVar[Sequence[WeightsCard]] = ()
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
@@ -92,6 +92,12 @@ class Encoder(nn.Module, ABC):
     def __init__(self, augment: nn.Module | None = None) -> None:
         super().__init__()
         self.augment = nn.Identity() if augment is None else augment
+        self.statistics = None
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A small instance of the same code paths, for tests."""
+        return cls()
 
     @abstractmethod
     def spectrogram(self, waveform: Tensor) -> Tensor:

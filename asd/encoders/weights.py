@@ -10,6 +10,8 @@ from pathlib import Path
 
 from asd.download import Report, download, file_checksum
 from asd.errors import UserError
+from asd.plugins import known as known_classes
+from asd.plugins import load_all
 
 CACHE_VARIABLE = "ASD_CACHE"
 _SUFFIXES = {".bin", ".ckpt", ".pt", ".pth", ".safetensors"}
@@ -64,9 +66,8 @@ def cache_folder() -> Path:
 def cards() -> dict[str, WeightsCard]:
     """The cards of every encoder that can be found, by name."""
     from asd.encoders.base import Encoder
-    from asd.plugins import known
 
-    classes = known(Encoder).values()  # type: ignore[type-abstract]
+    classes = known_classes(Encoder).values()  # type: ignore[type-abstract]
     return {card.name: card for cls in classes for card in cls.weights}
 
 
@@ -81,7 +82,9 @@ def find_card(name: str) -> WeightsCard:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
-    raise UserError(f"no published weights are called {name!r}.{guess} Known: {', '.join(sorted(known)) or 'none'}")
+    failed = "".join(f" Failed to load: {one}: {type(error).__name__}: {error}." for one, error in load_all().items())
+    names = ", ".join(sorted(known)) or "none"
+    raise UserError(f"no published weights are called {name!r}.{guess} Known: {names}.{failed}".replace("\n", " "))
 
 
 def file_of(card: WeightsCard) -> Path:

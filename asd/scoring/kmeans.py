@@ -1,0 +1,94 @@
+"""K-means: the distance to the nearest centre of the normal embeddings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal, Self, get_args
+
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from asd.errors import UserError
+from asd.scoring.base import Scorer
+
+Metric = Literal["cosine", "euclidean"]
+Target = Literal["own_centres", "clustered"]
+
+
+class KMeansScorer(Scorer):
+    """Distance to the nearest K-means centre.
+
+    With the cosine metric, embeddings are brought to unit length before clustering; the centres stay as they are, means
+    of unit vectors, and are compared by direction.
+
+    Args:
+        k: Number of centres; fewer where there are fewer distinct clips.
+        metric: One minus the cosine, or the Euclidean distance.
+        target: Every clip of the target domain is a centre of its own beside those of the source clips, because a few
+            clips among many would get none; or all clips are clustered together.
+        restarts: Starts of K-means, of which the best is kept.
+        mini_batch_above: Number of clips above which mini-batch K-means is used.
+        seed: Of the starts.
+    """
+
+    centres: Tensor
+
+    def __init__(
+        self,
+        k: int = 16,
+        metric: Metric = "cosine",
+        target: Target = "own_centres",
+        restarts: int = 4,
+        mini_batch_above: int = 50_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if k < 1 or restarts < 1:
+            raise UserError(f"KMeansScorer: k is {k} and restarts {restarts}; give 1 or more")
+        if metric not in get_args(Metric) or target not in get_args(Target):
+            raise UserError(
+                f"KMeansScorer: metric is {metric!r} and target {target!r}; choose of {', '.join(get_args(Metric))} and "
+                f"of {', '.join(get_args(Target))}"
+            )
+        self.k = k
+        self.metric = metric
+        self.target = target
+        self.restarts = restarts
+        self.mini_batch_above = mini_batch_above
+        self.seed = seed
+
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        """Cluster the normal clips."""
+        self.check_reference(embeddings)
+        rows = self._placed(embeddings.detach().float().cpu())
+        apart = target.cpu().bool() if self.target == "own_centres" else torch.zeros(len(rows), dtype=torch.bool)
+        parts = [rows[apart]]
+        if bool((~apart).any()):
+            parts.insert(0, self._cluster(rows[~apart]))
+        self.remember(centres=torch.cat(parts).to(embeddings.device))
+        return self
+
+    def _placed(self, embeddings: Tensor) -> Tensor:
+        return F.normalize(embeddings) if self.metric == "cosine" else embeddings
+
+    def _cluster(self, rows: Tensor) -> Tensor:
+        k = min(self.k, len(rows.unique(dim=0)))
+        kind = MiniBatchKMeans if len(rows) > self.mini_batch_above else KMeans
+        with warnings.catch_warnings():
+            # Fewer distinct rows than centres up to rounding: the spare centres coincide, which changes no distance.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(rows.double().numpy())
+        return torch.from_numpy(fitted.cluster_centers_).float()
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to the distances ``(B,)`` to the nearest centre."""
+        self.check_fitted()
+        with torch.autocast(embeddings.device.type, enabled=False):
+            rows = embeddings.float()
+            if self.metric == "cosine":
+                return 1 - (F.normalize(rows) @ F.normalize(self.centres).mT).amax(1)
+            # The matrix-product form cancels badly where distances are small.
+            return torch.cdist(rows, self.centres, compute_mode="donot_use_mm_for_euclid_dist").amin(1)

@@ -1,0 +1,136 @@
+"""One scorer and one threshold for each machine and section: the only place that routes by machine."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from asd.errors import UserError
+from asd.scoring.bank import Bank
+from asd.scoring.base import Scorer
+from asd.scoring.threshold import Threshold
+
+FOLDS = 5
+
+
+class Population(nn.Module):
+    """Scorers by machine and section, in the order of their sorted names.
+
+    Args:
+        scorer: Prototype, copied for each name.
+        threshold: How a threshold follows from the scores of normal clips.
+        names: Names of the populations, such as ``fan_section_00``.
+
+    Attributes:
+        thresholds: ``(P,)`` decision thresholds, after `fit`.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, scorer: Scorer, threshold: Threshold, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(sorted(set(names)))
+        self.threshold = threshold
+        # A list, because names may hold dots; sorted, because DDP matches buffers by position.
+        self.scorers = nn.ModuleList(copy.deepcopy(scorer) for _ in self.names)
+        self.held_out = nn.ModuleList(_HeldOut() for _ in self.names)
+        self.register_buffer("thresholds", torch.full((len(self.names),), torch.inf))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether every population's scorer is fitted."""
+        return len(self.names) > 0 and all(bool(scorer.fitted) for scorer in self.scorers)
+
+    def index(self, name: str) -> int:
+        """The number of the population of that name.
+
+        Raises:
+            UserError: It was not trained; the known ones are listed.
+        """
+        if name in self.names:
+            return self.names.index(name)
+        near = difflib.get_close_matches(name, self.names, n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"the detector was not fitted for {name!r}.{guess} Known: {', '.join(self.names) or 'none'}")
+
+    def training_scores(self, population: int) -> tuple[Tensor, Tensor]:
+        """Held-out scores ``(N,)`` of the normal clips of a population, and which are of the target domain."""
+        held_out = self.held_out[population]
+        assert isinstance(held_out, _HeldOut)
+        return held_out.scores, held_out.target
+
+    def fit(self, bank: Bank) -> Self:
+        """Fit every scorer on its rows of the bank, and set its threshold.
+
+        Raises:
+            UserError: A population without clips, or embeddings that are not finite.
+        """
+        bank.check(self.names)
+        for number in range(len(self.names)):
+            rows = bank.of(number)
+            scores = held_out_scores(self._scorer(number), rows)
+            self.held_out[number].remember(scores, rows.target)  # type: ignore[operator]
+            self.thresholds[number] = self.threshold.fit(scores)
+            self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
+        return self
+
+    def _scorer(self, number: int) -> Scorer:
+        scorer = self.scorers[number]
+        assert isinstance(scorer, Scorer)
+        return scorer
+
+    def forward(self, embeddings: Tensor, population: Tensor) -> Tensor:
+        """``(B, E)`` and population numbers ``(B,)`` to scores ``(B,)``; higher is more anomalous."""
+        scores = embeddings.new_empty(len(embeddings), dtype=torch.float32)
+        for number in population.unique().tolist():
+            rows = population == number
+            scores[rows] = self._scorer(number)(embeddings[rows]).float()
+        return scores
+
+    def decide(self, scores: Tensor, population: Tensor) -> Tensor:
+        """``(B,)`` bool: whether each score lies above the threshold of its population."""
+        return scores > self.thresholds.to(scores.device)[population]
+
+
+def held_out_scores(scorer: Scorer, rows: Bank) -> Tensor:
+    """Scores ``(N,)`` of normal clips by scorers that were not fitted on them.
+
+    A clip that is a centre of its own would score zero. Clips of one recording are held out together.
+    """
+    groups = rows.group.unique(return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    if count == 1:
+        return copy.deepcopy(scorer).fit(rows.embeddings, rows.target, rows.group)(rows.embeddings)
+    scores = torch.empty(len(rows.embeddings))
+    folds = groups % min(FOLDS, count)
+    for fold in folds.unique().tolist():
+        out = folds == fold
+        fitted = copy.deepcopy(scorer).fit(rows.embeddings[~out], rows.target[~out], rows.group[~out])
+        scores[out] = fitted(rows.embeddings[out]).float()
+    return scores
+
+
+class _HeldOut(nn.Module):
+    """Scores of normal clips, whose number is not known before the fit."""
+
+    scores: Tensor
+    target: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remember(torch.empty(0), torch.empty(0, dtype=torch.bool))
+
+    def remember(self, scores: Tensor, target: Tensor) -> None:
+        self.register_buffer("scores", scores.detach().clone())
+        self.register_buffer("target", target.detach().clone())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        own = [state_dict.get(prefix + name) for name in ("scores", "target")]
+        if isinstance(own[0], Tensor) and isinstance(own[1], Tensor):
+            self.remember(*(torch.empty_like(one, device=self.scores.device) for one in own if one is not None))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
