@@ -15,6 +15,8 @@ from asd import pictures, results
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 
+_UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
+
 
 class RunCheckpoint(ModelCheckpoint):
     """Keeps the last epoch, with the scorers fitted in it: test labels must not choose the epoch.
@@ -41,16 +43,20 @@ class RunOutputs(pl.Callback):
     Args:
         pictures: Draw score histograms and ROC curves.
         scores: Write the score and decision files of the challenge.
+
+    Attributes:
+        summary: The table of the last test and the run folder, for the screen once progress bars are gone.
     """
 
     def __init__(self, pictures: bool = True, scores: bool = True) -> None:
         self.pictures = pictures
         self.scores = scores
+        self.summary = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the run folder can be written before any work is done."""
         folder = run_folder(trainer)
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or is_rehearsal(trainer):
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +64,9 @@ class RunOutputs(pl.Callback):
             probe.write_bytes(b"\0")
             probe.unlink()
         except OSError as error:
-            raise UserError(f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir") from error
+            raise UserError(
+                f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir"
+            ) from error
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
             replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -66,7 +74,7 @@ class RunOutputs(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""
         folder = run_folder(trainer)
-        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or trainer.fast_dev_run:
+        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
         if self.scores:
             results.write_scores(folder / "scores", pl_module.scores)
@@ -80,11 +88,13 @@ class RunOutputs(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and drawn:
                 logger.log_image("test", [str(path) for path in drawn])
-        if pl_module.metrics:
-            print(results.table(pl_module.metrics))
-        else:
-            print("no test clip has a known label: the clips are scored, nothing is measured")
-        print(folder)
+        table = results.table(pl_module.metrics) if pl_module.metrics else _UNLABELLED
+        self.summary = f"{table}\n{folder}"
+
+
+def is_rehearsal(trainer: pl.Trainer) -> bool:
+    """Whether the run is a `fast_dev_run`, which leaves nothing behind."""
+    return bool(getattr(trainer, "fast_dev_run", False))
 
 
 def run_folder(trainer: pl.Trainer) -> Path:

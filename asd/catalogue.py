@@ -13,7 +13,7 @@ COLUMNS = ("encoder", "sample rate", "width", "parameters", "weights", "licence"
 
 def encoder_rows() -> list[Row]:
     """One row for every encoder that can be found. Encoders are built on the meta device, so nothing is computed."""
-    return [_row(name, cls) for name, cls in plugins.known(Encoder).items()]
+    return [_row(name, cls) for name, cls in plugins.known(Encoder).items()]  # type: ignore[type-abstract]
 
 
 def _row(name: str, cls: type[Encoder]) -> Row:

@@ -46,7 +46,7 @@ def load(path: Path | str) -> dict[str, Any]:
         raise UserError(f"no checkpoint {path}; give the .ckpt file in the checkpoints folder of a run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds for a broken file
+    except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(content, dict):
@@ -75,7 +75,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.replace(aside, place)  # noqa: PTH105 - replaces the old file in one step
         except (OSError, RuntimeError) as error:
             aside.unlink(missing_ok=True)
-            raise UserError(f"cannot write the checkpoint {place}: {error}; free space or choose another folder") from error
+            raise UserError(
+                f"cannot write the checkpoint {place}: {error}; free space or choose another folder"
+            ) from error
 
 
 def without_weights_files(config: dict[str, Any]) -> dict[str, Any]:

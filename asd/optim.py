@@ -82,8 +82,8 @@ def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> 
         raise UserError(f"model.optimizer.warmup is {options.warmup}; give the part of the run's steps, in [0, 1)")
     if options.name == "SGD":
         return torch.optim.SGD(groups, momentum=0.9)
-    optimizer: type[torch.optim.Optimizer] = getattr(torch.optim, options.name)
-    return optimizer(groups)
+    kind: type[torch.optim.Adam | torch.optim.AdamW] = getattr(torch.optim, options.name)
+    return kind(groups)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, options: OptimizerOptions, steps: int) -> LRScheduler | None:

@@ -46,7 +46,9 @@ def _module_names() -> list[str]:
     names += [f"asd_plugins.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
     for folder in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
         if not Path(folder).is_dir():
-            raise UserError(f"{FOLDERS_VARIABLE}: no folder {folder}; set it to the folder that holds your plug-in files")
+            raise UserError(
+                f"{FOLDERS_VARIABLE}: no folder {folder}; set it to the folder that holds your plug-in files"
+            )
         if folder not in sys.path:
             sys.path.append(folder)
         names += [info.name for info in pkgutil.iter_modules([folder])]
@@ -90,5 +92,7 @@ def resolve(name: str, base: type[T]) -> type[T]:
     guess = f" Did you mean {near[0]}?" if near else ""
     failed = "".join(f" Failed to load: {key}: {type(e).__name__}: {e}." for key, e in load_all().items())
     raise UserError(
-        f"unknown {base.__name__.lower()} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace("\n", " ")
+        f"unknown {base.__name__.lower()} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace(
+            "\n", " "
+        )
     )

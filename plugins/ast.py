@@ -6,7 +6,7 @@ Gong, Chung, Glass, "AST: Audio Spectrogram Transformer" (Interspeech 2021), arX
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,7 @@ class AST(Encoder):
         self.std: float = settings.get("std", _STD)
 
     @classmethod
-    def tiny(cls) -> AST:
+    def tiny(cls) -> Self:
         """A small instance of the same code paths."""
         return cls(frames=64, config=_TINY)
 

@@ -82,7 +82,7 @@ class DualBranchCNN(Encoder):
         return self._spectrogram(self.prepare(waveform))
 
     def _spectrogram(self, prepared: Tensor) -> Tensor:
-        magnitude = self.statistics(self.front_end(prepared))
+        magnitude: Tensor = self.statistics(self.front_end(prepared))
         return magnitude - magnitude.mean(1, keepdim=True)
 
     def spectrum(self, waveform: Tensor) -> Tensor:

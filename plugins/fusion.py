@@ -8,12 +8,12 @@ from itertools import zip_longest
 import torch
 import torch.nn.functional as F
 import torchaudio
+from asd_plugins.beats import BEATs
+from asd_plugins.dasheng import Dasheng
 from torch import Tensor, nn
 
 from asd.encoders import Encoder
 from asd.errors import UserError
-from asd_plugins.beats import BEATs
-from asd_plugins.dasheng import Dasheng
 
 
 class Fusion(Encoder):
@@ -33,7 +33,8 @@ class Fusion(Encoder):
         parts: Sequence[Encoder] = [BEATs(), Dasheng()] if encoders is None else encoders
         if len(parts) < 2 or len({part.layers for part in parts}) > 1:
             raise UserError(
-                f"Fusion: give two encoders or more that return the same number of layers, not {[p.layers for p in parts]}"
+                "Fusion: give two encoders or more that return the same number of layers, not "
+                f"{[part.layers for part in parts]}"
             )
         self.encoders = nn.ModuleList(parts)
         self.layers = parts[0].layers
@@ -68,7 +69,8 @@ class Fusion(Encoder):
     def stages(self) -> list[nn.Module]:
         """The stages of all encoders together, aligned at the deepest."""
         deepest_first = zip_longest(*(reversed(part.stages()) for part in self._parts()))
-        return [nn.ModuleList(stage for stage in level if stage is not None) for level in deepest_first][::-1]
+        levels: list[nn.Module] = [nn.ModuleList(s for s in level if s is not None) for level in deepest_first]
+        return levels[::-1]
 
     def observe(self, waveform: Tensor) -> None:
         """Add ``(B, T)`` to the training-set statistics of every encoder that keeps some."""
@@ -86,5 +88,5 @@ def _resampler(given: int, wanted: int) -> nn.Module:
 def _average_frames(features: Tensor, frames: int) -> Tensor:
     if features.shape[2] == frames:
         return features
-    flat = features.flatten(0, 1).mT
-    return F.adaptive_avg_pool1d(flat, frames).mT.unflatten(0, features.shape[:2])
+    clips, layers, _, width = features.shape
+    return F.adaptive_avg_pool1d(features.flatten(0, 1).mT, frames).mT.reshape(clips, layers, frames, width)

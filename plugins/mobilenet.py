@@ -7,14 +7,14 @@ arXiv:2211.04772; the blocks are those of MobileNetV3-large (Howard et al. 2019,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
+from asd.encoders.checkpoints import load_strict, read
 from torch import Tensor, nn
 
 from asd.encoders import Encoder, WeightsCard
-from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.weights import find
 from asd.errors import UserError
 
@@ -137,7 +137,7 @@ class MobileNetMel(nn.Module):
         """
         if waveform.shape[-1] < 514:
             raise UserError(f"MobileNet: clips of {waveform.shape[-1]} samples; it needs at least 514 at 32000 Hz")
-        with torch.autocast(waveform.device.type, enabled=False):
+        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
             waveform = waveform.float()
             emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
             spectrum = torch.stft(emphasised, 1024, 320, 800, self.window, return_complex=True)
@@ -207,7 +207,7 @@ class MobileNet(Encoder):
             self._load(checkpoint)
 
     @classmethod
-    def tiny(cls) -> MobileNet:
+    def tiny(cls) -> Self:
         """A small instance of the same code paths."""
         return cls(width=0.1)
 
@@ -263,7 +263,7 @@ def audioset_classifier(checkpoint: str) -> nn.Sequential:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
-        # The authors' fan_out counts all groups of a depthwise convolution: signals vanish until statistics are learned.
+        # The authors' fan_out counts all groups of a depthwise convolution: signals vanish until statistics settle.
         nn.init.kaiming_normal_(module.weight)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 import torch
 from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInput
@@ -101,7 +101,7 @@ class TransformersAudio(Encoder):
         check_layers(type(self).__name__, layers, depth)
 
     @classmethod
-    def tiny(cls) -> TransformersAudio:
+    def tiny(cls) -> Self:
         """A small instance of the same code paths."""
         return cls(config=_TINY)
 

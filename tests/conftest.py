@@ -18,13 +18,22 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def run_asd(*arguments: object, cwd: Path, expect: int = 0, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+def run_asd(
+    *arguments: object, cwd: Path, expect: int = 0, timeout: float = 300, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does, and insist on its exit code."""
     command = [sys.executable, "-m", "asd", *map(str, arguments)]
     environment = {**os.environ, "WANDB_MODE": "offline", **env}
     environment.pop("PL_GLOBAL_SEED", None)
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done

@@ -91,7 +91,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _usage() -> str:
-    lines = ["usage: asd COMMAND [OPTIONS]", "", "Anomalous sound detection for machines, learned from normal sound.", ""]
+    lines = [
+        "usage: asd COMMAND [OPTIONS]",
+        "",
+        "Anomalous sound detection for machines, learned from normal sound.",
+        "",
+    ]
     width = max(map(len, [*TRAINER_COMMANDS, *SMALL_COMMANDS])) + 2
     lines += [f"  {name:{width}}{text}" for name, text in {**TRAINER_COMMANDS, **SMALL_COMMANDS}.items()]
     return "\n".join([*lines, "", "  --version  the version of asd", "  COMMAND --help  the options of a command"])

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import checkpoint as kept
 from asd import plugins
-from asd.callbacks import RunCheckpoint, RunOutputs
+from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal
 from asd.cli.arguments import configs_first, kept_configuration, named_classes
 from asd.data.datamodule import ClipDataModule
 from asd.data.synthetic import Synthetic
@@ -26,7 +26,7 @@ from asd.errors import UserError
 from asd.heads import Head
 from asd.scoring.base import Scorer
 
-_NAMED = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
+_NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 _DATA_MODULES = (ToyADMOS2, Synthetic)  # imported so that their class names are known to the parser
 
 
@@ -36,7 +36,8 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        """Raise the message as a `UserError`."""
         raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
 
 
@@ -84,10 +85,13 @@ class TrainingCLI(LightningCLI):
             if self.trainer.interrupted:
                 raise KeyboardInterrupt from stop
             raise
+        for callback in getattr(self.trainer, "callbacks", []):
+            if isinstance(callback, RunOutputs) and callback.summary:
+                print(callback.summary, flush=True)
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
-        if not self.trainer.interrupted and not self.trainer.fast_dev_run:
+        if not self.trainer.interrupted and not is_rehearsal(self.trainer):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
 
 

@@ -47,7 +47,11 @@ class Adapter(nn.Module):
         embedding: Place = "projected",
     ) -> None:
         super().__init__()
-        for name, value, known in (("layers", layers, Layers), ("pooling", pooling, Pooling), ("embedding", embedding, Place)):
+        for name, value, known in (
+            ("layers", layers, Layers),
+            ("pooling", pooling, Pooling),
+            ("embedding", embedding, Place),
+        ):
             if value not in get_args(known):
                 raise UserError(f"Adapter: {name} is {value!r}; choose one of {', '.join(get_args(known))}")
         if embedding_dim is None and hidden:

@@ -28,7 +28,11 @@ class SpecAugment(nn.Module):
         probability: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, part in (("time_width", time_width), ("frequency_width", frequency_width), ("probability", probability)):
+        for name, part in (
+            ("time_width", time_width),
+            ("frequency_width", frequency_width),
+            ("probability", probability),
+        ):
             if not 0 <= part <= 1:
                 raise UserError(f"SpecAugment: {name} is {part}; give a part in [0, 1]")
         self.time_masks = time_masks

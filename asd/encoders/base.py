@@ -72,7 +72,6 @@ class Encoder(nn.Module, ABC):
         layers: ``L``, how many layers `encode` returns.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
-        statistics: Training-set statistics of the front end, where it has them.
         weights: Cards of the published weights it loads.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
@@ -84,7 +83,6 @@ class Encoder(nn.Module, ABC):
     layers: int = 1
     seconds: float | None = None
     augment: nn.Module
-    statistics: Statistics | None
     weights: ClassVar[Sequence[WeightsCard]] = ()
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
@@ -92,7 +90,6 @@ class Encoder(nn.Module, ABC):
     def __init__(self, augment: nn.Module | None = None) -> None:
         super().__init__()
         self.augment = nn.Identity() if augment is None else augment
-        self.statistics = None
 
     @classmethod
     def tiny(cls) -> Self:
@@ -117,6 +114,4 @@ class Encoder(nn.Module, ABC):
         return features
 
     def observe(self, waveform: Tensor) -> None:
-        """Add ``(B, T)`` to the training-set statistics; called only where `statistics` is set."""
-        if self.statistics is not None:
-            self.statistics.observe(self.spectrogram(waveform))
+        """Add ``(B, T)`` to training-set statistics; an encoder that holds `Statistics` overrides it."""

@@ -38,7 +38,12 @@ class MagnitudeSpectrogram(nn.Module):
         """``(B, T)`` to ``(B, F, M)``, one frame each `hop` samples."""
         with torch.autocast(waveform.device.type, enabled=False):
             spectrum = torch.stft(
-                waveform.float(), len(self.window), self.hop, window=self.window, return_complex=True, pad_mode="constant"
+                waveform.float(),
+                len(self.window),
+                self.hop,
+                window=self.window,
+                return_complex=True,
+                pad_mode="constant",
             )
             return magnitudes(spectrum[:, self.low : self.high + 1]).mT
 

@@ -65,8 +65,8 @@ class WarmUp(pl.Callback):
             return
         if trainer.max_epochs is not None and 0 < trainer.max_epochs <= self.epochs:
             raise UserError(
-                f"warmup.epochs is {self.epochs} but the run has {trainer.max_epochs} epochs, so the encoder would never "
-                "train; lower warmup.epochs, raise trainer.max_epochs, or say warmup.epochs -1 to keep it frozen"
+                f"warmup.epochs is {self.epochs} but the run has {trainer.max_epochs} epochs, so the encoder would "
+                "never train; lower warmup.epochs, raise trainer.max_epochs, or keep it frozen with warmup.epochs -1"
             )
         self.apply(_encoder(pl_module), trainer.current_epoch)
 
@@ -74,8 +74,8 @@ class WarmUp(pl.Callback):
         """Refuse a run in which nothing would train."""
         if not any(p.requires_grad for p in pl_module.parameters()):
             raise UserError(
-                "nothing can be trained while the encoder is frozen: give model.adapter a layer or model.head trainable "
-                "centres, or set warmup.epochs to 0"
+                "nothing can be trained while the encoder is frozen: give model.adapter a layer or model.head "
+                "trainable centres, or set warmup.epochs to 0"
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

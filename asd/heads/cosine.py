@@ -14,7 +14,7 @@ from asd.heads.base import Head
 
 
 def cosines(embeddings: Tensor, centres: Tensor) -> Tensor:
-    """``(B, E)`` and ``(C, E)`` to the cosines ``(B, C)``, in float32: half precision cannot tell close angles apart."""
+    """``(B, E)`` and ``(C, E)`` to the cosines ``(B, C)``, in float32: half precision confuses close angles."""
     with torch.autocast(embeddings.device.type, enabled=False):
         return F.linear(F.normalize(embeddings.float()), F.normalize(centres.float()))
 
@@ -99,7 +99,7 @@ class SubclusterAdaCos(Head):
         return self._pooled(self.scale * cosines(embeddings, self.centres))
 
     def _pooled(self, scaled: Tensor) -> Tensor:
-        return scaled.unflatten(1, (self.classes, self.subclusters)).logsumexp(2)
+        return scaled.reshape(len(scaled), self.classes, self.subclusters).logsumexp(2)
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the class probabilities with the soft labels."""
@@ -109,7 +109,7 @@ class SubclusterAdaCos(Head):
         return cross_entropy(self._pooled(self.scale * cosine), targets)
 
     def _update_scale(self, cosine: Tensor, targets: Tensor) -> None:
-        nearest = cosine.unflatten(1, (self.classes, self.subclusters)).amax(2)
+        nearest = cosine.reshape(len(cosine), self.classes, self.subclusters).amax(2)
         labelled = nearest.masked_fill(targets <= 0, -1).amax(1).clamp(-1, 1)
         angle = labelled.acos().median().clamp(max=math.pi / 4)
         # The logarithm of the mean over clips of the summed exponentials of the other centres.

@@ -58,10 +58,19 @@ class Scorer(nn.Module, ABC):
             self.register_buffer(name, tensor.detach().clone())
         self.register_buffer("fitted", torch.ones((), dtype=torch.bool))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the buffers are."""
+        fitted = self.fitted
+        assert isinstance(fitted, Tensor)
+        return fitted.device
+
     def check_reference(self, embeddings: Tensor) -> None:
         """Raise `UserError` for a bank that nothing can be learned from."""
         if embeddings.ndim != 2 or len(embeddings) == 0:
-            raise UserError(f"{type(self).__name__}: no reference embeddings to fit on, got shape {tuple(embeddings.shape)}")
+            raise UserError(
+                f"{type(self).__name__}: no reference embeddings to fit on, got shape {tuple(embeddings.shape)}"
+            )
         bad = (~embeddings.isfinite().all(1)).sum().item()
         if bad:
             raise UserError(
@@ -79,6 +88,5 @@ class Scorer(nn.Module, ABC):
         own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
         for name, value in own.items():
             if "." not in name and isinstance(value, Tensor):
-                device = self.fitted.device
-                self.register_buffer(name, torch.empty_like(value, device=device))
+                self.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=self.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

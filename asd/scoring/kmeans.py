@@ -50,8 +50,8 @@ class KMeansScorer(Scorer):
             raise UserError(f"KMeansScorer: k is {k} and restarts {restarts}; give 1 or more")
         if metric not in get_args(Metric) or target not in get_args(Target):
             raise UserError(
-                f"KMeansScorer: metric is {metric!r} and target {target!r}; choose of {', '.join(get_args(Metric))} and "
-                f"of {', '.join(get_args(Target))}"
+                f"KMeansScorer: metric is {metric!r} and target {target!r}; choose of {', '.join(get_args(Metric))} "
+                f"and of {', '.join(get_args(Target))}"
             )
         self.k = k
         self.metric = metric

@@ -105,7 +105,8 @@ def held_out_scores(scorer: Scorer, rows: Bank) -> Tensor:
     groups = rows.group.unique(return_inverse=True)[1]
     count = int(groups.max()) + 1
     if count == 1:
-        return copy.deepcopy(scorer).fit(rows.embeddings, rows.target, rows.group)(rows.embeddings)
+        own: Tensor = copy.deepcopy(scorer).fit(rows.embeddings, rows.target, rows.group)(rows.embeddings)
+        return own
     scores = torch.empty(len(rows.embeddings))
     folds = groups % min(FOLDS, count)
     for fold in folds.unique().tolist():

@@ -32,7 +32,7 @@ def test_the_table_of_encoders_is_current() -> None:
     assert shown == markdown_table(encoder_rows())
 
 
-@pytest.mark.parametrize("path", sorted({p for p in re.findall(r"(?:configs|tests)/[\w/.]+\w", README)}))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:configs|tests)/[\w/.]+\w", README))))
 def test_files_that_are_named_exist(path: str) -> None:
     assert (ROOT / path).exists()
 
@@ -72,7 +72,7 @@ def parse_trainer_command(arguments: list[str]) -> object:
     return training_cli(configs_first(arguments), Parsed).config
 
 
-@pytest.fixture()
+@pytest.fixture
 def shown_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(plugins.FOLDERS_VARIABLE, str(tmp_path))
     (tmp_path / "tiny_mel.py").write_text(SHOWN_PLUGIN)

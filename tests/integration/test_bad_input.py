@@ -21,7 +21,7 @@ SMALL = [
 TRAIN = "dev_data/raw/fan/train"
 
 
-@pytest.fixture()
+@pytest.fixture
 def data(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy that may be damaged, and a working folder of its own."""
     root = tmp_path / "data"

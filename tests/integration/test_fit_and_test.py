@@ -11,8 +11,8 @@ import pytest
 import torch
 
 SMALL = [
-    "--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.init_args.seconds=1", "--data.init_args.batch_size=8",
-    "--model.encoder.init_args.seconds=1",
+    "--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.init_args.seconds=1",
+    "--data.init_args.batch_size=8", "--model.encoder.init_args.seconds=1",
 ]  # fmt: skip
 
 
@@ -105,7 +105,15 @@ def test_names_of_test_clips_never_reach_the_scorer(fitted, asd) -> None:
 
 def test_another_scorer_at_test_is_fitted_anew(fitted, asd) -> None:
     cwd, folder, _ = fitted
-    again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--model.scorer", "KMeansScorer", "--model.scorer.k=1", cwd=cwd)
+    again = asd(
+        "test",
+        "--ckpt_path",
+        folder / "checkpoints/last.ckpt",
+        "--model.scorer",
+        "KMeansScorer",
+        "--model.scorer.k=1",
+        cwd=cwd,
+    )
     assert scores(cwd / run_folder(again.stdout)) != scores(folder)
 
 
@@ -119,7 +127,7 @@ def test_the_checkpoint_holds_no_code(fitted) -> None:
 def test_training_on_other_classes_is_refused(fitted, asd, tmp_path: Path) -> None:
     cwd, folder, _ = fitted
     done = asd(
-        "fit", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.machines=[fan]", "--trainer.max_epochs=3",
-        cwd=cwd, expect=2,
+        "fit", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.machines=[fan]",
+        "--trainer.max_epochs=3", cwd=cwd, expect=2,
     )  # fmt: skip
     assert "class" in done.stderr and "Traceback" not in done.stderr

@@ -53,7 +53,9 @@ def test_imports_go_one_way(name: str) -> None:
 
 
 def test_no_import_cycle() -> None:
-    graph = {name: {one for one in imports(name, top_level_only=True) if one in MODULES and one != name} for name in MODULES}
+    graph = {
+        name: {one for one in imports(name, top_level_only=True) if one in MODULES and one != name} for name in MODULES
+    }
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as cycle:

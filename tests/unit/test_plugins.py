@@ -12,7 +12,7 @@ from asd.encoders.base import Encoder
 from asd.errors import UserError
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(plugins.FOLDERS_VARIABLE, str(tmp_path))
     monkeypatch.setattr(sys, "path", [*sys.path])
