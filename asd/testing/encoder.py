@@ -1,0 +1,190 @@
+"""The contract of an encoder, as checks that anyone can run on their own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from asd.encoders.base import Encoder
+
+LENGTHS = (1.0, 1.98, 2.74, 10.0)
+
+
+def check_encoder(encoder: Encoder) -> None:
+    """Run every check on an encoder of any weights; it is left as it was.
+
+    Raises:
+        AssertionError: A check fails that `expected_failures` does not name, or one passes that it names.
+    """
+    for name, check in CHECKS.items():
+        run_check(name, check, encoder)
+
+
+def run_check(name: str, check: Callable[[Encoder], None], encoder: Encoder) -> None:
+    """Run one check, and insist on failure where the encoder says that it cannot pass it."""
+    reason = encoder.expected_failures.get(name)
+    try:
+        check(copy.deepcopy(encoder))
+    except Exception as error:
+        if reason is None:
+            raise AssertionError(f"{type(encoder).__name__}: {name}: {error}") from error
+        return
+    assert reason is None, f"{type(encoder).__name__} passes {name}; take it out of expected_failures ({reason})"
+
+
+def waveforms(encoder: Encoder, clips: int = 3, seconds: float = 1.0) -> Tensor:
+    """``(B, T)`` of noise and tones, the same each time."""
+    generator = torch.Generator().manual_seed(7)
+    time = torch.arange(round(seconds * encoder.sample_rate)) / encoder.sample_rate
+    tones = torch.sin(2 * torch.pi * time * torch.linspace(150, 900, clips)[:, None])
+    return 0.1 * tones + 0.05 * torch.randn(clips, len(time), generator=generator)
+
+
+def check_declaration(encoder: Encoder) -> None:
+    """What is declared is there and of the right kind."""
+    assert isinstance(encoder.sample_rate, int), "sample_rate is Hz, an int"
+    assert isinstance(encoder.feature_dim, int), "feature_dim is an int"
+    assert isinstance(encoder.augment, nn.Module), "augment is a module; call super().__init__(augment)"
+    assert encoder.layers >= 1, "layers is 1 or more"
+    unknown = set(encoder.expected_failures) - set(CHECKS)
+    assert not unknown, f"expected_failures names no check: {', '.join(unknown)}"
+
+
+def check_documented(encoder: Encoder) -> None:
+    """Every argument of the constructor is described in the class's docstring."""
+    shown = set(re.findall(r"^\s+(\w+):", inspect.getdoc(type(encoder)) or "", re.M))
+    arguments = [name for name in inspect.signature(type(encoder)).parameters if name != "self"]
+    missing = [name for name in arguments if name not in shown]
+    assert not missing, f"not described in the docstring's Args: {', '.join(missing)}"
+
+
+def check_shapes(encoder: Encoder) -> None:
+    """Clips of any length give ``(B, L, F', D)``, finite float values."""
+    encoder.eval()
+    with torch.no_grad():
+        for seconds in LENGTHS:
+            waveform = waveforms(encoder, 2, seconds)
+            features = encoder(waveform)
+            assert features.ndim == 4, f"(B, L, F, D) expected for {seconds} s, got {tuple(features.shape)}"
+            clips, layers, frames, width = features.shape
+            assert (clips, layers, width) == (2, encoder.layers, encoder.feature_dim), (
+                f"(2, {encoder.layers}, F, {encoder.feature_dim}) expected for {seconds} s, got {tuple(features.shape)}"
+            )
+            assert frames >= 1, f"no frame for {seconds} s"
+            assert features.is_floating_point(), "features are floating point"
+            assert bool(features.isfinite().all()), f"not finite for {seconds} s"
+            assert encoder.spectrogram(waveform).ndim == 3, "spectrogram gives (B, F, M)"
+
+
+def check_silence(encoder: Encoder) -> None:
+    """A silent clip gives finite features."""
+    encoder.eval()
+    with torch.no_grad():
+        assert bool(encoder(torch.zeros(2, encoder.sample_rate)).isfinite().all()), "not finite for silence"
+
+
+def check_deterministic(encoder: Encoder) -> None:
+    """In evaluation mode the same clip gives the same features, and augmentation does nothing."""
+    encoder.eval()
+    with torch.no_grad():
+        waveform = waveforms(encoder)
+        assert torch.equal(encoder(waveform), encoder(waveform)), "two passes in evaluation mode differ"
+        spectrogram = encoder.spectrogram(waveform)
+        assert torch.equal(encoder.augment(spectrogram), spectrogram), "augment changes the input in evaluation mode"
+
+
+def check_rows_independent(encoder: Encoder) -> None:
+    """A clip's features do not depend on the other clips of the batch, loud ones neither."""
+    encoder.eval()
+    with torch.no_grad():
+        waveform = waveforms(encoder)
+        alone = encoder(waveform[:1])
+        beside = torch.cat([waveform[:1], waveform[1:] * 9])
+        gap = (encoder(beside)[:1] - alone).abs().max().item()
+        scale = alone.abs().max().item()
+        assert gap <= 1e-4 * max(1.0, scale), f"the first clip's features change by {gap:.2g} with the others"
+
+
+def check_input_unchanged(encoder: Encoder) -> None:
+    """The waveform is not written to."""
+    encoder.train()
+    waveform = waveforms(encoder)
+    before = waveform.clone()
+    encoder(waveform)
+    assert torch.equal(waveform, before), "the encoder wrote into its input"
+
+
+def check_gradients(encoder: Encoder) -> None:
+    """Every parameter gets a gradient when thawed, and none when frozen."""
+    encoder.train().requires_grad_(True)
+    features = encoder(waveforms(encoder))
+    weight = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    (features * weight).sum().backward()
+    missing = [name for name, p in encoder.named_parameters() if p.grad is None]
+    assert not missing, f"no gradient for {', '.join(missing[:5])}: unused parameters stall DDP"
+    encoder.requires_grad_(False)
+    assert not encoder.eval()(waveforms(encoder)).requires_grad, "frozen, and yet the features have a gradient"
+
+
+def check_stages(encoder: Encoder) -> None:
+    """The stages hold every parameter once."""
+    staged = [id(p) for stage in encoder.stages() for p in stage.parameters()]
+    own = {id(p) for p in encoder.parameters()}
+    assert len(staged) == len(set(staged)), "a parameter is in two stages"
+    assert set(staged) == own, f"{len(own - set(staged))} parameters are in no stage"
+
+
+def check_state_dict(encoder: Encoder) -> None:
+    """A state dict moves the weights to another instance."""
+    encoder.eval()
+    other = copy.deepcopy(encoder)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    other.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        waveform = waveforms(encoder)
+        torch.testing.assert_close(other(waveform), encoder(waveform))
+
+
+def check_deepcopy(encoder: Encoder) -> None:
+    """A copy can be made after a forward pass: averaging of weights needs it."""
+    encoder.train()
+    encoder(waveforms(encoder))
+    copied = copy.deepcopy(encoder).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(copied(waveforms(encoder)), encoder.eval()(waveforms(encoder)))
+
+
+def check_meta(encoder: Encoder) -> None:
+    """It runs on the meta device, where shapes are computed without values."""
+    encoder.to("meta").eval()
+    with torch.no_grad():
+        features = encoder(torch.empty(2, encoder.sample_rate, device="meta"))
+    assert features.shape[0] == 2
+    assert features.shape[3] == encoder.feature_dim
+
+
+def check_autocast(encoder: Encoder) -> None:
+    """Under bfloat16 autocast features stay finite and near those of float32."""
+    encoder.eval()
+    with torch.no_grad():
+        waveform = waveforms(encoder)
+        exact = encoder(waveform)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = encoder(waveform).float()
+    assert bool(rounded.isfinite().all()), "not finite under bfloat16 autocast"
+    gap = ((rounded - exact).norm() / exact.norm().clamp_min(1e-6)).item()
+    assert gap < 0.1, f"features change by {100 * gap:.0f} % under bfloat16 autocast: is the front end in float32?"
+
+
+CHECKS: dict[str, Callable[[Encoder], None]] = {
+    name.removeprefix("check_"): check
+    for name, check in list(globals().items())
+    if name.startswith("check_") and name != "check_encoder"
+}

@@ -1,0 +1,101 @@
+"""Every encoder that is found passes every check; one that must not is caught."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asd import plugins
+from asd.encoders.base import Encoder
+from asd.testing.encoder import CHECKS, check_encoder, run_check
+
+plugins.load_all()
+FOUND = [name for name, cls in plugins.known(Encoder).items() if cls.__module__.startswith("asd_plugins")]
+
+
+def test_every_plug_in_loads() -> None:
+    assert plugins.load_all() == {}
+    assert "DualBranchCNN" in FOUND
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", FOUND)
+def test_encoders_hold_to_the_contract(name: str, check: str) -> None:
+    torch.manual_seed(0)
+    run_check(check, CHECKS[check], plugins.resolve(name, Encoder).tiny())
+
+
+class _Sound(Encoder):
+    """Passes every check.
+
+    Args:
+        gain: Factor on the spectrogram.
+    """
+
+    sample_rate, feature_dim = 16000, 8
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = gain
+        self.layer = nn.Linear(80, 8)
+
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        return self.gain * waveform[:, : waveform.shape[1] // 80 * 80].unflatten(1, (-1, 80))
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        return self.layer(spectrogram)[:, None]
+
+    def stages(self) -> list[nn.Module]:
+        return [self.layer]
+
+
+class _BatchMean(_Sound):
+    __doc__ = _Sound.__doc__
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        return super().encode(spectrogram - spectrogram.mean(0))
+
+
+class _Unused(_Sound):
+    __doc__ = _Sound.__doc__
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(2, 2)
+
+
+class _Wide(_Sound):
+    __doc__ = _Sound.__doc__
+    feature_dim = 9
+
+
+class _Undocumented(_Sound):
+    """No word of the argument."""
+
+
+def test_a_sound_encoder_passes() -> None:
+    check_encoder(_Sound())
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (_BatchMean, "rows_independent"),
+        (_Unused, "gradients|stages"),
+        (_Wide, "shapes"),
+        (_Undocumented, "documented"),
+    ],
+)
+def test_broken_encoders_are_caught(broken: type[Encoder], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_encoder(broken())
+
+
+def test_an_expected_failure_must_fail() -> None:
+    class Excused(_Sound):
+        __doc__ = _Sound.__doc__
+        expected_failures = {"meta": "it is said not to run there"}
+
+    with pytest.raises(AssertionError, match="take it out of expected_failures"):
+        check_encoder(Excused())
