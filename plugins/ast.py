@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd.encoders.frontends import KaldiFilterBank
 from asd_plugins.transformers_audio import check_layers, last_layers, load_model
 from torch import Tensor, nn
 
 from asd.encoders import Encoder, WeightsCard
+from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights import find
 from asd.errors import UserError
 
@@ -98,14 +98,14 @@ class AST(Encoder):
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` at 16 kHz to ``(B, F, 128)``, at most `frames` of the normalised Kaldi filter bank."""
-        bank: Tensor = self.filter_bank(waveform)
-        return (bank[:, : self.frames] - self.mean) / (2 * self.std)
+        bank: Tensor = self.filter_bank(waveform)[:, : self.frames]
+        return (bank - self.mean) / (2 * self.std)
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """``(B, F, 128)`` to ``(B, L, F', D)`` with the class and the distillation token first."""
         silence = (0 - self.mean) / (2 * self.std)
         padded = F.pad(spectrogram, (0, 0, 0, self.frames - spectrogram.shape[1]), value=silence)
-        features = last_layers(self.model, padded, self.layers)
+        features: Tensor = last_layers(self.model, padded, self.layers)
         return features[:, :, :_SPECIAL_TOKENS] if self.tokens == "class" else features
 
     def stages(self) -> list[nn.Module]:

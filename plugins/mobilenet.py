@@ -6,17 +6,19 @@ arXiv:2211.04772; the blocks are those of MobileNetV3-large (Howard et al. 2019,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from asd.encoders.checkpoints import load_strict, read
 from torch import Tensor, nn
 
 from asd.encoders import Encoder, WeightsCard
+from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.weights import find
 from asd.errors import UserError
+from asd.precision import full_precision
 
 _RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 _CLASSES = 527
@@ -137,7 +139,7 @@ class MobileNetMel(nn.Module):
         """
         if waveform.shape[-1] < 514:
             raise UserError(f"MobileNet: clips of {waveform.shape[-1]} samples; it needs at least 514 at 32000 Hz")
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+        with full_precision(waveform):
             waveform = waveform.float()
             emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
             spectrum = torch.stft(emphasised, 1024, 320, 800, self.window, return_complex=True)
@@ -272,10 +274,9 @@ def _initialise(module: nn.Module) -> None:
 
 def _kaldi_mel(bands: int, fft: int, sample_rate: int, low: float, high: float) -> Tensor:
     """``(fft // 2 + 1, bands)`` triangles, linear in mel, as Kaldi has them: the Nyquist bin belongs to none."""
-    bins = torch.arange(fft // 2, dtype=torch.float64) * sample_rate / fft
-    mel = 1127 * torch.log1p(bins / 700)
-    ends = 1127 * torch.log1p(torch.tensor([low, high], dtype=torch.float64) / 700)
-    edges = torch.linspace(0, 1, bands + 2, dtype=torch.float64) * (ends[1] - ends[0]) + ends[0]
+    lowest, highest = (1127 * math.log1p(hertz / 700) for hertz in (low, high))
+    edges = lowest + (highest - lowest) / (bands + 1) * torch.arange(bands + 2, dtype=torch.float64)
+    mel = 1127 * torch.log1p(torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft / 700))
     rising = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
     return F.pad(torch.minimum(rising, falling).clamp_min(0), (0, 0, 0, 1)).float()

@@ -8,6 +8,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.precision import full_precision
 
 
 class WaveformInput(nn.Module):
@@ -67,7 +68,7 @@ class MelInput(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to the decadic logarithm of the mel power ``(B, 1 + T // hop, M)``, at least -10."""
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+        with full_precision(waveform):
             spectrum = torch.stft(waveform.float(), self.fft, self.hop, window=self.window, return_complex=True)
             power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
             return (power.mT @ self.mel).clamp_min(1e-10).log10()

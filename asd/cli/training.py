@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+# LightningCLI calls what jsonargparse means to drop; read when jsonargparse is imported.
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -54,6 +59,12 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunOutputs, "outputs")
         parser.set_defaults({"data": {"class_path": "asd.data.toyadmos2.ToyADMOS2"}})
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            parser.set_defaults({"verbose": False})  # the table of `RunOutputs` says the same, machine by machine
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the completed arguments, which are not those of the process."""
@@ -105,10 +116,15 @@ def keep_freed_memory() -> None:
 
 
 def _quiet() -> None:
+    # Advertisements among Lightning's messages.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message=text)
     warnings.filterwarnings("ignore", message=".*using `DistributedSampler` with the dataloaders.*")
+    # Frozen parts are in evaluation mode on purpose; a resumed run gets a folder of its own.
+    warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 

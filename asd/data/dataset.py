@@ -61,7 +61,7 @@ class ClipDataset(Dataset[ClipBatch]):
         self.seed = seed
         self._slots = [-1 if cache is None else cache.slot(path) for path in self.paths]
         # In shared memory, so that workers that live on see it change.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         """Number of clips."""

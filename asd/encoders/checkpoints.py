@@ -21,13 +21,14 @@ def read(path: Path) -> Mapping[str, Any]:
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            tensors: dict[str, Tensor] = load_file(path)
+            return tensors
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - the loaders raise many kinds for a broken file
+    except Exception as error:
         said = " ".join(str(error).split())
         if "weights_only" in said or "Unsupported" in said:
             raise UserError(
-                f"{path} holds pickled code, which is not run; get the file from its authors, or convert it to safetensors"
+                f"{path} holds pickled code, which is not run; get it from its authors or convert it to safetensors"
             ) from error
         raise UserError(f"{path} cannot be read as weights, it may be cut short: {said[:120]}") from error
     if not isinstance(content, Mapping):

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
+from asd.precision import full_precision
+
 
 class KaldiFilterBank(nn.Module):
     """Log-mel filter bank as Kaldi computes it: no dither, no energy, frames within the clip alone.
@@ -47,7 +49,7 @@ class KaldiFilterBank(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip shorter than one frame is padded with zeros to one."""
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform):
             waveform = waveform.float()
             if waveform.shape[1] < self.frame:
                 waveform = F.pad(waveform, (0, self.frame - waveform.shape[1]))
@@ -56,7 +58,8 @@ class KaldiFilterBank(nn.Module):
             frames = frames - 0.97 * torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
             spectrum = torch.fft.rfft(frames * self.window, self.padded)
             power = spectrum.real.square() + spectrum.imag.square()
-            return (power @ self.filters).clamp_min(torch.finfo(torch.float32).eps).log()
+            bands: Tensor = power @ self.filters
+            return bands.clamp_min(torch.finfo(torch.float32).eps).log()
 
 
 def _kaldi_triangles(bands: int, size: int, sample_rate: int) -> Tensor:
@@ -112,7 +115,7 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip too short to be mirrored at its ends is padded with zeros first."""
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform):
             waveform = waveform.float()
             shortest = self.size // 2 + 1
             if waveform.shape[1] < shortest:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.precision import full_precision
 
 
 class MagnitudeSpectrogram(nn.Module):
@@ -36,7 +37,7 @@ class MagnitudeSpectrogram(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``, one frame each `hop` samples."""
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform):
             spectrum = torch.stft(
                 waveform.float(),
                 len(self.window),

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from asd.errors import UserError
 from asd.heads.base import Head
+from asd.precision import full_precision
 
 
 def cosines(embeddings: Tensor, centres: Tensor) -> Tensor:
     """``(B, E)`` and ``(C, E)`` to the cosines ``(B, C)``, in float32: half precision confuses close angles."""
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with full_precision(embeddings):
         return F.linear(F.normalize(embeddings.float()), F.normalize(centres.float()))
 
 

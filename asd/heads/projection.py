@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.heads.base import Head
 from asd.heads.cosine import cross_entropy
+from asd.precision import full_precision
 
 
 class AdaProj(Head):
@@ -48,7 +49,7 @@ class AdaProj(Head):
         return self
 
     def _similarity(self, embeddings: Tensor) -> Tensor:
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with full_precision(embeddings):
             unit = F.normalize(embeddings.float())
             basis = self.directions.float()
             if self.trainable:

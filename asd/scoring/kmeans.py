@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.precision import full_precision
 from asd.scoring.base import Scorer
 
 Metric = Literal["cosine", "euclidean"]
@@ -86,7 +87,7 @@ class KMeansScorer(Scorer):
     def forward(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the distances ``(B,)`` to the nearest centre."""
         self.check_fitted()
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with full_precision(embeddings):
             rows = embeddings.float()
             if self.metric == "cosine":
                 return 1 - (F.normalize(rows) @ F.normalize(self.centres).mT).amax(1)

@@ -51,9 +51,7 @@ class _Forgetful(_Similarity):
         return torch.cdist(embeddings, self.secret[None])[:, 0]
 
 
-@pytest.mark.parametrize(
-    ("broken", "message"), [(_Similarity, "higher_is_more_anomalous"), (_Forgetful, "state_dict")]
-)
+@pytest.mark.parametrize(("broken", "message"), [(_Similarity, "higher_is_more_anomalous"), (_Forgetful, "state_dict")])
 def test_broken_scorers_are_caught(broken: type[Scorer], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_scorer(broken())

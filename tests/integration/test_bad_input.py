@@ -14,7 +14,8 @@ from asd.cli import main
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
-    "--config", str(CONFIG), "--data", "ToyADMOS2", "--data.init_args.seconds=1", "--data.init_args.batch_size=8",
+    "--config", str(CONFIG), "--data", "ToyADMOS2", "--data.init_args.seconds=1",
+    "--data.init_args.machines=null", "--data.init_args.batch_size=8",
     "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=1",
     "--trainer.enable_progress_bar=false",
 ]  # fmt: skip

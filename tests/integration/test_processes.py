@@ -11,7 +11,8 @@ import torch
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
-    "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1", "--data.init_args.batch_size=5",
+    "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1",
+    "--data.init_args.machines=null", "--data.init_args.batch_size=5",
     "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
 ]  # fmt: skip
 

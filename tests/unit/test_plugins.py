@@ -42,9 +42,9 @@ def test_a_broken_file_is_remembered_and_shown(folder: Path) -> None:
     failures = plugins.load_all()
     assert "no_such_library_anywhere" in str(failures["broken_plug_in"])
     with pytest.raises(UserError) as caught:
-        plugins.resolve("Dasheng2", Encoder)
+        plugins.resolve("MobileNet2", Encoder)
     message = str(caught.value)
-    assert "Did you mean Dasheng?" in message
+    assert "Did you mean MobileNet?" in message
     assert "broken_plug_in" in message and "no_such_library_anywhere" in message
     assert "\n" not in message
 

@@ -1,0 +1,12 @@
+"""Where mixed precision is not to reach."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A region without autocast on the device of `tensor`; operands inside still have to be made float32."""
+    # Autocast knows no `meta` device, on which models are built to be counted.
+    return torch.autocast("cpu" if tensor.is_meta else tensor.device.type, enabled=False)
