@@ -109,7 +109,8 @@ class LogMel(nn.Module):
         self.size = size
         self.hop = hop_samples
         self.top_db = top_db
-        filters = torchaudio.functional.melscale_fbanks(size // 2 + 1, 0.0, high_hz, bands, sample_rate)
+        with torch.device("cpu"):  # torchaudio looks into the values, which a model on the meta device has not
+            filters = torchaudio.functional.melscale_fbanks(size // 2 + 1, 0.0, high_hz, bands, sample_rate)
         self.register_buffer("window", torch.hann_window(size), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 

@@ -75,7 +75,8 @@ def check_rows_independent(scorer: Scorer) -> None:
     query = rows + 0.2
     together = scorer(query)
     alone = torch.cat([scorer(query[i : i + 1]) for i in range(len(query))])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    # Rounding matters in proportion to the spread of the scores.
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4 * float(together.std()))
 
 
 def check_deterministic(scorer: Scorer) -> None:

@@ -1,0 +1,300 @@
+"""Dasheng, pre-trained as a masked autoencoder, and CED, distilled for audio tagging: one network, other patches.
+
+Dinkel et al., "Scaling up masked audio encoder learning for general audio classification" (2024), arXiv:2406.06992;
+Dinkel et al., "CED: Consistent ensemble distillation for audio tagging" (2023), arXiv:2308.11957.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
+
+from asd.encoders import Encoder, WeightsCard
+from asd.encoders.checkpoints import load_strict, read
+from asd.encoders.frontends import LogMel
+from asd.encoders.weights import find
+from asd.errors import UserError
+
+_BANDS = 64
+
+
+@dataclass(frozen=True)
+class TransformerShape:
+    """Dimensions of the network.
+
+    Attributes:
+        width: Feature width.
+        depth: Number of layers.
+        heads: Attention heads.
+    """
+
+    width: int
+    depth: int
+    heads: int
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.heads = heads
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        output: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class _Feedforward(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        output: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return output
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = _Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = _Feedforward(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens))
+        out: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return out
+
+
+class _MelTransformer(Encoder):
+    """What Dasheng and CED share: batch-normalised mel bands, patches with learned positions, pre-norm transformer.
+
+    Clips longer than the positions reach are encoded in chunks, each of which attends within itself.
+    """
+
+    sample_rate = 16000
+    patch: ClassVar[tuple[int, int]]
+    positions: ClassVar[int]
+    sizes: ClassVar[Mapping[str, TransformerShape]]
+
+    def __init__(
+        self,
+        layers: int,
+        shape: TransformerShape,
+        gradient_checkpointing: bool,
+        checkpoint: str | None,
+        augment: nn.Module | None,
+    ) -> None:
+        super().__init__(augment)
+        if not 1 <= layers <= shape.depth:
+            raise UserError(
+                f"{type(self).__name__}: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}"
+            )
+        self.layers = layers
+        self.shape = shape
+        self.feature_dim = shape.width
+        self.gradient_checkpointing = gradient_checkpointing
+        bands, frames = self.patch
+        self.front_end = LogMel(bands=_BANDS)
+        self.init_bn = nn.BatchNorm1d(_BANDS, momentum=0.01)
+        self.time_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, 1, self.positions))
+        self.freq_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, _BANDS // bands, 1))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, shape.width, self.patch, self.patch)})
+        self.blocks = nn.ModuleList(_Block(shape.width, shape.heads) for _ in range(shape.depth))
+        self.norm = nn.LayerNorm(shape.width, eps=1e-6)
+        self.frames = frames
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        if checkpoint is not None:
+            path = find(checkpoint)
+            self.adopt(read(path), path)
+
+    def adopt(self, content: Mapping[str, Any], path: Path) -> None:
+        """Take the weights of a file in the authors' layout or in the one of the model hub.
+
+        Raises:
+            UserError: It is of another network, size or format; says which.
+        """
+        state = from_published(content.get("model", content))
+        patches = state.get("patch_embed.proj.weight")
+        if patches is None:
+            raise UserError(f"{path}: no key patch_embed.proj.weight; it is no file of {type(self).__name__}")
+        if tuple(patches.shape[2:]) != self.patch:
+            raise UserError(f"{path} has patches of {tuple(patches.shape[2:])}, {type(self).__name__} of {self.patch}")
+        width, depth = len(patches), len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+        if (width, depth) != (self.shape.width, self.shape.depth):
+            fitting = [name for name, one in self.sizes.items() if (one.width, one.depth) == (width, depth)]
+            remedy = f"set size to {fitting[0]}" if fitting else "set shape to its dimensions"
+            raise UserError(
+                f"{path} has width {width} and depth {depth}, not {self.shape.width} and {self.shape.depth}; {remedy}"
+            )
+        load_strict(self, state, path)
+
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` at 16 kHz to ``(B, F, 64)`` in decibels, one frame every 10 ms."""
+        mel: Tensor = self.front_end(waveform)
+        return mel
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, 64)`` to ``(B, L, F', D)``: one token a patch, rows of patches one after the other in a chunk."""
+        if spectrogram.shape[1] < self.frames:
+            raise UserError(
+                f"{type(self).__name__}: clips of {spectrogram.shape[1]} frames; it needs at least {self.frames}, "
+                f"{10 * (self.frames - 1)} ms"
+            )
+        patches = self.patch_embed["proj"](self.init_bn(spectrogram.mT)[:, None])
+        whole = patches.shape[3] // self.positions * self.positions
+        chunks = [self._encode_chunks(patches[..., :whole])] if whole else []
+        if whole < patches.shape[3]:
+            chunks.append(self._encode_chunks(patches[..., whole:]))
+        return torch.cat(chunks, dim=2)
+
+    def _encode_chunks(self, patches: Tensor) -> Tensor:
+        """``(B, D, R, F')`` to ``(B, L, R F', D)``, in chunks as long as the positions reach."""
+        clips, _, _, frames = patches.shape
+        length = min(frames, self.positions)
+        patches = patches.unflatten(3, (-1, length)).movedim(3, 1).flatten(0, 1)
+        patches = patches + self.time_pos_embed[..., :length] + self.freq_pos_embed
+        tokens = patches.flatten(2).mT
+        kept = []
+        for number, block in enumerate(self.blocks):
+            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+                tokens = recompute(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+            if number >= len(self.blocks) - self.layers:
+                kept.append(tokens)
+        # The last normalisation belongs to the deepest layer; layers before it are taken through it as well, so that
+        # all are of one scale.
+        features = self.norm(torch.stack(kept, dim=1))
+        chunks: Tensor = features.unflatten(0, (clips, -1)).transpose(1, 2)
+        return chunks.flatten(2, 3)
+
+    def stages(self) -> list[nn.Module]:
+        """Patch embedding with positions, then layer after layer; the last normalisation goes with the last."""
+        positions = nn.ParameterList([self.time_pos_embed, self.freq_pos_embed])
+        first = nn.ModuleList([self.init_bn, positions, self.patch_embed])
+        return [first, *self.blocks[:-1], nn.ModuleList([self.blocks[-1], self.norm])]
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict under this module's names: without hub prefix, fixed front end and classifier."""
+    renamed = {}
+    for key, value in state.items():
+        key = key.removeprefix("encoder.")
+        if key.startswith(("front_end.", "outputlayer.")):
+            continue
+        renamed[key.replace("init_bn.1.", "init_bn.")] = value
+    return renamed
+
+
+class Dasheng(_MelTransformer):
+    """Dasheng at 16 kHz: base with 86 M parameters, 0.6B, 1.2B. One token every 40 ms, chunks of 10.08 s.
+
+    Args:
+        size: Published size.
+        layers: The last so many layers are returned, each through the last normalisation.
+        shape: Dimensions other than those of a published size.
+        gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
+        checkpoint: A published file in the authors' or the hub's layout, or the name of one that was fetched;
+            ``None``: random weights.
+        augment: Runs on the spectrogram in training; ``None``: nothing.
+    """
+
+    patch = (64, 4)
+    positions = 252
+    sizes: ClassVar[Mapping[str, TransformerShape]] = {
+        "base": TransformerShape(768, 12, 12),
+        "0.6B": TransformerShape(1280, 32, 16),
+        "1.2B": TransformerShape(1536, 40, 24),
+    }
+    weights: ClassVar[Sequence[WeightsCard]] = tuple(
+        WeightsCard(
+            f"dasheng_{name}",
+            f"dasheng_{name}.pt",
+            "Apache-2.0",
+            "arXiv:2406.06992",
+            f"https://zenodo.org/records/11511780/files/dasheng_{name}.pt",
+        )
+        for name in ("base", "06b", "12b")
+    )
+
+    def __init__(
+        self,
+        size: Literal["base", "0.6B", "1.2B"] = "base",
+        layers: int = 1,
+        shape: TransformerShape | None = None,
+        gradient_checkpointing: bool = False,
+        checkpoint: str | None = None,
+        augment: nn.Module | None = None,
+    ) -> None:
+        super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A small instance of the same code paths."""
+        return cls(layers=2, shape=TransformerShape(16, 2, 2))
+
+
+class CED(_MelTransformer):
+    """CED at 16 kHz, 5 M to 86 M parameters. A patch is 160 ms by 16 of 64 bands, chunks are 10.08 s.
+
+    Args:
+        size: Published size.
+        layers: The last so many layers are returned, each through the last normalisation.
+        shape: Dimensions other than those of a published size.
+        gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
+        checkpoint: A published file in the authors' or the hub's layout, or the name of one that was fetched;
+            ``None``: random weights.
+        augment: Runs on the spectrogram in training; ``None``: nothing.
+    """
+
+    patch = (16, 16)
+    positions = 63
+    sizes: ClassVar[Mapping[str, TransformerShape]] = {
+        "tiny": TransformerShape(192, 12, 3),
+        "mini": TransformerShape(256, 12, 4),
+        "small": TransformerShape(384, 12, 6),
+        "base": TransformerShape(768, 12, 12),
+    }
+    weights: ClassVar[Sequence[WeightsCard]] = tuple(
+        WeightsCard(
+            f"ced_{name}",
+            f"ced_{name}.safetensors",
+            "Apache-2.0",
+            "arXiv:2308.11957",
+            f"https://huggingface.co/mispeech/ced-{name}/resolve/main/model.safetensors",
+        )
+        for name in ("tiny", "mini", "small", "base")
+    )
+
+    def __init__(
+        self,
+        size: Literal["tiny", "mini", "small", "base"] = "tiny",
+        layers: int = 1,
+        shape: TransformerShape | None = None,
+        gradient_checkpointing: bool = False,
+        checkpoint: str | None = None,
+        augment: nn.Module | None = None,
+    ) -> None:
+        super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A small instance of the same code paths."""
+        return cls(layers=2, shape=TransformerShape(16, 2, 2))
