@@ -37,10 +37,18 @@ class AdaProj(Head):
         self.register_buffer("scale", torch.ones(()))
 
     def build(self, embedding_dim: int, classes: int) -> Self:
-        """Create the directions of each class; at most `embedding_dim` of them."""
+        """Create the directions of each class.
+
+        Raises:
+            UserError: As many directions as the embedding has: every class would contain every embedding.
+        """
         self.classes = classes
-        width = min(self.subspace_dim, embedding_dim)
-        directions = torch.stack([nn.init.orthogonal_(torch.empty(width, embedding_dim)) for _ in range(classes)])
+        if self.subspace_dim >= embedding_dim:
+            raise UserError(
+                f"AdaProj: subspace_dim is {self.subspace_dim} and the embedding has {embedding_dim} columns; give fewer"
+            )
+        each = [nn.init.orthogonal_(torch.empty(self.subspace_dim, embedding_dim)) for _ in range(classes)]
+        directions = torch.stack(each)
         if self.trainable:
             self.directions = nn.Parameter(directions)
         else:

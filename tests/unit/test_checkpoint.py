@@ -1,0 +1,112 @@
+"""Checkpoints: written whole or not at all, read without running code, enough to build the detector again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from asd_plugins.dual_branch import DualBranchCNN
+from torch import Tensor, nn
+
+from asd import checkpoint, distributed
+from asd.detector import AnomalyDetector
+from asd.encoders.adapter import Adapter
+from asd.encoders.augment import Mixup
+from asd.errors import UserError
+from asd.scoring import KMeansScorer
+
+
+def test_a_checkpoint_is_renamed_into_place_and_nothing_is_left_aside(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "last.ckpt"
+    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": {}, "value": torch.ones(2)}, path)
+    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": {}, "value": torch.zeros(2)}, path)
+    assert [one.name for one in path.parent.iterdir()] == ["last.ckpt"]
+    assert torch.equal(checkpoint.load(path)["value"], torch.zeros(2))
+
+
+def test_a_write_that_fails_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.ckpt"
+    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": {}, "value": 1}, path)
+
+    def full(content: object, place: Path) -> None:
+        Path(place).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"cannot write the checkpoint .*No space left"):
+        checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": {}, "value": 2}, path)
+    monkeypatch.undo()
+    assert checkpoint.load(path)["value"] == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+class _Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("echo run > pickled_code_was_run",)
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "foreign", "code", "list"])
+def test_what_is_no_checkpoint_is_named(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "some.ckpt"
+    if kind == "truncated":
+        torch.save({"asd": {}, "state_dict": {"x": torch.ones(10_000)}}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind != "missing":
+        torch.save({"foreign": {"state_dict": {}}, "code": _Code(), "list": [1]}[kind], path)
+    with pytest.raises(UserError, match=r"some\.ckpt"):
+        checkpoint.load(path)
+    assert not (tmp_path / "pickled_code_was_run").exists()
+
+
+def test_weights_files_are_not_asked_for_again() -> None:
+    encoder = {"class_path": "F", "init_args": {"encoders": [{"init_args": {"checkpoint": "a"}}, {"checkpoint": "b"}]}}
+    config = checkpoint.without_weights_files({"model": {"encoder": encoder, "checkpoint": "kept"}, "data": {}})
+    assert config["model"]["encoder"]["init_args"]["encoders"] == [
+        {"init_args": {"checkpoint": None}},
+        {"checkpoint": None},
+    ]
+    assert config["model"]["checkpoint"] == "kept"
+
+
+def test_scoring_differs_only_by_scorer_and_threshold() -> None:
+    then = {"model": {"scorer": {"k": 1}, "threshold": None, "mixup": None}}
+    assert not checkpoint.scoring_differs(then, {"model": {"scorer": {"k": 1}, "threshold": None, "mixup": 1}})
+    assert checkpoint.scoring_differs(then, {"model": {"scorer": {"k": 2}, "threshold": None}})
+    assert not checkpoint.scoring_differs(None, then)
+
+
+def detector() -> AnomalyDetector:
+    torch.manual_seed(0)
+    return AnomalyDetector(
+        DualBranchCNN.tiny(), Adapter(embedding_dim=4), scorer=KMeansScorer(2), mixup=Mixup()
+    )  # fmt: skip
+
+
+def test_the_file_alone_says_which_classes_and_machines_there_are() -> None:
+    one = detector()
+    one.build(["a", "b", "c"], ["fan_section_00", "valve_section_00"])
+    saved: dict[str, object] = {"state_dict": one.state_dict()}
+    one.on_save_checkpoint(saved)
+    other = detector()
+    other.on_load_checkpoint(saved)
+    other.load_state_dict(saved["state_dict"])
+    assert other.classes == ("a", "b", "c")
+    assert other.population.names == ("fan_section_00", "valve_section_00")
+    waveform, numbers = torch.randn(3, 16000), torch.zeros(3, dtype=torch.int64)
+    torch.testing.assert_close(other.eval().embed(waveform), one.eval().embed(waveform))
+    with pytest.raises(UserError, match="not fitted"):
+        other(waveform, numbers)
+
+
+def test_rows_of_one_process_are_sorted_and_counted_once() -> None:
+    index, rows = distributed.gather_rows(torch.tensor([3, 1, 3]), torch.tensor([[3.0], [1.0], [9.0]]))
+    assert index.tolist() == [1, 3]
+    assert rows.tolist() == [[1.0], [3.0]]
+    module: nn.Module = nn.BatchNorm1d(2)
+    distributed.share_buffers([module])
+    value: Tensor = distributed.total(torch.ones(2))
+    assert value.tolist() == [1, 1]
+    assert distributed.broadcast("x") == "x"

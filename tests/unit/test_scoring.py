@@ -1,0 +1,173 @@
+"""K-means, thresholds, fusion of scores, and the population that routes by machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from asd.errors import UserError
+from asd.scoring import KMeansScorer, ScoreFusion
+from asd.scoring.bank import Bank
+from asd.scoring.population import Population, held_out_scores
+from asd.scoring.threshold import ConformalThreshold, GammaThreshold, QuantileThreshold, Threshold
+
+ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
+TARGET = torch.arange(40) >= 35
+QUERY = torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_euclidean_distances_to_the_centres_of_scikit_learn() -> None:
+    scorer = KMeansScorer(5, "euclidean", "clustered").fit(ROWS, TARGET)
+    fitted = KMeans(5, n_init=4, random_state=0).fit(ROWS.double().numpy())
+    expected = fitted.transform(QUERY.double().numpy()).min(1)
+    np.testing.assert_allclose(scorer(QUERY).numpy(), expected, rtol=1e-5)
+
+
+def test_cosine_distances_with_every_target_clip_its_own_centre() -> None:
+    scorer = KMeansScorer(5, "cosine", "own_centres").fit(ROWS, TARGET)
+    assert scorer.centres.shape == (10, 6)
+    torch.testing.assert_close(scorer.centres[5:], F.normalize(ROWS[35:]))
+    unit = F.normalize(ROWS[:35]).double().numpy()
+    centres = torch.from_numpy(KMeans(5, n_init=4, random_state=0).fit(unit).cluster_centers_).float()
+    every = torch.cat([centres, ROWS[35:]])
+    expected = 1 - F.cosine_similarity(QUERY[:, None], every[None], dim=2).amax(1)
+    torch.testing.assert_close(scorer(QUERY), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_fewer_clips_than_centres_and_targets_alone(metric: str) -> None:
+    scorer = KMeansScorer(16, metric).fit(ROWS[:3].repeat(2, 1), torch.zeros(6, dtype=torch.bool))
+    assert scorer.centres.shape == (3, 6)
+    assert KMeansScorer(16, metric).fit(ROWS[:2], torch.ones(2, dtype=torch.bool)).centres.shape == (2, 6)
+
+
+def test_large_banks_use_mini_batches_and_come_out_near() -> None:
+    rows = torch.cat([torch.randn(300, 4) + 10 * i for i in range(3)])
+    none = torch.zeros(900, dtype=torch.bool)
+    whole, small = (KMeansScorer(3, "euclidean", mini_batch_above=n).fit(rows, none)(rows) for n in (10_000, 100))
+    assert small.mean() < 1.1 * whole.mean()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: KMeansScorer(0), lambda: KMeansScorer(metric="l1"), lambda: KMeansScorer(target="x")],
+)
+def test_kmeans_arguments_out_of_range(make: object) -> None:
+    with pytest.raises(UserError, match="KMeansScorer"):
+        make()
+
+
+def test_banks_that_teach_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="no reference embeddings"):
+        KMeansScorer().fit(torch.empty(0, 6), torch.empty(0, dtype=torch.bool))
+    with pytest.raises(UserError, match="1 of 40 reference embeddings are not finite"):
+        KMeansScorer().fit(ROWS.index_fill(0, torch.tensor(3), torch.nan), TARGET)
+
+
+def test_fused_scores_are_the_mean_of_the_standardised_scores_of_the_parts() -> None:
+    fused = ScoreFusion(KMeansScorer(4), [2, 4]).fit(ROWS, TARGET)
+    row = torch.arange(40)
+    expected = torch.zeros(9)
+    for columns, query in ((ROWS[:, :2], QUERY[:, :2]), (ROWS[:, 2:], QUERY[:, 2:])):
+        held_out = held_out_scores(KMeansScorer(4), Bank(columns, row * 0, TARGET, row, row))
+        scores = KMeansScorer(4).fit(columns, TARGET)(query)
+        expected += (scores - held_out.mean()) / held_out.std(correction=0) / 2
+    torch.testing.assert_close(fused(QUERY), expected)
+
+
+def test_widths_that_do_not_fit_the_embedding_are_named() -> None:
+    with pytest.raises(UserError, match=r"6 columns, not 2 \+ 3"):
+        ScoreFusion(widths=[2, 3]).fit(ROWS, TARGET)
+    with pytest.raises(UserError, match="two parts or more"):
+        ScoreFusion(widths=[6])
+
+
+def test_thresholds() -> None:
+    scores = torch.from_numpy(np.random.default_rng(0).gamma(3.0, 0.2, 4000))
+    true = stats.gamma.ppf(0.9, 3.0, 0, 0.2)
+    assert GammaThreshold().fit(scores) == pytest.approx(true, rel=0.03)
+    assert QuantileThreshold().fit(scores) == pytest.approx(float(np.quantile(scores, 0.9)))
+    few = torch.tensor([3.0, 1.0, 2.0, 5.0])
+    assert ConformalThreshold(0.5).fit(few) == 3.0
+    assert ConformalThreshold(0.9).fit(few) == 5.0
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.5, 0.5], [0.0, 0.0], [-1.0, 1.0, 2.0, 3.0]])
+def test_scores_that_no_gamma_fits_give_their_quantile(scores: list[float]) -> None:
+    values = torch.tensor(scores)
+    assert GammaThreshold().fit(values) == QuantileThreshold().fit(values)
+
+
+@pytest.mark.parametrize("kind", [GammaThreshold, QuantileThreshold, ConformalThreshold])
+def test_quantiles_out_of_range(kind: type[Threshold]) -> None:
+    with pytest.raises(UserError, match=r"quantile is 1\.0"):
+        kind(1.0)
+
+
+def bank(populations: int = 2) -> Bank:
+    row = torch.arange(40)
+    return Bank(ROWS + 5 * (row % populations)[:, None], row % populations, TARGET, row, row)
+
+
+def test_each_machine_has_its_scorer_and_threshold() -> None:
+    population = Population(KMeansScorer(3), GammaThreshold(), ["valve_section_00", "fan_section_00"])
+    assert population.names == ("fan_section_00", "valve_section_00")
+    assert not population.fitted
+    population.fit(bank())
+    numbers = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 0])
+    scores = population(QUERY, numbers)
+    for number in (0, 1):
+        alone = KMeansScorer(3).fit(bank().of(number).embeddings, bank().of(number).target)
+        torch.testing.assert_close(scores[numbers == number], alone(QUERY[numbers == number]))
+    decisions = population.decide(scores, numbers)
+    assert torch.equal(decisions, scores > population.thresholds[numbers])
+
+
+def test_held_out_scores_come_from_scorers_that_never_saw_the_clip() -> None:
+    """A target clip is a centre of its own: scored by its own fit it would be at distance zero."""
+    rows = bank().of(0)
+    own = KMeansScorer(3).fit(rows.embeddings, rows.target)(rows.embeddings)
+    out = held_out_scores(KMeansScorer(3), rows)
+    assert own[rows.target].max() < 1e-5
+    assert out[rows.target].min() > 1e-4
+
+
+def test_clips_of_one_recording_are_held_out_together() -> None:
+    rows = bank().of(0)
+    twice = Bank(
+        *(torch.cat([part, part]) for part in (rows.embeddings, rows.population, rows.target, rows.group, rows.index))
+    )
+    assert held_out_scores(KMeansScorer(60), twice).min() > 1e-4
+
+
+def test_a_saved_population_scores_the_same_before_any_fit(tmp_path: object) -> None:
+    fitted = Population(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"]).fit(bank())
+    other = Population(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"])
+    other.load_state_dict(fitted.state_dict())
+    numbers = torch.zeros(9, dtype=torch.int64)
+    torch.testing.assert_close(other(QUERY, numbers), fitted(QUERY, numbers), rtol=0, atol=0)
+    assert other.fitted
+    assert torch.equal(other.training_scores(1)[0], fitted.training_scores(1)[0])
+
+
+def test_a_machine_that_was_not_trained_is_named() -> None:
+    population = Population(KMeansScorer(), GammaThreshold(), ["fan_section_00"])
+    with pytest.raises(UserError, match="Did you mean fan_section_00"):
+        population.index("fna_section_00")
+    with pytest.raises(UserError, match="valve_section_00: no normal training clips"):
+        Population(KMeansScorer(), GammaThreshold(), ["fan_section_00", "valve_section_00"]).fit(bank(1))
+
+
+def test_scores_on_another_dtype_and_order_are_the_same() -> None:
+    population = Population(KMeansScorer(3), GammaThreshold(), ["a", "b"]).fit(bank())
+    numbers = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 0])
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+    scores: Tensor = population(QUERY, numbers)
+    torch.testing.assert_close(population(QUERY[order], numbers[order]), scores[order])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(population(QUERY, numbers), scores)
