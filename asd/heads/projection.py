@@ -45,7 +45,7 @@ class AdaProj(Head):
         self.classes = classes
         if self.subspace_dim >= embedding_dim:
             raise UserError(
-                f"AdaProj: subspace_dim is {self.subspace_dim} and the embedding has {embedding_dim} columns; give fewer"
+                f"AdaProj: subspace_dim is {self.subspace_dim}, the embedding has {embedding_dim} columns; give fewer"
             )
         each = [nn.init.orthogonal_(torch.empty(self.subspace_dim, embedding_dim)) for _ in range(classes)]
         directions = torch.stack(each)

@@ -17,7 +17,7 @@ FEATURES = torch.randn(3, 4, 7, 10, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize(
     ("layers", "pooling", "width"),
-    product(["mix", "concatenate", "last"], ["mean", "max", "mean_max", "attentive_statistics"], [None, 6]),
+    [*product(["mix", "concatenate", "last"], ["mean", "max", "mean_max", "attentive_statistics"], [None, 6])],
 )
 def test_every_combination_has_the_declared_widths_and_trains(layers: str, pooling: str, width: int | None) -> None:
     adapter = Adapter(layers, pooling, [12] if width else [], width).build(4, 10)

@@ -139,9 +139,8 @@ def test_held_out_scores_come_from_scorers_that_never_saw_the_clip() -> None:
 
 def test_clips_of_one_recording_are_held_out_together() -> None:
     rows = bank().of(0)
-    twice = Bank(
-        *(torch.cat([part, part]) for part in (rows.embeddings, rows.population, rows.target, rows.group, rows.index))
-    )
+    parts = (rows.embeddings, rows.population, rows.target, rows.group, rows.index)
+    twice = Bank(*(torch.cat([part, part]) for part in parts))
     assert held_out_scores(KMeansScorer(60), twice).min() > 1e-4
 
 
