@@ -21,6 +21,8 @@ _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is 
 class RunCheckpoint(ModelCheckpoint):
     """Keeps the last epoch, with the scorers fitted in it: test labels must not choose the epoch.
 
+    The last epoch is validated whatever `check_val_every_n_epoch` says, because that is where scorers are fitted.
+
     Args:
         every_n_epochs: Epochs between two checkpoints.
         keep_all: Keep every checkpoint instead of the last alone.
@@ -35,6 +37,11 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the last epoch validated."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
 
 class RunOutputs(pl.Callback):

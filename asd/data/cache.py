@@ -64,16 +64,11 @@ class WaveformCache:
     def put(self, slot: int, samples: NDArray[np.int16] | NDArray[np.float32]) -> tuple[Tensor, float]:
         """Keep the first samples of ``(T,)``, as many as have room; returns what `get` gives from now on.
 
-        Samples that are not 16-bit are rounded to 65534 steps between plus and minus their peak, so a quiet recording
-        keeps its precision.
+        Samples that are not 16-bit are rounded as by `in_16_bits`.
         """
         start, end = self._places[slot]
-        samples = samples[: end - start]
-        scale = PCM_STEP
-        if samples.dtype != np.int16:
-            peak = np.float32(max(np.abs(samples).max(), 1e-30))
-            scale = float(np.nextafter(peak / np.float32(32767), np.float32(0)))  # rounding never passes the peak
-            samples = np.rint(samples / scale).astype(np.int16)
+        rounded, scale = in_16_bits(samples)
+        samples = rounded[: end - start]
         self._samples[start : start + len(samples)] = torch.from_numpy(samples)
         self._scales[slot] = scale
         self._filled[slot] = len(samples)  # last: from here on the place counts as filled
@@ -85,6 +80,18 @@ class WaveformCache:
             if not getattr(self, name).is_shared():
                 setattr(self, name, getattr(self, name).clone().share_memory_())
         return self.__dict__
+
+
+def in_16_bits(samples: NDArray[np.int16] | NDArray[np.float32]) -> tuple[NDArray[np.int16], float]:
+    """Samples ``(T,)`` in 16 bits, and the value of one step.
+
+    Others are rounded to 65534 steps between plus and minus their peak, so a quiet recording keeps its precision.
+    """
+    if samples.dtype == np.int16:
+        return samples.astype(np.int16, copy=False), PCM_STEP
+    peak = np.float32(max(np.abs(samples).max(), 1e-30))
+    scale = float(np.nextafter(peak / np.float32(32767), np.float32(0)))  # rounding never passes the peak
+    return np.rint(samples / scale).astype(np.int16), scale
 
 
 def _memory(length: int, dtype: type[np.generic], shared: bool) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from asd.data.audio import PCM_STEP, decode
-from asd.data.cache import WaveformCache
+from asd.data.audio import decode
+from asd.data.cache import WaveformCache, in_16_bits
 from asd.data.clip import Clip, ClipBatch
 
 Pad = Literal["repeat", "zeros"]
@@ -95,7 +95,7 @@ class ClipDataset(Dataset[ClipBatch]):
         self._epoch.fill_(epoch)
 
     def load(self, row: int) -> tuple[Tensor, float]:
-        """The clip as it is stored, ``(n,)`` int16 or float32, and the value of one step."""
+        """The clip as it is stored, ``(n,)`` int16, and the value of one step."""
         slot = self._slots[row]
         if self.cache is not None and slot >= 0:
             stored = self.cache.get(slot)
@@ -104,7 +104,9 @@ class ClipDataset(Dataset[ClipBatch]):
         samples = decode(self.paths[row], self.sample_rate, self.channel)
         if self.cache is not None and slot >= 0:
             return self.cache.put(slot, samples)
-        return torch.from_numpy(samples), PCM_STEP if samples.dtype == np.int16 else 1.0
+        # Rounded like a cached clip: a score must not depend on what the cache has room for.
+        rounded, step = in_16_bits(samples)
+        return torch.from_numpy(rounded), step
 
     def _write(self, row: int, out: Tensor) -> None:
         stored, step = self.load(row)

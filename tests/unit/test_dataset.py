@@ -53,6 +53,17 @@ def test_clips_are_padded_and_cropped(clips: list[Clip], pad: str, short: list[i
         assert batch.index.tolist() == [2, 0, 1]
 
 
+def test_a_resampled_clip_is_the_same_whether_cached_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.01, 4000), 2 * RATE, subtype="FLOAT")
+    clip = [Clip(path, "fan")]
+    cached = ClipDataset(clip, [0], RATE, 0.5, cache=WaveformCache({path: 500}, 1.0))
+    plain = ClipDataset(clip, [0], RATE, 0.5)
+    expected = plain[0].waveform
+    for _ in range(2):
+        assert torch.equal(cached[0].waveform, expected)
+
+
 def test_one_clip_alone(clips: list[Clip]) -> None:
     data = dataset(clips)
     assert len(data) == 3

@@ -1,0 +1,138 @@
+"""Training speed in clips/s beside a plain PyTorch loop: ``python -m tests.benchmarks.training``.
+
+Both train the same model on the same loader with the same optimizer; the plain loop has no trainer, no logging and no
+checks. Rounds alternate, and ratios are of one round, because other load on the machine comes and goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+
+from asd import plugins
+from asd.cli.training import keep_freed_memory
+from asd.data.synthesize import synthesize
+from asd.data.toyadmos2 import ToyADMOS2
+from asd.detector import AnomalyDetector
+from asd.encoders.base import Encoder
+from asd.encoders.warmup import WarmUp
+from asd.heads import SubclusterAdaCos
+from asd.optim import OptimizerOptions
+
+
+class _Clock(pl.Callback):
+    """Seconds of the training steps of the last epoch."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        _wait()
+        self.seconds = time.perf_counter() - self.start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def _autocast(precision: str, device: torch.device) -> Iterator[None]:
+    if precision == "32":
+        yield
+    else:
+        with torch.autocast(device.type, torch.bfloat16 if precision.startswith("bf16") else torch.float16):
+            yield
+
+
+def build(data: ToyADMOS2, name: str, options: dict[str, Any]) -> AnomalyDetector:
+    """An untrained detector with the encoder of that name."""
+    torch.manual_seed(0)
+    encoder = plugins.resolve(name, Encoder)(**options)
+    data.sample_rate = encoder.sample_rate
+    detector = AnomalyDetector(encoder, head=SubclusterAdaCos(), optimizer=OptimizerOptions("Adam", 1e-4))
+    data.setup("fit")
+    detector.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
+    return detector
+
+
+def through_asd(data: ToyADMOS2, detector: AnomalyDetector, precision: str) -> float:
+    """Clips/s of the second of two epochs."""
+    clock = _Clock()
+    trainer = pl.Trainer(
+        max_epochs=2, precision=precision, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[WarmUp(), clock], devices=1,
+    )  # fmt: skip
+    trainer.fit(detector, datamodule=data)
+    return len(data.train_dataloader().dataset) / clock.seconds  # type: ignore[arg-type]
+
+
+def plain_loop(data: ToyADMOS2, detector: AnomalyDetector, precision: str, device: torch.device) -> float:
+    """Clips/s of the second of two epochs."""
+    encoder, adapter, head = (part.to(device).train() for part in (detector.encoder, detector.adapter, detector.head))
+    optimizer = torch.optim.Adam(detector.parameters(), 1e-4)
+    loader = data.train_dataloader()
+    for _ in range(2):
+        start = time.perf_counter()
+        for batch in loader:
+            targets = F.one_hot(batch.label.to(device), len(detector.classes)).float()
+            with _autocast(precision, device):
+                loss = head(adapter(encoder(batch.waveform.to(device, non_blocking=True))), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        _wait()
+        seconds = time.perf_counter() - start
+    return len(loader.dataset) / seconds
+
+
+def main() -> None:
+    """Synthesise clips, train both ways, print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--encoder", default="DualBranchCNN")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of a transformer")
+    parser.add_argument("--clips", type=int, default=320)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", default="bf16-mixed", choices=["32", "bf16-mixed", "16-mixed"])
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    keep_freed_memory()
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    options = {"gradient_checkpointing": True} if given.checkpointing else {}
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = synthesize(
+            Path(folder) / "data", ["fan", "bearing"], seconds=10.0, train_source=given.clips // 2, train_target=0,
+            test=1, supplemental=0,
+        )  # fmt: skip
+        data = ToyADMOS2(str(root), seconds=10.0, batch_size=given.batch_size)
+        detector = build(data, given.encoder, options)
+        for _ in range(given.rounds):
+            asd = through_asd(data, copy.deepcopy(detector), given.precision)
+            plain = plain_loop(data, copy.deepcopy(detector), given.precision, device)
+            rounds.append((asd, plain))
+    asd, plain, ratio = (
+        statistics.median(values) for values in (*zip(*rounds, strict=True), [one / other for one, other in rounds])
+    )
+    print("| encoder | precision | batch | asd, clips/s | plain loop, clips/s | ratio |\n|---|---|---:|---:|---:|---:|")
+    name = f"{given.encoder}{' with checkpointing' if given.checkpointing else ''}"
+    print(f"| {name} | {given.precision} | {given.batch_size} | {asd:.1f} | {plain:.1f} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

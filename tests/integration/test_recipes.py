@@ -1,0 +1,80 @@
+"""Every recipe trains, thaws, tests and scores again from its checkpoint, at tiny size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs" / "recipe").glob("*.yaml"))
+SMALL_TRANSFORMER = {"width": 16, "depth": 4, "heads": 2}
+# What makes an encoder small; weights files are not at hand.
+TINY: dict[str, dict[str, Any]] = {
+    "AST": {
+        "frames": 128,
+        "config": {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32},
+    },
+    "BEATs": {
+        "shape": SMALL_TRANSFORMER | {"hidden": 32, "patch_width": 8, "position_kernel": 8, "position_groups": 2}
+    },
+    "Dasheng": {"shape": SMALL_TRANSFORMER},
+    "DualBranchCNN": {"seconds": 1.0, "width": 4},
+    "MobileNet": {"width": 0.1},
+}
+
+
+def shrink(encoder: dict[str, Any]) -> None:
+    arguments = encoder.setdefault("init_args", {})
+    if "encoders" in arguments:
+        for part in arguments["encoders"]:
+            shrink(part)
+        return
+    arguments |= TINY[encoder["class_path"]]
+    if "checkpoint" in arguments:
+        arguments["checkpoint"] = None
+
+
+def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    config = yaml.safe_load(recipe.read_text())
+    shrink(config["model"]["encoder"])
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path, config
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_runs_from_end_to_end(asd, recipe: Path, synthetic: Path, tmp_path: Path) -> None:
+    path, config = tiny(recipe, tmp_path)
+    frozen = config["warmup"]["epochs"]
+    done = asd(
+        "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
+        f"--trainer.max_epochs={frozen + 1}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+        cwd=tmp_path,
+    )  # fmt: skip
+    folder = tmp_path / done.stdout.strip().splitlines()[-1]
+    first = json.loads((folder / "results.json").read_text())
+    assert 0 <= first["official_score"] <= 1
+    if frozen:
+        assert f"epoch {frozen}: " in done.stderr
+        assert "parameters of the encoder train" in done.stderr
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert content["state_dict"]["population.thresholds"].isfinite().all(), "the checkpoint alone must score"
+    again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", cwd=tmp_path)
+    second = tmp_path / again.stdout.strip().splitlines()[-1]
+    for path in (folder / "scores").iterdir():
+        assert (second / "scores" / path.name).read_text() == path.read_text()
+
+
+def test_scores_instead_of_embeddings_are_fused_by_config(asd, synthetic: Path, tmp_path: Path) -> None:
+    recipe = next(path for path in RECIPES if path.stem == "beats_dasheng")
+    path, _ = tiny(recipe, tmp_path)
+    command = next(line for line in recipe.read_text().split("`") if line.startswith("--model.adapter"))
+    done = asd(
+        "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
+        "--trainer.max_epochs=1", "--warmup.epochs=0", "--trainer.accelerator=cpu", *command.split(), cwd=tmp_path,
+    )  # fmt: skip
+    assert "official score" in done.stdout
