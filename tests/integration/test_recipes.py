@@ -47,34 +47,35 @@ def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_runs_from_end_to_end(asd, recipe: Path, synthetic: Path, tmp_path: Path) -> None:
+def test_every_recipe_runs_from_end_to_end(
+    here, recipe: Path, synthetic: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, config = tiny(recipe, tmp_path)
     frozen = config["warmup"]["epochs"]
-    done = asd(
+    done = here(
         "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
         f"--trainer.max_epochs={frozen + 1}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-        cwd=tmp_path,
     )  # fmt: skip
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     first = json.loads((folder / "results.json").read_text())
     assert 0 <= first["official_score"] <= 1
     if frozen:
-        assert f"epoch {frozen}: " in done.stderr
-        assert "parameters of the encoder train" in done.stderr
+        assert f"epoch {frozen}: " in caplog.text
+        assert "parameters of the encoder train" in caplog.text
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert content["state_dict"]["population.thresholds"].isfinite().all(), "the checkpoint alone must score"
-    again = asd("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", cwd=tmp_path)
+    again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu")
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():
         assert (second / "scores" / path.name).read_text() == path.read_text()
 
 
-def test_scores_instead_of_embeddings_are_fused_by_config(asd, synthetic: Path, tmp_path: Path) -> None:
+def test_scores_instead_of_embeddings_are_fused_by_config(here, synthetic: Path, tmp_path: Path) -> None:
     recipe = next(path for path in RECIPES if path.stem == "beats_dasheng")
     path, _ = tiny(recipe, tmp_path)
     command = next(line for line in recipe.read_text().split("`") if line.startswith("--model.adapter"))
-    done = asd(
+    done = here(
         "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
-        "--trainer.max_epochs=1", "--warmup.epochs=0", "--trainer.accelerator=cpu", *command.split(), cwd=tmp_path,
+        "--trainer.max_epochs=1", "--warmup.epochs=0", "--trainer.accelerator=cpu", *command.split(),
     )  # fmt: skip
     assert "official score" in done.stdout
