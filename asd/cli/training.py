@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -43,6 +44,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         """Raise the message as a `UserError`."""
+        missing = re.search(r'key "(\S+?)".*arguments are required: (\w+)', message, re.S)
+        if missing:
+            message = f"{missing[1]}.{missing[2]} is not given; add --{missing[1]}.{missing[2]}"
         raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
 
 

@@ -133,6 +133,10 @@ def test_wrong_arguments_are_named(
     assert shown in refused(capsys, "fit", *SMALL, "--data.init_args.root", data, *arguments)
 
 
+def test_missing_data_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "add --data.root" in refused(capsys, "fit", "--model.encoder", "DualBranchCNN")
+
+
 def test_a_file_that_is_no_checkpoint_is_named(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "fake.ckpt").write_bytes(b"not a checkpoint")
     assert "fake.ckpt" in refused(capsys, "test", "--ckpt_path", tmp_path / "fake.ckpt")
