@@ -11,8 +11,10 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
+from asd import checkpoint as kept
 from asd import pictures, results
 from asd.detector import AnomalyDetector
+from asd.encoders.base import Encoder
 from asd.errors import UserError
 
 _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
@@ -26,9 +28,11 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         every_n_epochs: Epochs between two checkpoints.
         keep_all: Keep every checkpoint instead of the last alone.
+        merge: When training ends, also write ``merged.ckpt``, in which the adapters of LoRA are folded into the
+            weights of the encoder: it scores without them, and cannot go on training them.
     """
 
-    def __init__(self, every_n_epochs: int = 1, keep_all: bool = False) -> None:
+    def __init__(self, every_n_epochs: int = 1, keep_all: bool = False, merge: bool = False) -> None:
         super().__init__(
             filename="{epoch:03d}" if keep_all else "last",
             save_top_k=-1 if keep_all else 1,
@@ -37,11 +41,31 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+        self.merge = merge
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse to merge what cannot be merged before any work is done."""
+        super().setup(trainer, pl_module, stage)
+        encoder = getattr(pl_module, "encoder", None)
+        plain = isinstance(encoder, Encoder) and type(encoder).merged is Encoder.merged
+        if stage == "fit" and self.merge and plain:
+            raise UserError(
+                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoder LoRA alone"
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Have the last epoch validated."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the merged checkpoint, if asked for."""
+        super().on_train_end(trainer, pl_module)
+        if self.merge and isinstance(pl_module, AnomalyDetector) and not is_rehearsal(trainer):
+            content = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+            merged = kept.merged(content, pl_module.encoder)
+            if trainer.is_global_zero:
+                kept.AtomicCheckpointIO().save_checkpoint(merged, Path(str(self.dirpath)) / "merged.ckpt")
 
 
 class RunOutputs(pl.Callback):

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from asd import __version__
+from asd.encoders.base import Encoder
 from asd.errors import UserError
 
 KEY = "asd"
@@ -60,6 +61,19 @@ def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> 
     if then is None or now is None:
         return False
     return any(then["model"].get(key) != now["model"].get(key) for key in _SCORING)
+
+
+def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
+    """The checkpoint with `encoder` in its merged form: its weights, and the configuration of what it wraps."""
+    plain = encoder.merged()
+    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("encoder.")}
+    weights |= {f"encoder.{key}": value for key, value in plain.state_dict().items()}
+    described = dict(checkpoint[KEY])
+    if described["config"] is not None:
+        model = described["config"]["model"]
+        inner = model["encoder"]["init_args"]["encoder"]
+        described["config"] = {**described["config"], "model": {**model, "encoder": inner}}
+    return {**checkpoint, "state_dict": weights, KEY: described}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

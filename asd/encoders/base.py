@@ -6,7 +6,7 @@ Shapes: ``B`` clips, ``T`` samples, ``F`` frames, ``M`` bands, ``L`` layers, ``D
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -107,6 +107,14 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def stages(self) -> list[nn.Module]:
         """The trainable parts from shallow to deep, which together hold every parameter: for thawing and rates."""
+
+    def fixed(self) -> Iterable[nn.Parameter]:
+        """Parameters that never train, such as those that LoRA stands beside."""
+        return ()
+
+    def merged(self) -> Encoder:
+        """The encoder without what only training needs; itself where there is no such thing."""
+        return self
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` in [-1, 1] to ``(B, L, F', D)``."""

@@ -57,6 +57,8 @@ class WarmUp(pl.Callback):
                 stage.train()
                 for parameter in stage.parameters():
                     parameter.requires_grad_(True)
+        for parameter in encoder.fixed():
+            parameter.requires_grad_(False)
         return before != [p.requires_grad for p in encoder.parameters()]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -100,7 +100,7 @@ def test_graver_faults_are_easier_to_hear(tmp_path: Path) -> None:
     slight, clear, grave = (source_auc(synthesize(tmp_path / str(s), severity=s, **CHEAP)) for s in (0.1, 0.4, 1.0))
     assert slight < clear < grave
     assert slight < 0.65
-    assert grave > 0.75
+    assert grave > 0.8
 
 
 def test_graded_faults_are_neither_lost_nor_obvious(tmp_path: Path) -> None:

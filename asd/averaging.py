@@ -1,0 +1,96 @@
+"""Moving average of the weights: what is scored and kept is smoother than what the last step left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from asd.errors import UserError
+
+_KEY = "averaged_weights"
+_AVERAGED = ("encoder", "adapter")
+
+
+class AveragedWeights(pl.Callback):
+    """Validates, tests and saves with an exponential moving average of encoder and adapter; trains with the weights.
+
+    A checkpoint holds the average in the place of the weights, so that it scores as validation did, and the weights
+    beside it, from which a resumed run goes on. Lightning's own callback averages the whole model, whose fitted scorers
+    come and go and mean nothing on average.
+
+    Args:
+        decay: Weight of the average at each step; 0.999 looks back about a thousand steps.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise UserError(f"AveragedWeights: decay is {decay}; give a factor in [0, 1), such as 0.999")
+        self.decay = decay
+        self._average: AveragedModel | None = None
+        self._restored: dict[str, Tensor] | None = None
+        self._steps = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start from the weights, or from the average of the checkpoint."""
+        self._average = AveragedModel(_averaged(pl_module), multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+        if self._restored is not None:
+            self._average.module.load_state_dict(self._restored)
+            self._average.n_averaged.fill_(1)
+        self._restored = None
+        self._steps = trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Take in the weights, once an optimizer step."""
+        if self._average is not None and trainer.global_step > self._steps:
+            self._average.update_parameters(_averaged(pl_module))
+            self._steps = trainer.global_step
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average in the place of the weights."""
+        self._swap(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the weights back."""
+        self._swap(pl_module)
+
+    def _swap(self, pl_module: pl.LightningModule) -> None:
+        if self._average is None:
+            return
+        with torch.no_grad():
+            for average, weight in zip(
+                self._average.module.parameters(), _averaged(pl_module).parameters(), strict=True
+            ):
+                kept = weight.clone()
+                weight.copy_(average)
+                average.copy_(kept)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the average in the model."""
+        self._swap(pl_module)
+        self._average = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as the model's weights, and the weights beside it."""
+        if self._average is None:
+            return
+        average = dict(self._average.module.state_dict())
+        checkpoint[_KEY] = {key: checkpoint["state_dict"][key] for key in average}
+        checkpoint["state_dict"] |= average
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """When training goes on: take the weights, and keep the average for `on_fit_start`."""
+        if trainer.training and _KEY in checkpoint:
+            self._restored = {key: checkpoint["state_dict"][key].clone() for key in checkpoint[_KEY]}
+            pl_module.load_state_dict(checkpoint[_KEY], strict=False)
+
+
+def _averaged(pl_module: pl.LightningModule) -> nn.ModuleDict:
+    return nn.ModuleDict({name: getattr(pl_module, name) for name in _AVERAGED})
