@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,24 @@ def here(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         return subprocess.CompletedProcess(list(map(str, arguments)), code, shown.out, shown.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[list[str]], Any]:
+    """What `asd` would run with: parses the arguments of a trainer command in full, and builds nothing."""
+    from asd import plugins
+    from asd.cli.arguments import configs_first
+    from asd.cli.training import TrainingCLI, training_cli
+
+    class Parsed(TrainingCLI):
+        def instantiate_classes(self) -> None:
+            self.datamodule = self.model = self.trainer = None
+
+        def after_instantiate_classes(self) -> None:
+            self.subcommand = None
+
+    plugins.load_all()
+    return lambda arguments: training_cli(configs_first(arguments), Parsed).config[arguments[0]]
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_files_that_are_named_exist(path: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_is_understood(command: str, parse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainer commands are parsed in full; the small ones against their own parsers."""
     program, name, *rest = shlex.split(command)
     assert program == "asd"
@@ -46,8 +46,7 @@ def test_every_command_is_understood(command: str, monkeypatch: pytest.MonkeyPat
     if name in ("fit", "test"):
         if "--ckpt_path" in rest:  # whose configuration is in the file
             rest = ["--config", "configs/quickstart.yaml"]
-        parsed = parse_trainer_command([name, *rest])
-        assert parsed is not None
+        assert parse([name, *rest]).model is not None
     else:
         import importlib
 
@@ -57,20 +56,6 @@ def test_every_command_is_understood(command: str, monkeypatch: pytest.MonkeyPat
         module = importlib.import_module(f"asd.cli.{name}")
         module.add_arguments(parser)
         assert parser.parse_args(rest) is not None
-
-
-def parse_trainer_command(arguments: list[str]) -> object:
-    from asd.cli.arguments import configs_first
-    from asd.cli.training import TrainingCLI, training_cli
-
-    class Parsed(TrainingCLI):
-        def instantiate_classes(self) -> None:
-            self.datamodule = self.model = self.trainer = None
-
-        def after_instantiate_classes(self) -> None:
-            self.subcommand = None
-
-    return training_cli(configs_first(arguments), Parsed).config
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 CONFIGS = Path(__file__).parents[2] / "configs"
 COMMON = [
     "--config", CONFIGS / "quickstart.yaml", "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1",
@@ -53,19 +51,3 @@ def test_two_nodes_train_one_model(synthetic: Path, tmp_path: Path) -> None:
     assert "official score" in output[0][0]
     assert "official score" not in output[1][0], "one process reports"
     assert len(list(tmp_path.rglob("last.ckpt"))) == 1
-
-
-@pytest.mark.parametrize("path", sorted((CONFIGS / "cluster").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_cluster_config_is_understood(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asd.cli.training import TrainingCLI, training_cli
-
-    class Parsed(TrainingCLI):
-        def instantiate_classes(self) -> None:
-            self.datamodule = self.model = self.trainer = None
-
-        def after_instantiate_classes(self) -> None:
-            self.subcommand = None
-
-    recipe = CONFIGS / "recipe" / "dual_branch.yaml"
-    parsed = training_cli(["fit", "--config", str(recipe), "--config", str(path), "--data.root", "x"], Parsed)
-    assert parsed.config.fit.trainer.strategy == "ddp"
