@@ -36,8 +36,8 @@ class Machine:
         source: Values of each attribute in the source domain.
         target: The same in the target domain; at least one attribute has other values there.
         faults: How it fails.
-        noises: Kinds of background noise in the source domain; the target domain has the others.
-        snr_db: Machine against noise in the source domain; 3 dB less in the target domain.
+        noises: Kinds of background noise in the source domain; the target domain has the others and the last.
+        snr_db: Machine against noise in the source domain; 1 dB less in the target domain.
         hidden: Whether the attributes are kept from the file names and the attribute file.
     """
 

@@ -39,11 +39,11 @@ def room(signal: Signal, name: str) -> Signal:
 
 
 def microphone(signal: Signal, name: str) -> Signal:
-    """The signal through the microphone of that name: a fixed smooth response within 6 dB, and a low cut."""
+    """The signal through the microphone of that name: a fixed smooth response within 4 dB, and a low cut."""
     rng = random_for("microphone", name)
     frequency = np.fft.rfftfreq(len(signal), 1 / SAMPLE_RATE)
     knots = np.log([30, 100, 250, 600, 1500, 3500, 8000])
-    gain = np.interp(np.log(np.maximum(frequency, 1)), knots, rng.uniform(-6, 6, len(knots)))
+    gain = np.interp(np.log(np.maximum(frequency, 1)), knots, rng.uniform(-4, 4, len(knots)))
     cut = rng.uniform(40, 120)
     response = 10 ** (gain / 20) * frequency / np.hypot(frequency, cut)
     return np.asarray(np.fft.irfft(np.fft.rfft(signal) * response, len(signal)))

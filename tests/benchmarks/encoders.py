@@ -1,0 +1,160 @@
+"""Encoders beside the bare module: ``python -m tests.benchmarks.encoders``.
+
+Front ends stand beside torchaudio's clip-by-clip computation; embedding through the detector beside the plain module
+and a mean; and the memory of a training step is that of a process of its own, with and without checkpointing. On a GPU
+also the share of the card's own matrix rate that training reaches, and what compilation gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torchaudio
+from torch import Tensor
+
+from asd import plugins
+from asd.detector import AnomalyDetector
+from asd.encoders.base import Encoder
+from asd.encoders.frontends import KaldiFilterBank, LogMel
+
+NAMES = ("BEATs", "Dasheng")
+RATE = 16000
+
+
+def seconds(call: Callable[[], object], rounds: int) -> float:
+    """Median wall time of a call, after one that is not counted."""
+    times = []
+    for _ in range(rounds + 1):
+        _wait()
+        start = time.perf_counter()
+        call()
+        _wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def front_ends(clips: Tensor, rounds: int) -> None:
+    """Batched front ends beside torchaudio, one clip after the other."""
+    bank, mel = KaldiFilterBank(), LogMel()
+    spectrogram = torchaudio.transforms.MelSpectrogram(RATE, 512, hop_length=160, n_mels=64, f_max=8000.0)
+    decibels = torchaudio.transforms.AmplitudeToDB(top_db=120)
+
+    def kaldi() -> None:
+        for clip in clips:
+            torchaudio.compliance.kaldi.fbank(clip[None], num_mel_bins=128, window_type="povey", dither=0.0)
+
+    def mels() -> None:
+        for clip in clips:
+            decibels(spectrogram(clip))
+
+    print("| front end | asd, clips/s | torchaudio clip by clip, clips/s | ratio |\n|---|---:|---:|---:|")
+    for name, ours, theirs in (("Kaldi filter bank", bank, kaldi), ("log-mel", mel, mels)):
+        one, other = len(clips) / seconds(lambda: ours(clips), rounds), len(clips) / seconds(theirs, rounds)  # noqa: B023
+        print(f"| {name} | {one:.0f} | {other:.0f} | {one / other:.2f} |")
+
+
+def forward(device: torch.device, clips: Tensor, rounds: int) -> None:
+    """Embedding through the detector beside the plain module."""
+    print("\n| encoder | precision | asd, clips/s | plain module, clips/s | ratio |\n|---|---|---:|---:|---:|")
+    for name in NAMES:
+        detector = AnomalyDetector(plugins.resolve(name, Encoder)()).to(device).eval()
+        encoder, waveform = detector.encoder, clips.to(device)
+        for precision, dtype in (("32", torch.float32), ("bf16", torch.bfloat16)):
+            with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=precision != "32"):
+                one = len(clips) / seconds(lambda: detector.embed(waveform), rounds)  # noqa: B023
+                other = len(clips) / seconds(lambda: encoder(waveform)[:, -1].mean(1), rounds)  # noqa: B023
+            print(f"| {name} | {precision} | {one:.2f} | {other:.2f} | {one / other:.2f} |", flush=True)
+
+
+def training_step(name: str, batch: int, checkpointing: bool, compiled: bool) -> dict[str, float]:
+    """Seconds and peak gigabytes of a training step in this process."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = plugins.resolve(name, Encoder)(gradient_checkpointing=checkpointing).to(device).train()
+    if compiled:
+        encoder.compile()
+    optimizer = torch.optim.AdamW(encoder.parameters())
+    waveform = torch.randn(batch, 10 * RATE, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = encoder(waveform).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    taken = seconds(step, 5 if device.type == "cuda" else 1)
+    if device.type == "cuda":
+        return {
+            "seconds": taken,
+            "gigabytes": torch.cuda.max_memory_allocated() / 1e9,
+            "rate": _rate(encoder, waveform),
+        }
+    return {"seconds": taken, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+
+
+def _rate(encoder: Encoder, waveform: Tensor) -> float:
+    """Floating-point operations of a training step over the card's own rate for matrices in bfloat16."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.autocast("cuda", torch.bfloat16):
+        encoder(waveform).float().square().mean().backward()
+    matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    own = 2 * 8192**3 / seconds(lambda: matrix @ matrix, 20)
+    return counter.get_total_flops() / own
+
+
+def training(batch: int) -> None:
+    """Time and memory of a training step, each in a process of its own."""
+    print(f"\n| encoder, batch {batch}, bf16 | checkpointing | compiled | clips/s | peak GB | share of matrix rate |")
+    print("|---|---|---|---:|---:|---:|")
+    for name in NAMES:
+        for compiled in (False, True) if torch.cuda.is_available() else (False,):
+            for checkpointing in (False, True):
+                options = [f"--step={name}", f"--batch={batch}", *["--checkpointing"] * checkpointing]
+                options += ["--compiled"] * compiled
+                done = subprocess.run(
+                    [sys.executable, "-m", "tests.benchmarks.encoders", *options], check=True, stdout=subprocess.PIPE
+                )
+                found = json.loads(done.stdout)
+                share = f"{100 * found['rate'] / found['seconds']:.0f} %" if "rate" in found else "-"
+                print(
+                    f"| {name} | {'on' if checkpointing else 'off'} | {'yes' if compiled else 'no'} | "
+                    f"{batch / found['seconds']:.2f} | {found['gigabytes']:.2f} | {share} |",
+                    flush=True,
+                )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--batch", type=int, default=32 if torch.cuda.is_available() else 4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--step", choices=NAMES, help="one training step alone, as JSON")
+    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
+    given = parser.parse_args()
+    torch.manual_seed(0)
+    if given.step:
+        print(json.dumps(training_step(given.step, given.batch, given.checkpointing, given.compiled)))
+        return
+    clips = 0.1 * torch.randn(given.batch, 10 * RATE)
+    front_ends(0.1 * torch.randn(32, 10 * RATE), given.rounds)
+    forward(torch.device("cuda" if torch.cuda.is_available() else "cpu"), clips, given.rounds)
+    training(given.batch)
+
+
+if __name__ == "__main__":
+    main()
