@@ -15,6 +15,7 @@ from typing import Any
 # LightningCLI calls what jsonargparse means to drop; read when jsonargparse is imported.
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
+import torch
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
@@ -34,6 +35,9 @@ from asd.scoring.base import Scorer
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 _DATA_MODULES = (ToyADMOS2, Synthetic)  # imported so that their class names are known to the parser
+
+
+_PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")
 
 
 class Parser(LightningArgumentParser):
@@ -80,6 +84,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
+        _check_precision(self._get(self.config_init, "trainer").get("precision"))
         given = self._get(self.config_init, "trainer").get("plugins") or []
         given = given if isinstance(given, list) else [given]
         if not any(isinstance(one, CheckpointIO) for one in given):
@@ -108,6 +113,16 @@ class TrainingCLI(LightningCLI):
         """Test with the weights and scorers just fitted."""
         if not self.trainer.interrupted and not is_rehearsal(self.trainer):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+
+def _check_precision(precision: object) -> None:
+    if precision is not None and str(precision) not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision is {precision}: front ends and scorers compute in float32, so weights have to be; "
+            "choose 32, bf16-mixed or 16-mixed"
+        )
+    if str(precision).startswith("bf16") and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise UserError("trainer.precision is bf16-mixed, which this GPU lacks; choose 16-mixed or 32")
 
 
 def keep_freed_memory() -> None:

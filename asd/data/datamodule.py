@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from asd.data.audio import AudioError, decode, read_header
@@ -89,7 +89,9 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         self.query_clips: list[Clip] = []
         self._lengths: dict[Path, int] = {}
         self._cache: WaveformCache | None = None
+        self._rates: set[int] = set()
         self._listed = False
+        self._resampling_said = False
         self._train_checked = False
 
     @abstractmethod
@@ -116,8 +118,16 @@ class ClipDataModule(pl.LightningDataModule, ABC):
             self._listed = True
         if stage in ("fit", "validate"):
             self._require_reference()
+        self._say_resampling()
         if stage == "fit" and self.cache_gb > 0 and self._cache is None:
             self._cache = self._new_cache()
+
+    def _say_resampling(self) -> None:
+        others = sorted(self._rates - {self.sample_rate})
+        if others and not self._resampling_said:
+            self._resampling_said = True
+            given = " and ".join(f"{rate}" for rate in others)
+            rank_zero_info(f"clips of {given} Hz are resampled to the {self.sample_rate} Hz that the encoder takes")
 
     def _take_train(self, clips: list[Clip]) -> None:
         self.classes = ClassTable.build(clips, self.clean_class, self.noise_class) if clips else ClassTable(())
@@ -151,7 +161,9 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         faults = {}
         for clip in clips:
             try:
-                self._lengths[clip.path] = read_header(clip.path, self.channel).samples_at(self.sample_rate)
+                header = read_header(clip.path, self.channel)
+                self._rates.add(header.sample_rate)
+                self._lengths[clip.path] = header.samples_at(self.sample_rate)
                 if decoding:
                     decode(clip.path, self.sample_rate, self.channel)
             except AudioError as error:

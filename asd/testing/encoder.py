@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asd.encoders.base import Encoder
+from asd.testing.contract import run_checks
 
 LENGTHS = (1.0, 1.98, 2.74, 10.0)
 
@@ -21,20 +22,7 @@ def check_encoder(encoder: Encoder) -> None:
     Raises:
         AssertionError: A check fails that `expected_failures` does not name, or one passes that it names.
     """
-    for name, check in CHECKS.items():
-        run_check(name, check, encoder)
-
-
-def run_check(name: str, check: Callable[[Encoder], None], encoder: Encoder) -> None:
-    """Run one check, and insist on failure where the encoder says that it cannot pass it."""
-    reason = encoder.expected_failures.get(name)
-    try:
-        check(copy.deepcopy(encoder))
-    except Exception as error:
-        if reason is None:
-            raise AssertionError(f"{type(encoder).__name__}: {name}: {error}") from error
-        return
-    assert reason is None, f"{type(encoder).__name__} passes {name}; take it out of expected_failures ({reason})"
+    run_checks(CHECKS, encoder)
 
 
 def waveforms(encoder: Encoder, clips: int = 3, seconds: float = 1.0) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring.base import NotFittedError, Scorer
+from asd.testing.contract import run_checks
 
 
 def check_scorer(scorer: Scorer) -> None:
@@ -19,20 +20,7 @@ def check_scorer(scorer: Scorer) -> None:
     Raises:
         AssertionError: A check fails that `expected_failures` does not name, or one passes that it names.
     """
-    for name, check in CHECKS.items():
-        run_check(name, check, scorer)
-
-
-def run_check(name: str, check: Callable[[Scorer], None], scorer: Scorer) -> None:
-    """Run one check, and insist on failure where the scorer says that it cannot pass it."""
-    reason = scorer.expected_failures.get(name)
-    try:
-        check(copy.deepcopy(scorer))
-    except Exception as error:
-        if reason is None:
-            raise AssertionError(f"{type(scorer).__name__}: {name}: {error}") from error
-        return
-    assert reason is None, f"{type(scorer).__name__} passes {name}; take it out of expected_failures ({reason})"
+    run_checks(CHECKS, scorer)
 
 
 def reference(clips: int = 60, targets: int = 6, width: int = 12) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from asd import plugins
 from asd.encoders.base import Encoder
-from asd.testing.encoder import CHECKS, check_encoder, run_check
+from asd.testing.contract import run_check
+from asd.testing.encoder import CHECKS, check_encoder
 
 plugins.load_all()
 FOUND = [name for name, cls in plugins.known(Encoder).items() if cls.__module__.startswith("asd_plugins")]

@@ -12,7 +12,8 @@ from torch import Tensor
 import asd.scoring
 from asd.plugins import known
 from asd.scoring.base import Scorer
-from asd.testing.scorer import CHECKS, check_scorer, run_check
+from asd.testing.contract import run_check
+from asd.testing.scorer import CHECKS, check_scorer
 
 for module in pkgutil.iter_modules(asd.scoring.__path__):
     importlib.import_module(f"asd.scoring.{module.name}")

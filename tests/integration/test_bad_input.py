@@ -123,6 +123,9 @@ def test_unreadable_training_clips_are_skipped_on_demand(data: Path, capsys: pyt
         (["--data.init_args.second=3"], "second"),
         (["--warmup.epochs=5"], "warmup.epochs"),
         (["--model.optimizer.lr=-1"], "model.optimizer.lr"),
+        (["--trainer.precision=16-true"], "choose 32, bf16-mixed or 16-mixed"),
+        (["--model.encoder=BEATs", "--data.seconds=0.1"], "BEATs: clips of 8 frames; it needs at least 16"),
+        (["--model.encoder=BEATs", "--model.encoder.layers=13"], "give 1 to 12"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--ckpt_path", "absent.ckpt"], "absent.ckpt"),
     ],
@@ -166,3 +169,24 @@ def test_a_full_disk_leaves_no_half_written_checkpoint(
     assert "checkpoint" in error
     assert "No space left" in error
     assert not [path for path in tmp_path.rglob("*") if "ckpt" in path.name]
+
+
+def test_a_rate_that_the_encoder_does_not_take_is_said_once(
+    data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["fit", *SMALL, "--data.init_args.root", str(data), "--model.encoder=MobileNet"]
+    assert main(arguments) == 0
+    said = [record for record in caplog.records if "are resampled to the 32000 Hz" in record.message]
+    assert len(said) == 1
+    assert "16000 Hz" in said[0].message
+
+
+def test_a_gpu_without_bfloat16_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    error = refused(capsys, "fit", *SMALL, "--data.init_args.root", data, "--trainer.precision=bf16-mixed")
+    assert "this GPU lacks" in error
