@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -11,6 +12,15 @@ import torchaudio
 from torch import Tensor, nn
 
 from asd.precision import full_precision
+
+_PAIR = 2
+
+
+def _in_cache(front_end: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
+    """A batch ``(B, T)`` at once, but on a CPU two clips at a time: out of its caches they take three times as long."""
+    if waveform.device.type != "cpu" or len(waveform) <= _PAIR:
+        return front_end(waveform)
+    return torch.cat([front_end(part) for part in waveform.split(_PAIR)])
 
 
 class KaldiFilterBank(nn.Module):
@@ -49,6 +59,9 @@ class KaldiFilterBank(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip shorter than one frame is padded with zeros to one."""
+        return _in_cache(self._at_once, waveform)
+
+    def _at_once(self, waveform: Tensor) -> Tensor:
         with full_precision(waveform):
             waveform = waveform.float()
             if waveform.shape[1] < self.frame:
@@ -116,6 +129,9 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip too short to be mirrored at its ends is padded with zeros first."""
+        return _in_cache(self._at_once, waveform)
+
+    def _at_once(self, waveform: Tensor) -> Tensor:
         with full_precision(waveform):
             waveform = waveform.float()
             shortest = self.size // 2 + 1
