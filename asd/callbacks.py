@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from pathlib import Path
 
@@ -11,13 +11,11 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
+from asd import calibration, outputs, pictures, store
 from asd import checkpoint as kept
-from asd import pictures, results
 from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
 from asd.errors import UserError
-
-_UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -72,7 +70,8 @@ class RunOutputs(pl.Callback):
     """Writes the resolved configuration when training starts, and scores, metrics and pictures after a test.
 
     Args:
-        pictures: Draw score histograms and ROC curves.
+        pictures: Draw score histograms and ROC curves, and, where the scorers were fitted in this run, maps of the
+            embeddings and which centres hold which clips.
         scores: Write the score and decision files of the challenge.
 
     Attributes:
@@ -100,27 +99,33 @@ class RunOutputs(pl.Callback):
             ) from error
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
-            replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            outputs.replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""
         folder = run_folder(trainer)
         if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
-        if self.scores:
-            results.write_scores(folder / "scores", pl_module.scores)
-        replace_text(folder / "results.json", json.dumps(results.to_json(pl_module.metrics), indent=2))
-        drawn = []
-        if self.pictures and pl_module.metrics:
-            drawn = [
-                pictures.score_histograms(pl_module.scores, folder / "pictures" / "score_histograms.png"),
-                pictures.roc_curves(pl_module.scores, folder / "pictures" / "roc_curves.png"),
-            ]
+        seconds = getattr(getattr(trainer, "datamodule", None), "seconds", math.nan)
+        known = calibration.of_population(pl_module.population, seconds)
+        written = outputs.write(folder, pl_module.scores, known, scores=self.scores, draw=self.pictures)
+        drawn = written.pictures
+        if drawn and set(store.SUBSETS) <= pl_module.embedded.keys():
+            drawn += pictures.draw_embeddings(store.Store(**pl_module.embedded), folder / "pictures")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and drawn:
                 logger.log_image("test", [str(path) for path in drawn])
-        table = results.table(pl_module.metrics) if pl_module.metrics else _UNLABELLED
-        self.summary = f"{table}\n{folder}"
+        self.summary = f"{written.table}\n{folder}"
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the embeddings, and say where."""
+        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
+            return
+        folder = store.folder_of(run_folder(trainer))
+        for kind, stored in pl_module.embedded.items():
+            store.write(folder / f"{kind}.safetensors", stored)
+        counts = " and ".join(f"{len(one.clips)} {kind} clips" for kind, one in pl_module.embedded.items())
+        self.summary = f"embeddings of {counts}\n{folder}"
 
 
 def is_rehearsal(trainer: pl.Trainer) -> bool:
@@ -131,11 +136,3 @@ def is_rehearsal(trainer: pl.Trainer) -> bool:
 def run_folder(trainer: pl.Trainer) -> Path:
     """The folder of the run, the same on every rank."""
     return Path(trainer.log_dir or trainer.default_root_dir)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

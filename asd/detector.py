@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from asd import checkpoint as kept
-from asd import distributed
-from asd.data.clip import Clip, ClipBatch, Domain
+from asd import distributed, store
+from asd.data.clip import Clip, ClipBatch
 from asd.data.datamodule import ClipDataModule
 from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
@@ -69,6 +69,7 @@ class AnomalyDetector(pl.LightningModule):
         self.config: dict[str, Any] | None = None
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}
+        self.embedded: dict[str, store.Stored] = {}
         self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     # -- what is built once the data is known
@@ -97,6 +98,11 @@ class AnomalyDetector(pl.LightningModule):
                 f"{type(self.encoder).__name__} is built for"
             )
         if stage == "fit":
+            if length is not None and data.crop_seconds not in (None, length):
+                raise UserError(
+                    f"data.crop_seconds is {data.crop_seconds:g} but {type(self.encoder).__name__} is built for "
+                    f"{length:g} s; set data.crop_seconds to null"
+                )
             self._check_classes(data.classes)
         if not self.classes:
             self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
@@ -204,18 +210,35 @@ class AnomalyDetector(pl.LightningModule):
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
-        self._collect(batch, dataloader_idx, cast(Sequence[Any], self.trainer.val_dataloaders))
+        self._collect(batch, dataloader_idx, self.trainer.val_dataloaders)
 
     def test_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
-        self._collect(batch, dataloader_idx, cast(Sequence[Any], self.trainer.test_dataloaders))
+        self._collect(batch, dataloader_idx, self.trainer.test_dataloaders)
 
-    def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Embeddings of a batch with the rows of their clips."""
-        return {"index": batch.index, "embedding": self.embed(batch.waveform)}
+    def on_predict_epoch_start(self) -> None:
+        """Forget the last rows."""
+        self._rows, self.embedded = {}, {}
 
-    def _collect(self, batch: ClipBatch, loader: int, loaders: Sequence[Any]) -> None:
-        kind = "query" if loader == len(loaders) - 1 else "reference"
+    def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, self.trainer.predict_dataloaders)
+
+    def on_predict_epoch_end(self) -> None:
+        """Gather the embeddings of reference and query clips from all processes, each clip once."""
+        weights = store.fingerprint([self.encoder, self.adapter])
+        for kind in self._rows:
+            self._keep(kind, *self._gathered(kind), weights)
+
+    def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
+        data = self._data()
+        clips = data.reference_clips if kind == "reference" else data.query_clips
+        rows = tuple(store.StoredClip.of(clips[row]) for row in index.tolist())
+        self.embedded[kind] = store.Stored(embeddings, rows, weights, data.seconds)
+
+    def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
+        last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
+        kind = "query" if loader == last else "reference"
         self._rows.setdefault(kind, []).append((batch.index.cpu(), self.embed(batch.waveform).cpu()))
 
     def on_validation_epoch_end(self) -> None:
@@ -237,21 +260,23 @@ class AnomalyDetector(pl.LightningModule):
         if refit:
             self._fit(data.reference_clips)
         index, embeddings = self._gathered("query")
+        self._keep("query", index, embeddings)
         clips = [data.query_clips[i] for i in index.tolist()]
         known = torch.tensor([self.population.index(clip.population) for clip in clips], dtype=torch.int64)
         with torch.no_grad():
             population = self.population.to(embeddings.device)
             scores = population(embeddings, known)
-            decisions = population.decide(scores, known)
+            made = [scores, population.decide(scores, known), population.doubtful(scores, known)]
         self.population.to(self.device)
-        self.scores = [clip_score(*row) for row in zip(clips, scores.tolist(), decisions.tolist(), strict=True)]
+        self.scores = [clip_score(*row) for row in zip(clips, *(one.tolist() for one in made), strict=True)]
         self.metrics = measure(self.scores)
 
     def _fit(self, clips: Sequence[Clip]) -> None:
         # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
         index, embeddings = self._gathered("reference")
+        self._keep("reference", index, embeddings)
         chosen = [clips[i] for i in index.tolist()]
-        bank = reference_bank(index, embeddings, chosen, self.population)
+        bank = Bank.build(embeddings, chosen, self.population.names, index)
         bank.check(self.population.names)
         population = Population(self.scorer, self.threshold, self.population.names)
         if distributed.rank() == 0:
@@ -274,16 +299,3 @@ class AnomalyDetector(pl.LightningModule):
         if self.metrics:
             self.log(f"{stage}/official_score", official_score(self.metrics), prog_bar=True, rank_zero_only=True)
         self.log_dict(values, rank_zero_only=True)
-
-
-def reference_bank(index: Tensor, embeddings: Tensor, clips: Sequence[Clip], population: Population) -> Bank:
-    """The bank of normal training clips ``(N, E)`` that the scorers are fitted on."""
-    groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
-    return Bank(
-        embeddings=embeddings,
-        population=torch.tensor([population.index(clip.population) for clip in clips], dtype=torch.int64),
-        target=torch.tensor([clip.domain == Domain.TARGET for clip in clips], dtype=torch.bool),
-        # A clip that is a recording of its own gets a number of its own, beyond those of the shared recordings.
-        group=torch.tensor([groups.get(clip.group, len(groups) + row) for row, clip in enumerate(clips)]),
-        index=index,
-    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from asd import calibration
 from asd.errors import UserError
 from asd.metrics import Rule, SectionMetrics
 from asd.pairs import first_few
@@ -51,6 +52,8 @@ def evaluate(
     warnings = _decision_warnings(rows) if decisions else []
     if not decisions:
         rows = [dataclasses.replace(row, decision=None) for row in rows]
+    else:
+        rows = _with_doubt(rows, calibration.read(folder))
     if truth is not None:
         listed = read_truth(truth)
         rows = join_truth(rows, listed, truth)
@@ -92,6 +95,18 @@ def _join_machine(clips: Sequence[ClipScore], truth: MachineTruth, where: str) -
             dataclasses.replace(clip, name=name, condition=label.condition, domain=label.domain or clip.domain)
         )
     return labelled
+
+
+def _with_doubt(rows: Sequence[ClipScore], known: calibration.Calibrations | None) -> list[ClipScore]:
+    """The clips with those marked that lie in the band of abstention of their machine."""
+    if known is None:
+        return list(rows)
+    marked = []
+    for row in rows:
+        own = known.of(f"{row.machine}_section_{row.section}")
+        doubtful = own is not None and own.doubt < row.score <= own.threshold
+        marked.append(dataclasses.replace(row, doubtful=doubtful))
+    return marked
 
 
 def _decision_warnings(rows: Sequence[ClipScore]) -> list[str]:

@@ -71,6 +71,7 @@ class DecisionMetrics:
         false_alarm_rate: Of the normal clips, how many raised an alarm.
         normal: Number of normal clips behind the false-alarm rate.
         anomalous: Number of anomalous clips behind the recall.
+        abstained: Of all clips, how many lie in the band of abstention; the other values are of the rest.
     """
 
     precision: float
@@ -79,6 +80,7 @@ class DecisionMetrics:
     false_alarm_rate: float
     normal: int
     anomalous: int
+    abstained: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,12 @@ def weighted_area(
 
 
 def section_metrics(
-    scores: Values, anomalous: Flags, target: Flags, decisions: Flags | None = None, rule: Rule = Rule.ACROSS_2022
+    scores: Values,
+    anomalous: Flags,
+    target: Flags,
+    decisions: Flags | None = None,
+    rule: Rule = Rule.ACROSS_2022,
+    doubtful: Flags | None = None,
 ) -> SectionMetrics:
     """Metrics of the clips of one machine and section.
 
@@ -178,6 +185,7 @@ def section_metrics(
         target: ``(N,)`` whether the clip is of the target domain.
         decisions: ``(N,)`` whether an alarm was raised; ``None``: no decisions.
         rule: The year's rule.
+        doubtful: ``(N,)`` which clips lie in the band of abstention; ``None``: none.
 
     Raises:
         UserError: A score is not finite.
@@ -193,13 +201,16 @@ def section_metrics(
     source_decisions = target_decisions = None
     if decisions is not None:
         decisions = np.asarray(decisions, dtype=bool)
-        source_decisions = decision_metrics(decisions[~target], anomalous[~target])
-        target_decisions = decision_metrics(decisions[target], anomalous[target])
+        decided = np.ones_like(decisions) if doubtful is None else ~np.asarray(doubtful, dtype=bool)
+        source_decisions, target_decisions = (
+            decision_metrics(decisions[own & decided], anomalous[own & decided], int((own & ~decided).sum()))
+            for own in (~target, target)
+        )
     return SectionMetrics(**values, source=source_decisions, target=target_decisions, rule=rule)
 
 
-def decision_metrics(decisions: Flags, anomalous: Flags) -> DecisionMetrics:
-    """Precision, recall, F1 and false-alarm rate of ``(N,)`` decisions."""
+def decision_metrics(decisions: Flags, anomalous: Flags, abstained: int = 0) -> DecisionMetrics:
+    """Precision, recall, F1 and false-alarm rate of ``(N,)`` decisions, beside so many clips without one."""
     positive, negative = int(anomalous.sum()), int((~anomalous).sum())
     hits, alarms = int((decisions & anomalous).sum()), int(decisions.sum())
     precision = (hits / alarms if alarms else 0.0) if positive + negative else nan
@@ -210,6 +221,7 @@ def decision_metrics(decisions: Flags, anomalous: Flags) -> DecisionMetrics:
         false_alarm_rate=(alarms - hits) / negative if negative else nan,
         normal=negative,
         anomalous=positive,
+        abstained=abstained / (len(decisions) + abstained) if abstained else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ from asd.pairs import check_names, decision, finite, first_few, read_pairs, writ
 from asd.truth import label_of
 
 if TYPE_CHECKING:
+    from asd.calibration import Calibrations
     from asd.data.clip import Clip
 
 SCORES = "anomaly_score"
@@ -41,6 +42,7 @@ class ClipScore:
         decision: 1 for an alarm, 0 for none, ``None`` where none was made.
         domain: ``source`` or ``target``; ``None`` where unknown.
         condition: ``normal`` or ``anomaly``; ``None`` where unknown: scored, not measured.
+        doubtful: Whether the score lies in the band of abstention: its decision is written, but not measured.
     """
 
     name: str
@@ -50,12 +52,13 @@ class ClipScore:
     decision: int | None = None
     domain: str | None = None
     condition: str | None = None
+    doubtful: bool = False
 
 
 Results = Mapping[str, SectionMetrics]
 
 
-def clip_score(clip: Clip, score: float, decision: int | None = None) -> ClipScore:
+def clip_score(clip: Clip, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
     """The score of a clip of the data set."""
     return ClipScore(
         name=clip.path.name,
@@ -65,6 +68,7 @@ def clip_score(clip: Clip, score: float, decision: int | None = None) -> ClipSco
         decision=None if decision is None else int(decision),
         domain=None if clip.domain is None else clip.domain.value,
         condition=None if clip.condition is None else clip.condition.value,
+        doubtful=bool(doubtful),
     )
 
 
@@ -106,6 +110,7 @@ def measure(rows: Sequence[ClipScore], rule: Rule = Rule.ACROSS_2022) -> dict[st
                 np.array([clip.domain == "target" for clip in known]),
                 np.array([clip.decision == 1 for clip in known]) if decided else None,
                 rule,
+                np.array([clip.doubtful for clip in known]),
             )
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
@@ -130,11 +135,11 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def table(results: Results, title: str = "") -> str:
+def table(results: Results, title: str = "", known: Calibrations | None = None) -> str:
     """Per-machine table in percent with the official score, and the decisions by domain where there are any."""
     blocks = [title] if title else []
     blocks.append(tables.metrics_table(results).text())
-    decisions = tables.decisions_table(results)
+    decisions = tables.decisions_table(results, known)
     if decisions is not None:
         blocks.append(decisions.text())
     return "\n\n".join(blocks)

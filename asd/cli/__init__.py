@@ -20,12 +20,15 @@ TRAINER_COMMANDS = {
     "fit": "train a detector, then test it",
     "validate": "fit the scorers on the reference clips and score the query clips",
     "test": "score the test clips with a checkpoint",
-    "predict": "embed reference and query clips",
+    "predict": "write the embeddings of reference and query clips",
 }
 SMALL_COMMANDS = {
     "data": "synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",
+    "ensemble": "fuse the scores or the embeddings of several runs",
     "evaluate": "compute the official score of a folder of score files",
+    "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
+    "submit": "write or check a submission folder of the challenge",
     "weights": "list, fetch and verify published weights",
 }
 _OUTPUT_ERRORS = {

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(
     args: argparse.Namespace, found: Evaluation, interval: Interval | None, comparison: Comparison | None
 ) -> None:
-    from asd import results, tables
+    from asd import calibration, results, tables
 
     if args.format == "json":
         content: dict[str, Any] = results.to_json(found.results)
@@ -90,7 +90,7 @@ def _print(
             content["against"] = comparison.to_json()
         print(json.dumps(content, indent=2))
         return
-    shown = [tables.metrics_table(found.results), tables.decisions_table(found.results)]
+    shown = [tables.metrics_table(found.results), tables.decisions_table(found.results, calibration.read(args.folder))]
     blocks = [one.render(args.format) for one in shown if one is not None]
     if interval is not None:
         blocks.append(interval.sentence())

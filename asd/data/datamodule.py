@@ -41,6 +41,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them. Test clips are
             never skipped.
+        crop_seconds: Length of the random crops that training sees; ``None``: `seconds`.
 
     Attributes:
         sample_rate: Hz of the waveforms; set to the encoder's before `setup`.
@@ -63,6 +64,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         noise_class: SupplementalClasses = "per_machine",
         cache_gb: float = 1.0,
         on_bad_file: OnBadFile = "stop",
+        crop_seconds: float | None = None,
     ) -> None:
         super().__init__()
         _check("seconds", seconds, seconds > 0, "more than 0")
@@ -74,7 +76,14 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         _check(
             "on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}"
         )
+        _check(
+            "crop_seconds",
+            crop_seconds,
+            crop_seconds is None or 0 < crop_seconds <= seconds,
+            f"more than 0 and at most data.seconds, {seconds:g}, or null",
+        )
         self.seconds = seconds
+        self.crop_seconds = crop_seconds
         self.batch_size = batch_size
         self.workers = workers
         self.pad = pad
@@ -225,8 +234,9 @@ class ClipDataModule(pl.LightningDataModule, ABC):
 
     def _dataset(self, clips: list[Clip], crop: Crop = "start") -> ClipDataset:
         labels = [-1 if clip.split == Split.TEST else self.classes.label(clip) for clip in clips]
+        seconds = self.crop_seconds if crop == "random" and self.crop_seconds is not None else self.seconds
         return ClipDataset(
-            clips, labels, self.sample_rate, self.seconds, self.pad, crop, self.channel, self._cache,
+            clips, labels, self.sample_rate, seconds, self.pad, crop, self.channel, self._cache,
             seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),
         )  # fmt: skip
 

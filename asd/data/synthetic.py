@@ -36,6 +36,7 @@ class Synthetic(ToyADMOS2):
         noise_class: Classes of background noise: one per machine, one shared by all, or none.
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them.
+        crop_seconds: Length of the random crops that training sees; ``None``: `seconds`.
         train_source: Normal training clips of the source domain per machine.
         train_target: Normal training clips of the target domain per machine.
         test: Test clips per machine, domain and condition.
@@ -58,6 +59,7 @@ class Synthetic(ToyADMOS2):
         noise_class: SupplementalClasses = "per_machine",
         cache_gb: float = 1.0,
         on_bad_file: OnBadFile = "stop",
+        crop_seconds: float | None = None,
         train_source: int = 60,
         train_target: int = 6,
         test: int = 15,
@@ -67,7 +69,7 @@ class Synthetic(ToyADMOS2):
     ) -> None:
         super().__init__(
             root, subsets, machines, seconds, batch_size, workers, pad, channel, clean_class, noise_class, cache_gb,
-            on_bad_file,
+            on_bad_file, crop_seconds,
         )  # fmt: skip
         self.recipe: dict[str, Any] = {
             "subsets": self.subsets,

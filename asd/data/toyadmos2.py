@@ -28,6 +28,7 @@ class ToyADMOS2(ClipDataModule):
         noise_class: Classes of background noise: one per machine, one shared by all, or none.
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them.
+        crop_seconds: Length of the random crops that training sees; ``None``: `seconds`.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class ToyADMOS2(ClipDataModule):
         noise_class: SupplementalClasses = "per_machine",
         cache_gb: float = 1.0,
         on_bad_file: OnBadFile = "stop",
+        crop_seconds: float | None = None,
     ) -> None:
         super().__init__(
-            seconds, batch_size, workers, pad, channel, clean_class, noise_class, cache_gb, on_bad_file
+            seconds, batch_size, workers, pad, channel, clean_class, noise_class, cache_gb, on_bad_file,
+            crop_seconds,
         )  # fmt: skip
         self.root = Path(root)
         self.subsets = list(subsets)

@@ -24,15 +24,18 @@ class WarmUp(pl.Callback):
     Args:
         epochs: Number of frozen epochs; 0 trains everything from the start, -1 never thaws.
         stage_epochs: Thaw stage after stage from the deepest, one every so many epochs; 0 thaws all at once.
+        keep_statistics: Keep the running statistics of the encoder's batch normalisation after the thaw: they come
+            from far more sound than a machine's few clips, and those of a mixed batch fit no single machine.
     """
 
-    def __init__(self, epochs: int = 0, stage_epochs: int = 0) -> None:
+    def __init__(self, epochs: int = 0, stage_epochs: int = 0, keep_statistics: bool = False) -> None:
         if epochs < -1 or stage_epochs < 0:
             raise UserError(
                 f"warmup: epochs is {epochs} and stage_epochs {stage_epochs}; give 0 or more (epochs -1: never thaw)"
             )
         self.epochs = epochs
         self.stage_epochs = stage_epochs
+        self.keep_statistics = keep_statistics
 
     def thawed_stages(self, epoch: int, stages: int) -> int:
         """How many of an encoder's `stages`, counted from the deepest, train in `epoch`."""
@@ -57,6 +60,10 @@ class WarmUp(pl.Callback):
                 stage.train()
                 for parameter in stage.parameters():
                     parameter.requires_grad_(True)
+        if self.keep_statistics:
+            for module in encoder.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         for parameter in encoder.fixed():
             parameter.requires_grad_(False)
         return before != [p.requires_grad for p in encoder.parameters()]

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from asd.errors import UserError
+
+
+class ReferenceClip(Protocol):
+    """What a bank has to know of a clip."""
+
+    @property
+    def population(self) -> str:
+        """The machine and section."""
+
+    @property
+    def domain(self) -> str | None:
+        """``target`` for a clip of the target domain."""
+
+    @property
+    def group(self) -> str:
+        """Equal for clips of one recording; empty for a clip that is a recording of its own."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,31 @@ class Bank:
     target: Tensor
     group: Tensor
     index: Tensor
+
+    @classmethod
+    def build(
+        cls, embeddings: Tensor, clips: Sequence[ReferenceClip], names: Sequence[str], index: Tensor | None = None
+    ) -> Self:
+        """The bank of the `clips`.
+
+        Args:
+            embeddings: ``(N, E)``.
+            clips: The ``N`` clips.
+            names: Names of the populations, in the order of their numbers.
+            index: ``(N,)`` rows of the clips in their data set; ``None``: from 0 on.
+        """
+        numbers = {name: number for number, name in enumerate(names)}
+        groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
+        return cls(
+            embeddings=embeddings,
+            population=torch.tensor([numbers[clip.population] for clip in clips], dtype=torch.int64),
+            target=torch.tensor([clip.domain == "target" for clip in clips], dtype=torch.bool),
+            # A clip that is a recording of its own gets a number of its own, beyond those of the shared recordings.
+            group=torch.tensor(
+                [groups.get(clip.group, len(groups) + row) for row, clip in enumerate(clips)], dtype=torch.int64
+            ),
+            index=torch.arange(len(clips)) if index is None else index,
+        )
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `UserError` where a population has no clip, or an embedding that is not finite."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -9,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.scoring.distances import Metric
+
+FOLDS = 5
+"""Parts into which normal clips are split to score each by a scorer that was not fitted on it."""
 
 
 class NotFittedError(UserError):
@@ -52,6 +58,25 @@ class Scorer(nn.Module, ABC):
             NotFittedError: `fit` was not called.
         """
 
+    def held_out(self, embeddings: Tensor, target: Tensor, group: Tensor) -> Tensor:
+        """Scores ``(N,)`` of normal clips by scorers that were not fitted on them; this one stays as it is.
+
+        A clip that is a reference itself would score zero. Clips of one recording are held out together; where there
+        is a single recording, nothing can be held out.
+        """
+        recordings = group.unique(return_inverse=True)[1]
+        count = int(recordings.max()) + 1
+        if count == 1:
+            own: Tensor = copy.deepcopy(self).fit(embeddings, target, group)(embeddings)
+            return own.float()
+        scores = torch.empty(len(embeddings), device=embeddings.device)
+        folds = recordings % min(FOLDS, count)
+        for fold in folds.unique().tolist():
+            out = folds == fold
+            fitted = copy.deepcopy(self).fit(embeddings[~out], target[~out], group[~out])
+            scores[out] = fitted(embeddings[out]).float()
+        return scores
+
     def remember(self, **tensors: Tensor) -> None:
         """Keep fitted tensors as buffers and mark the scorer as fitted."""
         for name, tensor in tensors.items():
@@ -78,6 +103,14 @@ class Scorer(nn.Module, ABC):
                 "lower the learning rate or train in float32"
             )
 
+    def check_number(self, name: str, wanted: int, there: int) -> None:
+        """Warn where a number asked for is larger than the bank allows; the scorer then takes what is there."""
+        if wanted > there:
+            warnings.warn(
+                f"{type(self).__name__}: {name} is {wanted} but the bank has {there} to choose from; uses {there}",
+                stacklevel=3,
+            )
+
     def check_fitted(self) -> None:
         """Raise `NotFittedError` before the first fit."""
         if not bool(self.fitted):
@@ -90,3 +123,20 @@ class Scorer(nn.Module, ABC):
             if "." not in name and isinstance(value, Tensor):
                 self.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=self.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class ReferenceScorer(Scorer):
+    """A scorer by distance to the nearest of some references, whose distances can be normalised one by one.
+
+    Attributes:
+        metric: How embeddings are compared.
+        references: ``(R, E)``, as `asd.scoring.distances.placed` has them, after `fit`.
+    """
+
+    metric: Metric
+    references: Tensor
+
+
+def own_recordings(embeddings: Tensor) -> Tensor:
+    """Groups ``(N,)`` of clips of which each is a recording of its own."""
+    return torch.arange(len(embeddings), device=embeddings.device)

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
-from asd.scoring.bank import Bank
-from asd.scoring.base import Scorer
+from asd.scoring.base import Scorer, own_recordings
 from asd.scoring.kmeans import KMeansScorer
-from asd.scoring.population import held_out_scores
 
 
 class ScoreFusion(Scorer):
@@ -53,11 +51,10 @@ class ScoreFusion(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit every part on its columns."""
         self.check_reference(embeddings)
-        row = torch.arange(len(embeddings), device=embeddings.device)
-        group = row if group is None else group
+        group = own_recordings(embeddings) if group is None else group
         held_out = []
         for scorer, columns in self._split(embeddings):
-            held_out.append(held_out_scores(scorer, Bank(columns, torch.zeros_like(row), target, group, row)))
+            held_out.append(scorer.held_out(columns, target, group))
             scorer.fit(columns, target, group)
         scores = torch.stack(held_out)
         deviation = scores.std(1, correction=0).clamp_min(1e-12)

@@ -6,20 +6,18 @@ import warnings
 from typing import Literal, Self, get_args
 
 import torch
-import torch.nn.functional as F
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.precision import full_precision
-from asd.scoring.base import Scorer
+from asd.scoring.base import ReferenceScorer
+from asd.scoring.distances import Metric, check_metric, distances, placed
 
-Metric = Literal["cosine", "euclidean"]
 Target = Literal["own_centres", "clustered"]
 
 
-class KMeansScorer(Scorer):
+class KMeansScorer(ReferenceScorer):
     """Distance to the nearest K-means centre.
 
     With the cosine metric, embeddings are brought to unit length before clustering; the centres stay as they are, means
@@ -49,11 +47,9 @@ class KMeansScorer(Scorer):
         super().__init__()
         if k < 1 or restarts < 1:
             raise UserError(f"KMeansScorer: k is {k} and restarts {restarts}; give 1 or more")
-        if metric not in get_args(Metric) or target not in get_args(Target):
-            raise UserError(
-                f"KMeansScorer: metric is {metric!r} and target {target!r}; choose of {', '.join(get_args(Metric))} "
-                f"and of {', '.join(get_args(Target))}"
-            )
+        check_metric(metric, "KMeansScorer")
+        if target not in get_args(Target):
+            raise UserError(f"KMeansScorer: target is {target!r}; choose one of {', '.join(get_args(Target))}")
         self.k = k
         self.metric = metric
         self.target = target
@@ -64,16 +60,13 @@ class KMeansScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Cluster the normal clips."""
         self.check_reference(embeddings)
-        rows = self._placed(embeddings.detach().float().cpu())
+        rows = placed(embeddings, self.metric).cpu()
         apart = target.cpu().bool() if self.target == "own_centres" else torch.zeros(len(rows), dtype=torch.bool)
         parts = [rows[apart]]
         if bool((~apart).any()):
             parts.insert(0, self._cluster(rows[~apart]))
         self.remember(centres=torch.cat(parts).to(embeddings.device))
         return self
-
-    def _placed(self, embeddings: Tensor) -> Tensor:
-        return F.normalize(embeddings) if self.metric == "cosine" else embeddings
 
     def _cluster(self, rows: Tensor) -> Tensor:
         k = min(self.k, len(rows.unique(dim=0)))
@@ -84,12 +77,12 @@ class KMeansScorer(Scorer):
             fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(rows.double().numpy())
         return torch.from_numpy(fitted.cluster_centers_).float()
 
+    @property
+    def references(self) -> Tensor:  # type: ignore[override]
+        """The centres ``(K, E)`` as embeddings are compared with them."""
+        return placed(self.centres, self.metric)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the distances ``(B,)`` to the nearest centre."""
         self.check_fitted()
-        with full_precision(embeddings):
-            rows = embeddings.float()
-            if self.metric == "cosine":
-                return 1 - (F.normalize(rows) @ F.normalize(self.centres).mT).amax(1)
-            # The matrix-product form cancels badly where distances are small.
-            return torch.cdist(rows, self.centres, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+        return distances(placed(embeddings, self.metric), self.references, self.metric).amin(1)

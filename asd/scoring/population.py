@@ -15,8 +15,6 @@ from asd.scoring.bank import Bank
 from asd.scoring.base import Scorer
 from asd.scoring.threshold import Threshold
 
-FOLDS = 5
-
 
 class Population(nn.Module):
     """Scorers by machine and section, in the order of their sorted names.
@@ -28,9 +26,11 @@ class Population(nn.Module):
 
     Attributes:
         thresholds: ``(P,)`` decision thresholds, after `fit`.
+        doubts: ``(P,)`` lower ends of the bands of abstention, after `fit`; the thresholds where there is none.
     """
 
     thresholds: Tensor
+    doubts: Tensor
 
     def __init__(self, scorer: Scorer, threshold: Threshold, names: Sequence[str]) -> None:
         super().__init__()
@@ -40,6 +40,7 @@ class Population(nn.Module):
         self.scorers = nn.ModuleList(copy.deepcopy(scorer) for _ in self.names)
         self.held_out = nn.ModuleList(_HeldOut() for _ in self.names)
         self.register_buffer("thresholds", torch.full((len(self.names),), torch.inf))
+        self.register_buffer("doubts", torch.full((len(self.names),), torch.inf))
 
     @property
     def fitted(self) -> bool:
@@ -73,9 +74,10 @@ class Population(nn.Module):
         bank.check(self.names)
         for number in range(len(self.names)):
             rows = bank.of(number)
-            scores = held_out_scores(self._scorer(number), rows)
+            scores = self._scorer(number).held_out(rows.embeddings, rows.target, rows.group)
             self.held_out[number].remember(scores, rows.target)  # type: ignore[operator]
-            self.thresholds[number] = self.threshold.fit(scores)
+            limits = self.threshold.fit(scores, rows.target)
+            self.thresholds[number], self.doubts[number] = limits.alarm, limits.doubt
             self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
         return self
 
@@ -96,24 +98,15 @@ class Population(nn.Module):
         """``(B,)`` bool: whether each score lies above the threshold of its population."""
         return scores > self.thresholds.to(scores.device)[population]
 
+    def doubtful(self, scores: Tensor, population: Tensor) -> Tensor:
+        """``(B,)`` bool: whether each score lies in the band of abstention of its population."""
+        return (scores > self.doubts.to(scores.device)[population]) & ~self.decide(scores, population)
 
-def held_out_scores(scorer: Scorer, rows: Bank) -> Tensor:
-    """Scores ``(N,)`` of normal clips by scorers that were not fitted on them.
-
-    A clip that is a centre of its own would score zero. Clips of one recording are held out together.
-    """
-    groups = rows.group.unique(return_inverse=True)[1]
-    count = int(groups.max()) + 1
-    if count == 1:
-        own: Tensor = copy.deepcopy(scorer).fit(rows.embeddings, rows.target, rows.group)(rows.embeddings)
-        return own
-    scores = torch.empty(len(rows.embeddings))
-    folds = groups % min(FOLDS, count)
-    for fold in folds.unique().tolist():
-        out = folds == fold
-        fitted = copy.deepcopy(scorer).fit(rows.embeddings[~out], rows.target[~out], rows.group[~out])
-        scores[out] = fitted(rows.embeddings[out]).float()
-    return scores
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Checkpoints from before there was a band of abstention.
+        if prefix + "thresholds" in state_dict:
+            state_dict.setdefault(prefix + "doubts", state_dict[prefix + "thresholds"])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class _HeldOut(nn.Module):

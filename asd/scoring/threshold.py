@@ -1,9 +1,10 @@
-"""Decision thresholds from the scores of normal training clips."""
+"""Decision thresholds from the held-out scores of normal training clips."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from scipy import stats
@@ -11,22 +12,66 @@ from torch import Tensor
 
 from asd.errors import UserError
 
+TargetRule = Literal["pooled", "balanced", "highest"]
+
+
+class Limits(NamedTuple):
+    """Where decisions change.
+
+    Attributes:
+        alarm: Above it, an alarm.
+        doubt: Above it and up to `alarm`, no decision: the band of abstention, empty where both are equal.
+    """
+
+    alarm: float
+    doubt: float
+
 
 class Threshold(ABC):
-    """How a threshold follows from the scores of normal clips.
+    """How limits follow from the scores of normal clips.
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.
+        target: What the few clips of the target domain count for: ``pooled``, a clip is a clip; ``balanced``, both
+            domains weigh the same; ``highest``, the higher of both domains' thresholds, so that neither exceeds the
+            false alarms asked for, at the price of missed faults.
+        abstain: Part of the normal clips, next below the threshold, for which no decision is made.
     """
 
-    def __init__(self, quantile: float = 0.9) -> None:
+    def __init__(self, quantile: float = 0.9, target: TargetRule = "pooled", abstain: float = 0.0) -> None:
+        name = type(self).__name__
         if not 0 < quantile < 1:
-            raise UserError(f"{type(self).__name__}: quantile is {quantile}; give a part in (0, 1), such as 0.9")
+            raise UserError(f"{name}: quantile is {quantile}; give a part in (0, 1), such as 0.9")
+        if target not in get_args(TargetRule):
+            raise UserError(f"{name}: target is {target!r}; choose one of {', '.join(get_args(TargetRule))}")
+        if not 0 <= abstain < quantile:
+            raise UserError(f"{name}: abstain is {abstain}; give a part from 0 to below the quantile, {quantile}")
         self.quantile = quantile
+        self.target = target
+        self.abstain = abstain
 
     @abstractmethod
-    def fit(self, scores: Tensor) -> float:
-        """The threshold for scores ``(N,)`` of normal clips, ``N`` at least 1."""
+    def at(self, scores: Tensor, quantile: float) -> float:
+        """The score below which a part `quantile` of clips like these ``(N,)`` lies, ``N`` at least 1."""
+
+    def fit(self, scores: Tensor, target: Tensor | None = None) -> Limits:
+        """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain."""
+        alarm = self._by_domain(scores, target, self.quantile)
+        if self.abstain == 0:
+            return Limits(alarm, alarm)
+        return Limits(alarm, min(alarm, self._by_domain(scores, target, self.quantile - self.abstain)))
+
+    def _by_domain(self, scores: Tensor, target: Tensor | None, quantile: float) -> float:
+        scores = scores.detach().double().cpu()
+        flags = torch.zeros(len(scores), dtype=torch.bool) if target is None else target.bool().cpu()
+        domains = [part for part in (scores[~flags], scores[flags]) if len(part)]
+        if self.target == "pooled" or len(domains) == 1:
+            return self.at(scores, quantile)
+        if self.target == "highest":
+            return max(self.at(part, quantile) for part in domains)
+        # Each domain repeated to about the length of the longer one.
+        longest = max(map(len, domains))
+        return self.at(torch.cat([part.repeat(round(longest / len(part))) for part in domains]), quantile)
 
 
 class GammaThreshold(Threshold):
@@ -37,18 +82,20 @@ class GammaThreshold(Threshold):
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.
+        target: What target clips count for: ``pooled``, ``balanced`` or ``highest``, see `Threshold`.
+        abstain: Part of the normal clips, next below the threshold, for which no decision is made.
     """
 
-    def fit(self, scores: Tensor) -> float:
-        """The threshold for scores ``(N,)`` of normal clips."""
+    def at(self, scores: Tensor, quantile: float) -> float:
+        """The quantile of the distribution fitted to scores ``(N,)``."""
         values = scores.detach().double().cpu().numpy()
         positive = values[values > 0]
         if len(set(positive.tolist())) >= 3 and len(positive) == len(values):
             shape, location, scale = stats.gamma.fit(positive, floc=0)
-            threshold = float(stats.gamma.ppf(self.quantile, shape, location, scale))
+            threshold = float(stats.gamma.ppf(quantile, shape, location, scale))
             if math.isfinite(threshold):
                 return threshold
-        return QuantileThreshold(self.quantile).fit(scores)
+        return float(torch.quantile(scores.detach().double(), quantile))
 
 
 class QuantileThreshold(Threshold):
@@ -56,24 +103,30 @@ class QuantileThreshold(Threshold):
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.
+        target: What target clips count for: ``pooled``, ``balanced`` or ``highest``, see `Threshold`.
+        abstain: Part of the normal clips, next below the threshold, for which no decision is made.
     """
 
-    def fit(self, scores: Tensor) -> float:
-        """The threshold for scores ``(N,)`` of normal clips."""
-        return float(torch.quantile(scores.detach().double(), self.quantile))
+    def at(self, scores: Tensor, quantile: float) -> float:
+        """The quantile of scores ``(N,)``."""
+        return float(torch.quantile(scores.detach().double(), quantile))
 
 
 class ConformalThreshold(Threshold):
     """The split-conformal quantile: a new normal clip lies above it with probability 1 - `quantile` at most.
 
     With too few clips for the promise, the highest score (Vovk et al. 2005, Algorithmic Learning in a Random World).
+    The promise holds for one domain at a time: ``highest`` keeps it for both, ``balanced`` for neither.
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.
+        target: What target clips count for: ``pooled``, ``balanced`` or ``highest``, see `Threshold`.
+        abstain: Part of the normal clips, next below the threshold, for which no decision is made.
     """
 
-    def fit(self, scores: Tensor) -> float:
-        """The threshold for scores ``(N,)`` of normal clips."""
+    def at(self, scores: Tensor, quantile: float) -> float:
+        """The score of the rank that keeps the promise."""
         count = len(scores)
-        rank = min(math.ceil((count + 1) * self.quantile), count)
-        return float(scores.detach().double().sort().values[rank - 1])
+        # Rounded first: 0.3 * 10 is a little more than 3.
+        rank = min(math.ceil(round((count + 1) * quantile, 9)), count)
+        return float(scores.detach().double().sort().values[max(rank, 1) - 1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from asd.errors import UserError
 from asd.scoring import KMeansScorer, ScoreFusion
 from asd.scoring.bank import Bank
-from asd.scoring.population import Population, held_out_scores
+from asd.scoring.population import Population
 from asd.scoring.threshold import ConformalThreshold, GammaThreshold, QuantileThreshold, Threshold
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
@@ -74,7 +74,7 @@ def test_fused_scores_are_the_mean_of_the_standardised_scores_of_the_parts() -> 
     row = torch.arange(40)
     expected = torch.zeros(9)
     for columns, query in ((ROWS[:, :2], QUERY[:, :2]), (ROWS[:, 2:], QUERY[:, 2:])):
-        held_out = held_out_scores(KMeansScorer(4), Bank(columns, row * 0, TARGET, row, row))
+        held_out = KMeansScorer(4).held_out(columns, TARGET, row)
         scores = KMeansScorer(4).fit(columns, TARGET)(query)
         expected += (scores - held_out.mean()) / held_out.std(correction=0) / 2
     torch.testing.assert_close(fused(QUERY), expected)
@@ -90,11 +90,46 @@ def test_widths_that_do_not_fit_the_embedding_are_named() -> None:
 def test_thresholds() -> None:
     scores = torch.from_numpy(np.random.default_rng(0).gamma(3.0, 0.2, 4000))
     true = stats.gamma.ppf(0.9, 3.0, 0, 0.2)
-    assert GammaThreshold().fit(scores) == pytest.approx(true, rel=0.03)
-    assert QuantileThreshold().fit(scores) == pytest.approx(float(np.quantile(scores, 0.9)))
+    assert GammaThreshold().fit(scores).alarm == pytest.approx(true, rel=0.03)
+    assert QuantileThreshold().fit(scores).alarm == pytest.approx(float(np.quantile(scores, 0.9)))
     few = torch.tensor([3.0, 1.0, 2.0, 5.0])
-    assert ConformalThreshold(0.5).fit(few) == 3.0
-    assert ConformalThreshold(0.9).fit(few) == 5.0
+    assert ConformalThreshold(0.5).fit(few) == (3.0, 3.0)
+    assert ConformalThreshold(0.9).fit(few).alarm == 5.0
+    nine = torch.arange(1.0, 10.0)
+    assert ConformalThreshold(0.7).fit(nine).alarm == 7.0, "0.7 of ten, whatever binary fractions make of it"
+
+
+def test_conformal_thresholds_keep_their_promise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(2000, 21, generator=generator)
+    above = [float(row[20]) > ConformalThreshold(0.8).fit(row[:20]).alarm for row in draws]
+    assert 0.17 < sum(above) / 2000 <= 0.215
+
+
+def test_target_clips_count_as_asked() -> None:
+    scores = torch.cat([torch.arange(90.0), 100 + torch.arange(10.0)])
+    target = torch.arange(100) >= 90
+    alarm = {rule: QuantileThreshold(0.9, rule).fit(scores, target).alarm for rule in ("pooled", "balanced", "highest")}
+    assert alarm["pooled"] == pytest.approx(90.1, abs=1)
+    assert alarm["balanced"] == pytest.approx(108, abs=1)
+    assert alarm["highest"] == pytest.approx(108.1)
+    assert QuantileThreshold(0.9, "highest").fit(scores[:90], target[:90]).alarm == pytest.approx(80.1)
+
+
+def test_a_band_of_abstention_lies_below_the_threshold() -> None:
+    scores = torch.arange(101.0)
+    assert QuantileThreshold(0.9, abstain=0.2).fit(scores) == pytest.approx((90.0, 70.0))
+    population = Population(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan"])
+    own = bank(1)
+    population.fit(own)
+    scores = population(own.embeddings, own.population)
+    doubtful, alarm = population.doubtful(scores, own.population), population.decide(scores, own.population)
+    assert not bool((doubtful & alarm).any())
+    assert torch.equal(doubtful | alarm, scores > population.doubts[0])
+    with pytest.raises(UserError, match=r"abstain is 0\.95"):
+        QuantileThreshold(0.9, abstain=0.95)
+    with pytest.raises(UserError, match="target is 'both'"):
+        QuantileThreshold(0.9, "both")
 
 
 @pytest.mark.parametrize("scores", [[0.5], [0.5, 0.5, 0.5], [0.0, 0.0], [-1.0, 1.0, 2.0, 3.0]])
@@ -132,7 +167,7 @@ def test_held_out_scores_come_from_scorers_that_never_saw_the_clip() -> None:
     """A target clip is a centre of its own: scored by its own fit it would be at distance zero."""
     rows = bank().of(0)
     own = KMeansScorer(3).fit(rows.embeddings, rows.target)(rows.embeddings)
-    out = held_out_scores(KMeansScorer(3), rows)
+    out = KMeansScorer(3).held_out(rows.embeddings, rows.target, rows.group)
     assert own[rows.target].max() < 1e-5
     assert out[rows.target].min() > 1e-4
 
@@ -141,7 +176,7 @@ def test_clips_of_one_recording_are_held_out_together() -> None:
     rows = bank().of(0)
     parts = (rows.embeddings, rows.population, rows.target, rows.group, rows.index)
     twice = Bank(*(torch.cat([part, part]) for part in parts))
-    assert held_out_scores(KMeansScorer(60), twice).min() > 1e-4
+    assert KMeansScorer(60).held_out(twice.embeddings, twice.target, twice.group).min() > 1e-4
 
 
 def test_a_saved_population_scores_the_same_before_any_fit(tmp_path: object) -> None:

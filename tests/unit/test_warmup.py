@@ -53,6 +53,22 @@ def test_frozen_means_no_gradient_and_evaluation_mode() -> None:
     assert torch.equal(before, encoder.parts[0][1].running_mean)
 
 
+@pytest.mark.parametrize("stage_epochs", [0, 1])
+def test_statistics_are_kept_after_the_thaw_where_asked(stage_epochs: int) -> None:
+    encoder = Small(nn.Dropout(0.5))
+    warmup = WarmUp(epochs=1, stage_epochs=stage_epochs, keep_statistics=True)
+    for epoch in range(5):
+        warmup.apply(encoder, epoch)
+        before = [part[1].running_mean.clone() for part in encoder.parts]
+        encoder(torch.randn(8, 64))
+        assert all(torch.equal(part[1].running_mean, one) for part, one in zip(encoder.parts, before, strict=True))
+    assert trainable(encoder) == [True] * 3
+    assert encoder.augment.training
+    WarmUp(epochs=1).apply(encoder, 4)
+    encoder(torch.randn(8, 64))
+    assert not torch.equal(encoder.parts[0][1].running_mean, before[0]), "without the option they move"
+
+
 def test_thaws_whole_at_the_epoch_and_says_so_once() -> None:
     encoder, warmup = Small(), WarmUp(epochs=2)
     changes = [warmup.apply(encoder, epoch) for epoch in range(4)]

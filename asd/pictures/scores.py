@@ -1,13 +1,11 @@
-"""Pictures of scored clips, one panel per machine: score histograms, ROC and DET curves. Matplotlib loads on demand.
+"""Pictures of scored clips, one panel per machine: score histograms, ROC and DET curves.
 
-Colour tells the domain (blue and orange of the Okabe-Ito palette, which colour-blind readers tell apart), filling or
-line style tells the condition.
+Colour tells the domain, filling or line style tells the condition.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +15,13 @@ from numpy.typing import NDArray
 
 from asd.errors import UserError
 from asd.metrics import MAX_FALSE_POSITIVE_RATE, area_under_roc
+from asd.pictures.common import COLOURS, UNKNOWN, Reals, common_legend, grid, save
 from asd.results import ClipScore, measure, named_sections
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = {"source": "#0072B2", "target": "#D55E00"}
-_UNKNOWN = "#777777"
-_MOST_COLUMNS = 5
 _RATES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
-Reals = NDArray[np.float64]
 
 
 def score_histograms(rows: Sequence[ClipScore], path: Path) -> Path:
@@ -61,54 +54,15 @@ def _draw(
     title: str,
     axes_titles: tuple[str, str],
 ) -> Path:
-    from matplotlib.figure import Figure
-
     sections = named_sections(rows)
     if not sections:
         raise UserError(f"{path}: no scored clip to draw")
-    columns = min(_MOST_COLUMNS, math.ceil(math.sqrt(len(sections))))
-    lines = math.ceil(len(sections) / columns)
-    # A figure of its own rather than pyplot's: no global state, no display.
-    figure = Figure(figsize=(max(5.0, 2.9 * columns), 0.9 + 2.5 * lines), dpi=110, layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.flat[len(sections) :]:
-        axes.set_axis_off()
-    for number, (name, clips) in enumerate(sections.items()):
-        axes = grid.flat[number]
+    figure, panels = grid(list(sections), axes_titles)
+    for axes, clips in zip(panels, sections.values(), strict=True):
         panel(axes, clips)
-        # Titles of the axes at the outer panels alone; the last line may not be full.
-        axes.set_xlabel(axes_titles[0] if number + columns >= len(sections) else "", fontsize=8)
-        axes.set_ylabel(axes_titles[1] if number % columns == 0 else "", fontsize=8)
-        axes.set_title(name, fontsize=10, parse_math=False)
-        axes.tick_params(labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=12)
-    _common_legend(figure)
-    return _save(figure, path)
-
-
-def _common_legend(figure: Figure) -> None:
-    """One legend below the panels, of all that any panel shows."""
-    shown: dict[str, Artist] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            shown.setdefault(label, handle)
-    if shown:
-        # An inch and a half holds the longest label.
-        columns = max(1, min(len(shown), int(figure.get_figwidth() / 1.5)))
-        handles, labels = list(shown.values()), list(shown)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(aside, format="png")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
+    common_legend(figure)
+    return save(figure, path)
 
 
 def _histogram(axes: Axes, clips: Sequence[ClipScore]) -> None:
@@ -121,7 +75,7 @@ def _histogram(axes: Axes, clips: Sequence[ClipScore]) -> None:
         groups.setdefault(("" if clip.condition is None else domain, clip.condition), []).append(clip.score)
     for (domain, condition), values in sorted(groups.items(), key=lambda item: (item[0][1] != "normal", item[0][0])):
         inside = np.clip(values, edges[0], edges[-1])
-        colour = COLOURS.get(domain, _UNKNOWN)
+        colour = COLOURS.get(domain, UNKNOWN)
         if condition == "anomaly":
             axes.hist(inside, bins, histtype="step", color=colour, linewidth=1.4, label=f"{domain}, anomaly")
         else:
@@ -166,7 +120,7 @@ def _roc(axes: Axes, clips: Sequence[ClipScore]) -> None:
     from sklearn.metrics import roc_curve
 
     axes.axvspan(0, MAX_FALSE_POSITIVE_RATE, color="black", alpha=0.07, linewidth=0, label="range of the pAUC")
-    axes.plot([0, 1], [0, 1], color=_UNKNOWN, linewidth=0.8, linestyle=":", label="chance")
+    axes.plot([0, 1], [0, 1], color=UNKNOWN, linewidth=0.8, linestyle=":", label="chance")
     notes = []
     for domain, anomalous, scores in _domains(clips):
         false, true, _ = roc_curve(anomalous, scores, drop_intermediate=False)
@@ -189,7 +143,7 @@ def _det(axes: Axes, clips: Sequence[ClipScore]) -> None:
         false, missed, _ = det_curve(anomalous, scores)
         x, y = (np.clip(norm.ppf(rates), low, high) for rates in (false, missed))
         axes.plot(x, y, color=COLOURS[domain], linewidth=1.5, linestyle=_dashes(domain), label=domain)
-    axes.plot([low, high], [high, low], color=_UNKNOWN, linewidth=0.8, linestyle=":", label="chance")
+    axes.plot([low, high], [high, low], color=UNKNOWN, linewidth=0.8, linestyle=":", label="chance")
     ticks = [float(norm.ppf(rate)) for rate in _RATES]
     names = [f"{100 * rate:g}" for rate in _RATES]
     axes.set_xticks(ticks, names)

@@ -1,0 +1,72 @@
+"""`asd ensemble`: fuse the scores or the embeddings of several runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asd.errors import UserError
+
+_KEYS = ("runs", "fuse", "weights", "scorer", "quantile", "out")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run folders; for embeddings, stores")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="YAML with any of: " + ", ".join(_KEYS))
+    parser.add_argument(
+        "--fuse",
+        choices=("mean", "rank", "maximum", "embeddings"),
+        help="mean or maximum of scores standardised on the training clips, mean of their ranks among the training "
+        "clips, or embeddings side by side (mean)",
+    )
+    parser.add_argument("--weights", metavar="W", nargs="+", type=float, help="one for each run (equal)")
+    parser.add_argument("--scorer", metavar="NAME|YAML", help="of fused embeddings, as in a config (KMeansScorer)")
+    parser.add_argument("--quantile", type=float, help="of the gamma threshold of the decisions (0.9)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (runs/ensemble)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fuse, write and print; returns the exit code."""
+    from asd import calibration, ensemble, outputs, rescore, store
+    from asd.scoring.threshold import GammaThreshold
+
+    given = _options(args)
+    folders = [Path(one) for one in given["runs"]]
+    threshold = GammaThreshold(float(given["quantile"]))
+    out = Path(given["out"])
+    if given["fuse"] == "embeddings":
+        import yaml
+
+        joined = ensemble.fuse_embeddings(folders, given["weights"])
+        spec = given["scorer"]
+        scorer = rescore.build(yaml.safe_load(spec) if isinstance(spec, str) else spec)
+        rows, population = rescore.decided(joined, scorer, threshold)
+        known = calibration.of_population(population, joined.query.seconds)
+        for name in store.SUBSETS:
+            store.write(store.folder_of(out) / f"{name}.safetensors", getattr(joined, name))
+    else:
+        rows, known = ensemble.fuse_scores(folders, given["fuse"], given["weights"], threshold)
+    written = outputs.write(out, rows, known, f"{given['fuse']} of {len(folders)} runs")
+    print(written.table)
+    print(out)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Defaults, beaten by the config, beaten by the command line."""
+    options: dict[str, Any] = {
+        "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "quantile": 0.9, "out": "runs/ensemble",
+    }  # fmt: skip
+    if args.config is not None:
+        from asd.cli.arguments import read_yaml
+
+        content: Mapping[str, Any] = read_yaml(str(args.config))
+        unknown = sorted(set(content) - set(_KEYS))
+        if unknown:
+            raise UserError(f"{args.config}: unknown {', '.join(unknown)}; an ensemble has {', '.join(_KEYS)}")
+        options.update(content)
+    options.update({key: value for key in _KEYS if (value := getattr(args, key)) not in (None, [])})
+    return options

@@ -1,0 +1,72 @@
+"""What a folder of scored clips holds: score files, results, calibration and pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asd import calibration, pictures, results
+from asd.calibration import Calibrations
+from asd.results import ClipScore
+
+_UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, for the screen and for loggers.
+
+    Attributes:
+        table: The results as text.
+        pictures: The PNG files.
+    """
+
+    table: str
+    pictures: list[Path]
+
+
+def write(
+    folder: Path,
+    rows: Sequence[ClipScore],
+    known: Calibrations | None = None,
+    title: str = "",
+    scores: bool = True,
+    draw: bool = True,
+) -> Written:
+    """Write scores, results and pictures into a folder.
+
+    Args:
+        folder: Gets ``scores/``, ``results.json``, ``calibration.json`` and ``pictures/``.
+        rows: The scored clips.
+        known: Thresholds and scores of the training clips.
+        title: First line of the table.
+        scores: Write the score and decision files of the challenge.
+        draw: Draw score histograms and ROC curves, where labels are known.
+    """
+    metrics = results.measure(rows)
+    if scores:
+        results.write_scores(folder / "scores", rows)
+    replace_text(folder / "results.json", json.dumps(results.to_json(metrics), indent=2))
+    if known is not None:
+        replace_text(folder / calibration.FILE, calibration.to_text(known))
+    drawn = []
+    if draw and metrics:
+        drawn = [
+            pictures.score_histograms(rows, folder / "pictures" / "score_histograms.png"),
+            pictures.roc_curves(rows, folder / "pictures" / "roc_curves.png"),
+        ]
+    return Written(results.table(metrics, title, known) if metrics else _UNLABELLED, drawn)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,15 @@
+"""Pictures of scores, embeddings and back ends, as PNG files."""
+
+from asd.pictures.back_ends import back_end_chart
+from asd.pictures.embeddings import centre_attention, draw_embeddings, embedding_map
+from asd.pictures.scores import det_curves, roc_curves, score_histograms
+
+__all__ = [
+    "back_end_chart",
+    "centre_attention",
+    "det_curves",
+    "draw_embeddings",
+    "embedding_map",
+    "roc_curves",
+    "score_histograms",
+]

@@ -1,0 +1,41 @@
+"""Build a detector again from its checkpoint alone, without a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from asd import checkpoint as kept
+from asd import plugins
+from asd.detector import AnomalyDetector
+from asd.errors import UserError
+
+
+def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
+    """The detector of a checkpoint of `asd fit`, in evaluation mode on the CPU, and its configuration.
+
+    Raises:
+        UserError: The file is no such checkpoint, keeps no configuration, or needs a plug-in that is not there.
+    """
+    content = kept.load(path)
+    config = kept.read_description(content, path)["config"]
+    if config is None:
+        raise UserError(f"{path} keeps no configuration: it was not written by `asd fit`; build the detector in Python")
+    config = kept.without_weights_files(config)
+    failed = plugins.load_all()
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AnomalyDetector, "model")
+    try:
+        model = parser.instantiate_classes(parser.parse_object({"model": config["model"]}))["model"]
+    except (jsonargparse.ArgumentError, ImportError) as error:
+        broken = "".join(f" Failed to load: {name}: {one}." for name, one in failed.items())
+        raise UserError(
+            f"{path} cannot be built again: {' '.join(str(error).split())[:400]}.{broken} Is its plug-in installed?"
+        ) from error
+    detector: AnomalyDetector = model
+    detector.config = config
+    detector.on_load_checkpoint(content)
+    detector.load_state_dict(content["state_dict"])
+    return detector.eval(), config

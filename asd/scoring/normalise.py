@@ -1,0 +1,224 @@
+"""Normalisers: they wrap a scorer and make its scores comparable between regions and domains.
+
+All that they learn comes from normal training clips, held out from the scorer that scores them.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from asd.errors import UserError
+from asd.scoring.base import ReferenceScorer, Scorer, own_recordings
+from asd.scoring.distances import distances, nearest, placed
+from asd.scoring.neighbours import NeighboursScorer
+from asd.scoring.surprise import Surprise
+
+Mode = Literal["ratio", "difference"]
+Density = Literal["mean", "kth"]
+
+_BLOCK = 4096
+
+
+class LocalDensity(Scorer):
+    """Local-density normalisation: a distance counts by how near to one another the clips are where it is measured.
+
+    The distance to each reference is divided by, or lessened by, the distance from that reference to its own nearest
+    normal clips; the smallest result counts (Wilkinghoff et al. 2025, arXiv 2602.18777). Clips of a reference's own
+    recording do not count as its neighbours: they lie so near that every other recording would look anomalous.
+
+    A scorer without references, such as a Gaussian, is normalised by the mean held-out score of the k normal clips
+    that are nearest to the query.
+
+    Args:
+        scorer: What is normalised; ``None``: the nearest neighbour.
+        mode: Ratio or difference.
+        k: Number of neighbours that make the density.
+        density: Mean distance to these neighbours, or the distance to the k-th of them.
+    """
+
+    references: Tensor
+    spacing: Tensor
+
+    def __init__(
+        self, scorer: Scorer | None = None, mode: Mode = "ratio", k: int = 1, density: Density = "mean"
+    ) -> None:
+        super().__init__()
+        if mode not in get_args(Mode) or density not in get_args(Density) or k < 1:
+            raise UserError(
+                f"LocalDensity: mode is {mode!r}, density {density!r} and k {k}; choose of "
+                f"{', '.join(get_args(Mode))}, of {', '.join(get_args(Density))}, and k of 1 or more"
+            )
+        self.scorer = NeighboursScorer() if scorer is None else copy.deepcopy(scorer)
+        self.mode = mode
+        self.k = k
+        self.density = density
+
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        """Fit the scorer, and measure how dense the normal clips are around its references."""
+        self.check_reference(embeddings)
+        group = own_recordings(embeddings) if group is None else group
+        self.scorer.fit(embeddings, target, group)
+        metric = self._metric
+        rows = placed(embeddings, metric)
+        if isinstance(self.scorer, ReferenceScorer):
+            references = self.scorer.references
+            # A reference that is a clip has the recording of that clip; a centre is of none.
+            clip = nearest(references, rows, 1, metric)
+            own = torch.where(clip[0][:, 0] <= 1e-6, group[clip[1][:, 0]], -1)
+            away = nearest(references, rows, self.k, metric, (own, group))[0]
+            spacing = self._spacing(away)
+        else:
+            references = rows
+            held_out = self.scorer.held_out(embeddings, target, group)
+            if self.mode == "ratio" and bool((held_out < 0).any()):
+                raise UserError(
+                    f"LocalDensity: {type(self.scorer).__name__} gives negative scores, whose ratios mean nothing; set "
+                    "mode to difference"
+                )
+            place = nearest(rows, rows, self.k, metric, (group, group))
+            neighbours = held_out[place[1]].masked_fill(place[0].isinf(), torch.inf)
+            spacing = self._spacing(neighbours)
+        self.remember(references=references, spacing=spacing)
+        return self
+
+    @property
+    def _metric(self) -> Literal["cosine", "euclidean"]:
+        return self.scorer.metric if isinstance(self.scorer, ReferenceScorer) else "cosine"
+
+    def _spacing(self, away: Tensor) -> Tensor:
+        """``(R, k)`` ascending, infinite where there is no neighbour, to ``(R,)``."""
+        known = away.isfinite()
+        if self.density == "kth":
+            last = (known.sum(1) - 1).clamp_min(0)
+            spacing = away.gather(1, last[:, None])[:, 0]
+        else:
+            spacing = away.where(known, 0).sum(1) / known.sum(1).clamp_min(1)
+        lonely = ~known.any(1)
+        usual = spacing[~lonely].median() if not bool(lonely.all()) else spacing.new_ones(())
+        return spacing.where(~lonely, usual)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to normalised scores ``(B,)``."""
+        self.check_fitted()
+        metric = self._metric
+        rows = placed(embeddings, metric)
+        # Identical clips leave no distance to divide by: such a place counts as a thousandth of the usual spacing.
+        spacing = self.spacing
+        usual = float(spacing.abs().median()) or 1.0
+        if isinstance(self.scorer, ReferenceScorer):
+            blocks = []
+            for part in rows.split(max(1, _BLOCK * 1024 // max(1, len(self.references)))):
+                away = distances(part, self.references, metric)
+                if self.mode == "ratio":
+                    blocks.append((away / spacing.clamp_min(1e-3 * usual)).amin(1))
+                else:
+                    blocks.append((away - spacing).amin(1))
+            return torch.cat(blocks) if blocks else rows.new_empty(0)
+        scores: Tensor = self.scorer(embeddings)
+        place = nearest(rows, self.references, 1, metric)[1][:, 0]
+        if self.mode == "ratio":
+            return scores / spacing[place].clamp_min(1e-3 * usual)
+        return scores - spacing[place]
+
+
+class _ByDomain(Scorer):
+    """One scorer of the source and one of the target clips, or one of all, each with a map fitted to held-out scores.
+
+    The smallest mapped score counts: a clip is normal where one of the domains finds it normal.
+    """
+
+    def __init__(self, scorer: Scorer | None, by_domain: bool) -> None:
+        super().__init__()
+        prototype = NeighboursScorer() if scorer is None else scorer
+        self.by_domain = by_domain
+        self.source = copy.deepcopy(prototype)
+        self.target = copy.deepcopy(prototype)
+
+    def _parts(self, target: Tensor) -> list[tuple[Scorer, Tensor]]:
+        everything = torch.ones_like(target, dtype=torch.bool)
+        if not self.by_domain or bool(target.all()) or not bool(target.any()):
+            return [(self.source, everything)]
+        return [(self.source, ~target.bool()), (self.target, target.bool())]
+
+    def _fit_parts(self, embeddings: Tensor, target: Tensor, group: Tensor | None) -> list[Tensor]:
+        """Fit the scorers; returns the held-out scores of each part."""
+        self.check_reference(embeddings)
+        group = own_recordings(embeddings) if group is None else group
+        held_out = []
+        for scorer, part in self._parts(target):
+            clips = embeddings[part], target[part], group[part]
+            held_out.append(scorer.held_out(*clips))
+            scorer.fit(*clips)
+        return held_out
+
+    def _scores(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to the raw scores ``(P, B)`` of the fitted parts."""
+        self.check_fitted()
+        scorers = [self.source, self.target] if bool(self.target.fitted) else [self.source]
+        return torch.stack([scorer(embeddings) for scorer in scorers])
+
+
+class Standardised(_ByDomain):
+    """Scores in standard deviations above the mean of the held-out scores of the normal clips, by domain.
+
+    Args:
+        scorer: What is standardised; ``None``: the nearest neighbour.
+        by_domain: One scorer for each domain, of which the smaller standardised score counts.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, scorer: Scorer | None = None, by_domain: bool = True) -> None:
+        super().__init__(scorer, by_domain)
+
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        """Fit the scorers, and take mean and deviation of the held-out scores."""
+        parts = self._fit_parts(embeddings, target, group)
+        deviation = torch.stack([part.std(correction=0) for part in parts])
+        self.remember(mean=torch.stack([part.mean() for part in parts]), deviation=deviation.clamp_min(1e-6))
+        return self
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to standardised scores ``(B,)``."""
+        return ((self._scores(embeddings) - self.mean[:, None]) / self.deviation[:, None]).amin(0)
+
+
+class ConformalMap(_ByDomain):
+    """Scores as surprise among the held-out scores of the normal clips, by domain; see `Surprise`.
+
+    Args:
+        scorer: What is mapped; ``None``: the nearest neighbour.
+        by_domain: One scorer for each domain, of which the smaller surprise counts.
+    """
+
+    source_knots: Tensor
+    source_values: Tensor
+    source_slope: Tensor
+    target_knots: Tensor
+    target_values: Tensor
+    target_slope: Tensor
+
+    def __init__(self, scorer: Scorer | None = None, by_domain: bool = True) -> None:
+        super().__init__(scorer, by_domain)
+
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        """Fit the scorers, and keep the held-out scores."""
+        parts = [Surprise.of(part) for part in self._fit_parts(embeddings, target, group)]
+        kept: dict[str, Tensor] = {}
+        for name, part in zip(("source", "target"), parts, strict=False):
+            kept |= {f"{name}_knots": part.knots, f"{name}_values": part.values, f"{name}_slope": part.slope}
+        self.remember(**kept)
+        return self
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(B, E)`` to surprise ``(B,)``."""
+        scores = self._scores(embeddings)
+        maps = [Surprise(self.source_knots, self.source_values, self.source_slope)]
+        if len(scores) == 2:
+            maps.append(Surprise(self.target_knots, self.target_values, self.target_slope))
+        return torch.stack([one(part) for one, part in zip(maps, scores, strict=True)]).amin(0)

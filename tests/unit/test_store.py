@@ -1,0 +1,248 @@
+"""Embeddings on disk, and scoring them without audio."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import nn
+
+from asd import rescore, store
+from asd.errors import UserError
+from asd.metrics import official_score
+from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer
+from asd.store import Store, Stored, StoredClip
+
+ROOT = Path(__file__).parents[2]
+
+
+def made(
+    machines: tuple[str, ...] = ("fan", "valve"), width: int = 8, fingerprint: str = "a", labels: bool = True
+) -> Store:
+    """Clips in a cluster for each domain; anomalies lie aside."""
+    generator = torch.Generator().manual_seed(len(machines) + width)
+    reference, query, rows, asked = [], [], [], []
+    for machine in machines:
+        centre = 3 * torch.randn(2, width, generator=generator)
+        for number in range(44):
+            target = number >= 40
+            reference.append(
+                StoredClip(
+                    f"t{number}.wav", machine, "00", "target" if target else "source", "normal", f"spd_{number % 2}", ""
+                )
+            )
+            rows.append(centre[int(target)] + 0.5 * torch.randn(width, generator=generator))
+        for number in range(32):
+            target, anomaly = number % 2 == 1, number >= 16
+            known = ("target" if target else "source", "anomaly" if anomaly else "normal") if labels else (None, None)
+            query.append(StoredClip(f"q{number}.wav", machine, "00", *known, "", ""))
+            asked.append(centre[int(target)] + (1.5 if anomaly else 0.5) * torch.randn(width, generator=generator))
+    return Store(
+        Stored(torch.stack(rows), tuple(reference), fingerprint, 10.0),
+        Stored(torch.stack(asked), tuple(query), fingerprint, 10.0),
+    )
+
+
+def written(folder: Path, content: Store | None = None) -> Path:
+    content = made() if content is None else content
+    for name in store.SUBSETS:
+        store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    content = made()
+    for folder in (written(tmp_path, content), tmp_path / "embeddings"):
+        found = store.read(folder)
+        assert torch.equal(found.reference.embeddings, content.reference.embeddings)
+        assert found.query.clips == content.query.clips
+        assert found.query.seconds == 10.0
+    assert sorted(path.name for path in (tmp_path / "embeddings").iterdir()) == [
+        "query.safetensors",
+        "reference.safetensors",
+    ]
+
+
+def test_fingerprints_tell_weights_apart() -> None:
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    assert store.fingerprint([first]) == store.fingerprint([first])
+    assert store.fingerprint([first]) != store.fingerprint([second])
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*nothing"):
+        store.read(tmp_path / "nothing")
+    path = written(tmp_path) / "embeddings" / "query.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"query\.safetensors cannot be read"):
+        store.read(tmp_path)
+    save_file({"embeddings": torch.ones(2, 3)}, path)
+    with pytest.raises(UserError, match="no file of embeddings of this version"):
+        store.read(tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"no file .*query\.safetensors"):
+        store.read(tmp_path)
+
+
+def test_contents_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
+    content, other = made(), made(fingerprint="b")
+    written(tmp_path / "mixed", Store(content.reference, other.query))
+    with pytest.raises(UserError, match="embedded by different checkpoints"):
+        store.read(tmp_path / "mixed")
+    written(tmp_path / "strange", Store(made(("fan",)).reference, content.query))
+    with pytest.raises(UserError, match="no reference clips of valve_section_00"):
+        store.read(tmp_path / "strange")
+    content.query.embeddings[3, 2] = torch.nan
+    written(tmp_path / "nan", content)
+    with pytest.raises(UserError, match=r"1 clip \(q3\.wav\) are not finite"):
+        store.read(tmp_path / "nan")
+
+
+def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:
+    content = made()
+    renamed = [
+        StoredClip(f"x{n}.wav", c.machine, c.section, None, None, "", "") for n, c in enumerate(content.query.clips)
+    ]
+    blind = Store(content.reference, Stored(content.query.embeddings, tuple(renamed), "a", 10.0))
+    first, second = (rescore.score(one, LocalDensity()) for one in (content, blind))
+    assert [row.score for row in first.rows] == [row.score for row in second.rows]
+    assert official_score(first.metrics) > 0.6
+    assert second.metrics == {}
+
+
+def test_scoring_with_thresholds_gives_the_same_scores() -> None:
+    content = made()
+    rows, population = rescore.decided(content, NeighboursScorer())
+    assert [row.score for row in rows] == [row.score for row in rescore.score(content, NeighboursScorer()).rows]
+    assert all(
+        row.decision == int(row.score > float(population.thresholds[population.index(f"{row.machine}_section_00")]))
+        for row in rows
+    )
+
+
+def test_back_ends_by_name() -> None:
+    spec = {
+        "class_path": "LocalDensity",
+        "init_args": {"scorer": {"class_path": "KMeansScorer", "init_args": {"k": 3}}, "k": 2},
+    }
+    scorer = rescore.build(spec)
+    assert isinstance(scorer, LocalDensity)
+    assert isinstance(scorer.scorer, KMeansScorer)
+    assert (scorer.scorer.k, scorer.k) == (3, 2)
+    assert rescore.describe(spec) == "LocalDensity(KMeansScorer(k=3), k=2)"
+    assert isinstance(rescore.build("NeighboursScorer"), NeighboursScorer)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (3, "class_path and init_args; got 3"),
+        ({"class_path": "NeighborsScorer"}, "Did you mean NeighboursScorer"),
+        ({"class_path": "KMeansScorer", "init_args": {"centres": 3}}, "KMeansScorer: .*centres"),
+        ({"class_path": "KMeansScorer", "k": 3}, "not k"),
+        ({"class_path": "KMeansScorer", "init_args": {"k": 0}}, "KMeansScorer: k is 0"),
+    ],
+)
+def test_back_ends_that_are_none(spec: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rescore.build(spec)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "grid").glob("*.yaml")), ids=lambda path: path.name)
+def test_grids_that_are_shipped_can_be_built(path: Path) -> None:
+    specs = rescore.read_grid(path)
+    assert len(specs) >= 50
+    assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == len(specs)
+
+
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    entry = {
+        "class_path": "NeighboursScorer",
+        "vary": {"init_args.k": [1, 2], "init_args.metric": ["cosine", "euclidean"]},
+    }
+    path.write_text(yaml.safe_dump([entry, "KMeansScorer"]))
+    assert [rescore.describe(spec) for spec in rescore.read_grid(path)] == [
+        "NeighboursScorer(k=1, metric=cosine)",
+        "NeighboursScorer(k=1, metric=euclidean)",
+        "NeighboursScorer(k=2, metric=cosine)",
+        "NeighboursScorer(k=2, metric=euclidean)",
+        "KMeansScorer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no grid file"),
+        ("{", "not YAML"),
+        ("a: 1", "no list of scorers"),
+        ("[3]", "3 is no scorer"),
+        ("[{class_path: KMeansScorer, vary: {class_path.k: [1]}}]", "class_path is no mapping"),
+    ],
+)
+def test_grids_that_are_none(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        rescore.read_grid(path)
+
+
+def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
+    done = here(
+        "rescore", written(tmp_path), "--scorer", "LocalDensity", "--set", "scorer=KMeansScorer", "--set", "scorer.k=4"
+    )
+    assert "LocalDensity(KMeansScorer(k=4))" in done.stdout
+    out = tmp_path / "rescored"
+    assert (out / "pictures" / "centres.png").stat().st_size > 10_000
+    assert len((out / "scores" / "decision_result_fan_section_00_test.csv").read_text().splitlines()) == 32
+    assert "expected false alarms" in done.stdout
+    config = yaml.safe_load((out / "scorer.yaml").read_text())
+    assert config["model"]["scorer"]["init_args"]["scorer"]["init_args"] == {"k": 4}
+
+
+def test_a_grid_from_the_command_line(here, tmp_path: Path, parse) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("[KMeansScorer, NeighboursScorer, {class_path: GaussianMixtureScorer, init_args: {components: 1}}]")
+    done = here("rescore", written(tmp_path), "--grid", grid)
+    lines = (tmp_path / "rescored" / "rescored.csv").read_text().splitlines()
+    scores = [float(line.split(",")[-4]) for line in lines[1:]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert "looks better than it will prove" in done.stdout
+    assert (tmp_path / "rescored" / "rescored.png").is_file()
+    best = parse(
+        ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--config", str(tmp_path / "rescored/best.yaml")]
+    )
+    assert best.model.scorer.class_path.endswith(lines[1].split("(")[0].split(",")[0].strip('"'))
+
+
+def test_without_labels_nothing_is_measured(here, tmp_path: Path) -> None:
+    folder = written(tmp_path, made(labels=False))
+    assert "nothing is measured" in here("rescore", folder, "--scorer", "KMeansScorer").stdout
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("[KMeansScorer]")
+    assert "no test clip has a known label" in here("rescore", folder, "--grid", grid).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --scorer NAME or --grid FILE"),
+        (["--scorer", "KMeansScorer", "--set", "k"], "give PLACE=VALUE"),
+        (["--scorer", "KMeansScorer", "--set", "inner.k=3"], "inner is no scorer"),
+        (["--grid", "none.yaml", "--set", "k=3"], "--set goes with --scorer"),
+        (["--grid", "none.yaml"], "no grid file"),
+        (["--scorer", "Kmeans"], "Did you mean KMeansScorer"),
+    ],
+)
+def test_arguments_that_do_not_fit(here, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = here("rescore", written(tmp_path), *arguments, expect=2)
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
