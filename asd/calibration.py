@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,3 +104,12 @@ def read(folder: Path) -> Calibrations | None:
         return Calibrations(machines, float(content["seconds"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd test`") from error
+
+
+def merged(folders: Sequence[Path]) -> Calibrations | None:
+    """Those of several runs on different machines; ``None`` where one of them keeps none."""
+    found = [read(folder) for folder in folders]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found) or not known:
+        return None
+    return Calibrations({name: own for one in known for name, own in one.machines.items()}, known[0].seconds)

@@ -119,9 +119,9 @@ class RunOutputs(pl.Callback):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the embeddings, and say where."""
+        folder = store.folder_of(run_folder(trainer))
         if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
-        folder = store.folder_of(run_folder(trainer))
         for kind, stored in pl_module.embedded.items():
             store.write(folder / f"{kind}.safetensors", stored)
         counts = " and ".join(f"{len(one.clips)} {kind} clips" for kind, one in pl_module.embedded.items())
@@ -134,5 +134,5 @@ def is_rehearsal(trainer: pl.Trainer) -> bool:
 
 
 def run_folder(trainer: pl.Trainer) -> Path:
-    """The folder of the run, the same on every rank."""
+    """The folder of the run; to be called on every rank, because rank zero tells the others."""
     return Path(trainer.log_dir or trainer.default_root_dir)

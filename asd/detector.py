@@ -103,13 +103,10 @@ class AnomalyDetector(pl.LightningModule):
                     f"data.crop_seconds is {data.crop_seconds:g} but {type(self.encoder).__name__} is built for "
                     f"{length:g} s; set data.crop_seconds to null"
                 )
-            self._check_classes(data.classes)
+            if self.classes:
+                data.classes.check_same(ClassTable(self.classes))
         if not self.classes:
             self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
-
-    def _check_classes(self, table: ClassTable) -> None:
-        if self.classes:
-            table.check_same(ClassTable(self.classes))
 
     def _data(self) -> ClipDataModule:
         data = getattr(self.trainer, "datamodule", None)

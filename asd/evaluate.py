@@ -62,6 +62,25 @@ def evaluate(
     return Evaluation(rows, measure(rows, rule), warnings)
 
 
+def together(parts: Sequence[Evaluation], rule: Rule = Rule.ACROSS_2022) -> Evaluation:
+    """Evaluations of different machines as one.
+
+    Raises:
+        UserError: A machine and section is in two of them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    seen: set[tuple[str, str]] = set()
+    for part in parts:
+        own = {(row.machine, row.section) for row in part.rows}
+        if seen & own:
+            machine, section = sorted(seen & own)[0]
+            raise UserError(f"{machine}, section {section}, is in two of the folders; give each machine once")
+        seen |= own
+    rows = [row for part in parts for row in part.rows]
+    return Evaluation(rows, measure(rows, rule), list(dict.fromkeys(one for part in parts for one in part.warnings)))
+
+
 def join_truth(rows: Sequence[ClipScore], truth: Truth, source: Path) -> list[ClipScore]:
     """Label the clips of the machines that the truth list knows, by name; the order of lines means nothing.
 

@@ -17,7 +17,13 @@ FORMATS = ("table", "markdown", "latex", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder of anomaly_score_*.csv files, or of a run")
+    parser.add_argument(
+        "folders",
+        metavar="DIR",
+        nargs="+",
+        type=Path,
+        help="folder of anomaly_score_*.csv files, or of a run; several of different machines are taken together",
+    )
     parser.add_argument(
         "--truth", metavar="LIST", type=Path, help="eval_data_list file, for clips whose names do not say what they are"
     )
@@ -48,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the results; returns the exit code."""
-    from asd.evaluate import evaluate
+    from asd.evaluate import evaluate, together
     from asd.metrics import Rule
 
     rule = Rule.of_year(args.year)
-    found = evaluate(args.folder, args.truth, rule, args.decisions)
+    found = together([evaluate(folder, args.truth, rule, args.decisions) for folder in args.folders], rule)
     warnings = list(found.warnings)
     interval = comparison = None
     if any(one is not None for one in (args.bootstrap, args.against, args.groups)):
@@ -90,7 +96,10 @@ def _print(
             content["against"] = comparison.to_json()
         print(json.dumps(content, indent=2))
         return
-    shown = [tables.metrics_table(found.results), tables.decisions_table(found.results, calibration.read(args.folder))]
+    shown = [
+        tables.metrics_table(found.results),
+        tables.decisions_table(found.results, calibration.merged(args.folders)),
+    ]
     blocks = [one.render(args.format) for one in shown if one is not None]
     if interval is not None:
         blocks.append(interval.sentence())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -15,9 +15,11 @@ class Head(nn.Module, ABC):
 
     Attributes:
         classes: Number of auxiliary classes ``C``, set by `build`.
+        classifies: Whether it tells classes apart; an autoencoder's loss does not.
     """
 
     classes: int
+    classifies: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, embedding_dim: int, classes: int) -> Self:

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 Projection = Literal["pca", "umap"]
 _MOST_ATTRIBUTES = 12
+_WIDEST = 16_384
 
 
 def draw_embeddings(store: Store, folder: Path) -> list[Path]:
-    """Draw both maps and the centres into a folder."""
+    """Draw both maps and the centres into a folder; nothing for vectors too wide to be embeddings, as of residuals."""
+    if store.reference.embeddings.shape[1] > _WIDEST:
+        return []
     return [
         embedding_map(store, folder / "embeddings_condition.png"),
         embedding_map(store, folder / "embeddings_attributes.png", by="attributes"),

@@ -8,6 +8,7 @@ from asd.scoring.neighbours import NeighboursScorer
 from asd.scoring.normalise import ConformalMap, LocalDensity, Standardised
 from asd.scoring.outliers import IsolationForestScorer, LocalOutlierFactorScorer, OneClassSVMScorer
 from asd.scoring.oversample import Oversampled
+from asd.scoring.residual import ResidualScorer
 
 __all__ = [
     "ConformalMap",
@@ -22,6 +23,7 @@ __all__ = [
     "OneClassSVMScorer",
     "Oversampled",
     "ReferenceScorer",
+    "ResidualScorer",
     "ScoreFusion",
     "Scorer",
     "Standardised",

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+
+from asd import calibration
+from asd.restore import restore
 
 SMALL = [
     "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
@@ -48,7 +52,15 @@ def test_a_run_leaves_all_that_is_promised(fitted) -> None:
     _, folder, output = fitted
     for name in ("config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"):
         assert (folder / name).is_file(), name
-    assert {p.name for p in (folder / "pictures").glob("*.png")} == {"score_histograms.png", "roc_curves.png"}
+    drawn = {p.stem for p in (folder / "pictures").glob("*.png")}
+    assert drawn == {"score_histograms", "roc_curves", "embeddings_condition", "embeddings_attributes", "centres"}
+    known = calibration.read(folder)
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for number, name in enumerate(sorted(known.machines)):
+        own = known.machines[name]
+        assert own.threshold == pytest.approx(float(content["population.thresholds"][number]))
+        assert (len(own.source), len(own.target)) == (12, 3)
+    assert "expected false alarms" in output
     for machine in ("fan", "bearing"):
         assert len(scores(folder)[f"anomaly_score_{machine}_section_00_test.csv"]) == 16
         decisions = scores(folder)[f"decision_result_{machine}_section_00_test.csv"]
@@ -68,6 +80,35 @@ def test_a_checkpoint_alone_gives_the_same_table_without_training_clips(fitted, 
         (cwd / "away").rename(train)
     assert table(again.stdout) == table(output)
     assert scores(cwd / run_folder(again.stdout)) == scores(folder)
+
+
+def test_embeddings_of_a_checkpoint_score_as_the_checkpoint_does(fitted, here) -> None:
+    """`asd predict`, then `asd rescore` with the scorer of the run: the same score files, without audio."""
+    cwd, folder, _ = fitted
+    done = here("predict", "--ckpt_path", folder / "checkpoints/last.ckpt", cwd=cwd)
+    stored = cwd / run_folder(done.stdout).parent
+    assert "embeddings of 30 reference clips and 32 query clips" in done.stdout
+    here("rescore", stored, "--scorer", "KMeansScorer", "--out", cwd / "rescored", cwd=cwd)
+    again = scores(cwd / "rescored")
+    for file, rows in scores(folder).items():
+        assert [name for name, _ in again[file]] == [name for name, _ in rows]
+        assert [float(v) for _, v in again[file]] == pytest.approx([float(v) for _, v in rows], rel=1e-4, abs=1e-6)
+
+
+def test_a_run_is_restored_and_submitted(fitted, here) -> None:
+    cwd, folder, _ = fitted
+    detector, config = restore(folder / "checkpoints/last.ckpt")
+    assert detector.fitted
+    assert not detector.training
+    assert float(config["data"]["init_args"]["seconds"]) == 1.0
+    (cwd / "facts.yaml").write_text("{name: A system, abbreviation: sys, authors: [{lastname: Surname}]}")
+    label = "Surname_Institute_task2_1"
+    done = here("submit", "write", folder, "--label", label, "--facts", "facts.yaml", "--out", "submission", cwd=cwd)
+    meta = yaml.safe_load((cwd / "submission" / label / "meta.yaml").read_text())
+    assert f"{meta['system']['complexity']['total_parameters']:,} parameters" in done.stdout
+    assert meta["system"]["complexity"]["MACS"] > 1_000_000
+    assert set(meta["results"]["development_dataset"]) == {"fan", "bearing"}
+    assert "nothing found" in here("submit", "check", cwd / "submission" / label, cwd=cwd).stdout
 
 
 def test_the_saved_config_runs_again(fitted, here) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from asd import store
+
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1",
@@ -62,6 +64,22 @@ def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(asd, synth
     for devices in (2, 3):
         assert read_scores(runs[devices]) == pytest.approx(read_scores(runs[1]), rel=1e-4, abs=1e-6)
         assert metrics[devices]["official_score"] == pytest.approx(metrics[1]["official_score"], abs=1e-4)
+
+
+def test_embeddings_are_written_once_for_each_clip(asd, synthetic: Path, tmp_path: Path) -> None:
+    stored = {}
+    for devices in (1, 2):
+        strategy = "auto" if devices == 1 else "ddp"
+        done = asd(
+            "predict", *SMALL, "--data.init_args.root", synthetic, f"--trainer.devices={devices}",
+            f"--trainer.strategy={strategy}", cwd=tmp_path,
+        )  # fmt: skip
+        stored[devices] = store.read(folder(done, tmp_path))
+    for part in store.SUBSETS:
+        one, two = (getattr(stored[devices], part) for devices in (1, 2))
+        assert two.clips == one.clips
+        torch.testing.assert_close(two.embeddings, one.embeddings, rtol=1e-4, atol=1e-5)
+        assert two.fingerprint == one.fingerprint
 
 
 def test_replicas_are_equal_after_the_thaw(asd, synthetic: Path, tmp_path: Path) -> None:

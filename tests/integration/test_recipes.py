@@ -18,6 +18,7 @@ TINY: dict[str, dict[str, Any]] = {
         "frames": 128,
         "config": {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32},
     },
+    "Autoencoder": {"seconds": 1.0, "width": 16},
     "BEATs": {
         "shape": SMALL_TRANSFORMER | {"hidden": 32, "patch_width": 8, "position_kernel": 8, "position_groups": 2}
     },
@@ -41,6 +42,8 @@ def shrink(encoder: dict[str, Any]) -> None:
 def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     config = yaml.safe_load(recipe.read_text())
     shrink(config["model"]["encoder"])
+    if "crop_seconds" in config["data"]["init_args"]:
+        config["data"]["init_args"]["crop_seconds"] = 0.5
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path, config

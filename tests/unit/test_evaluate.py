@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asd import calibration
 from asd.cli import main
 from asd.errors import UserError
 from asd.evaluate import evaluate
@@ -233,3 +234,28 @@ def test_neither_torch_nor_matplotlib_is_loaded() -> None:
     code = f"import {modules}, sys; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_folders_of_different_machines_are_taken_together(folder: Path, tmp_path: Path, capsys) -> None:
+    write_machine(folder, "fan", plain=False)
+    write_machine(folder, "valve", plain=False, noise=1.0)
+    write_machine(tmp_path / "one", "fan", plain=False)
+    write_machine(tmp_path / "two", "valve", plain=False, noise=1.0)
+    assert main(["evaluate", str(folder)]) == 0
+    whole = capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    assert capsys.readouterr().out == whole
+    assert "fan, section 00, is in two of the folders" in refused(capsys, tmp_path / "one", folder)
+
+
+def test_clips_in_the_band_of_abstention_are_not_measured(folder: Path, tmp_path: Path) -> None:
+    write_machine(folder, "fan", plain=False, decisions=True)
+    before = evaluate(folder).results["fan"]
+    own = calibration.Calibration(0.6, 0.0, (0.1, 0.7), (0.2,))
+    (folder / calibration.FILE).write_text(calibration.to_text(calibration.Calibrations({"fan_section_00": own}, 10.0)))
+    after = evaluate(folder).results["fan"]
+    values = [score(name) for name in LABELLED if "source" in name]
+    assert after.source.abstained == sum(0 < value <= 0.6 for value in values) / 16
+    assert after.source.abstained > 0
+    assert after.source.normal + after.source.anomalous == 16 - sum(0 < value <= 0.6 for value in values)
+    assert after.parts == before.parts, "the scores are measured as ever"

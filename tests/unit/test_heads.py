@@ -13,7 +13,8 @@ from asd.errors import UserError
 from asd.heads import AdaCos, AdaProj, ArcFace, CrossEntropy, Head, SubclusterAdaCos
 from asd.plugins import known
 
-HEADS = sorted(name for name, cls in known(Head).items() if cls.__module__.startswith("asd."))
+FOUND = {name: cls for name, cls in known(Head).items() if cls.__module__.startswith("asd.")}
+HEADS = sorted(name for name, cls in FOUND.items() if cls.classifies)
 WIDTH, CLASSES = 16, 5
 
 
@@ -158,3 +159,11 @@ def test_label_smoothing_is_that_of_torch() -> None:
 def test_arguments_out_of_range(call: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_reconstruction_is_the_mean_square_whatever_the_labels() -> None:
+    assert sorted(FOUND.keys() - set(HEADS)) == ["Reconstruction"]
+    embeddings, targets = batch()
+    loss = built("Reconstruction")(embeddings, targets)
+    torch.testing.assert_close(loss, F.mse_loss(embeddings, torch.zeros_like(embeddings)))
+    assert torch.equal(built("Reconstruction").logits(embeddings), torch.zeros(12, CLASSES))
