@@ -70,7 +70,7 @@ class RunOutputs(pl.Callback):
     """Writes the resolved configuration when training starts, and scores, metrics and pictures after a test.
 
     Args:
-        pictures: Draw score histograms and ROC curves, and, where the scorers were fitted in this run, maps of the
+        pictures: Draw score histograms, ROC and DET curves, and, where the scorers were fitted in this run, maps of the
             embeddings and which centres hold which clips.
         scores: Write the score and decision files of the challenge.
 

@@ -8,3 +8,7 @@ class UserError(Exception):
 
     The command line prints it as one line without a traceback and exits with code 2.
     """
+
+
+class Notice(UserWarning):
+    """Something that the user should know, though the work goes on; the program prints it as one line."""

@@ -44,7 +44,7 @@ def write(
         known: Thresholds and scores of the training clips.
         title: First line of the table.
         scores: Write the score and decision files of the challenge.
-        draw: Draw score histograms and ROC curves, where labels are known.
+        draw: Draw score histograms, ROC and DET curves, where labels are known.
     """
     metrics = results.measure(rows)
     if scores:
@@ -57,6 +57,7 @@ def write(
         drawn = [
             pictures.score_histograms(rows, folder / "pictures" / "score_histograms.png"),
             pictures.roc_curves(rows, folder / "pictures" / "roc_curves.png"),
+            pictures.det_curves(rows, folder / "pictures" / "det_curves.png"),
         ]
     return Written(results.table(metrics, title, known) if metrics else _UNLABELLED, drawn)
 

@@ -58,6 +58,7 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
     names = sorted({clip.population for clip in store.reference.clips})
     bank = Bank.build(store.reference.embeddings, store.reference.clips, names)
     bank.check(names)
+    bank.warn(names)
     values = torch.empty(len(store.query.clips))
     of = torch.tensor([names.index(clip.population) for clip in store.query.clips], dtype=torch.int64)
     for number, name in enumerate(names):

@@ -6,15 +6,18 @@ Nothing heavy is imported before a command is chosen, so that ``asd --help`` ans
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from asd import __version__
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 
 TRAINER_COMMANDS = {
     "fit": "train a detector, then test it",
@@ -45,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(arguments)
+        with _one_line_notices():
+            return _dispatch(arguments)
     except UserError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
@@ -59,6 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in _OUTPUT_ERRORS:
             raise
         return _refuse(f"{error.filename or 'output'}: {_OUTPUT_ERRORS[error.errno]}")
+
+
+@contextlib.contextmanager
+def _one_line_notices() -> Iterator[None]:
+    """Print a `Notice` as one line, without the place in the source."""
+    usual = warnings.formatwarning
+
+    def one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        if issubclass(category, Notice):
+            return f"asd: warning: {' '.join(str(message).split())}\n"
+        return usual(message, category, *place, **more)
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _refuse(message: str) -> int:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 
-_KEYS = ("runs", "fuse", "weights", "scorer", "quantile", "out")
+_KEYS = ("runs", "fuse", "weights", "scorer", "out", *DEFAULTS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,18 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", metavar="W", nargs="+", type=float, help="one for each run (equal)")
     parser.add_argument("--scorer", metavar="NAME|YAML", help="of fused embeddings, as in a config (KMeansScorer)")
-    parser.add_argument("--quantile", type=float, help="of the gamma threshold of the decisions (0.9)")
+    add_threshold_arguments(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (runs/ensemble)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fuse, write and print; returns the exit code."""
     from asd import calibration, ensemble, outputs, rescore, store
-    from asd.scoring.threshold import GammaThreshold
 
     given = _options(args)
     folders = [Path(one) for one in given["runs"]]
-    threshold = GammaThreshold(float(given["quantile"]))
+    threshold = build_threshold(**{key: given[key] for key in DEFAULTS})
     out = Path(given["out"])
     if given["fuse"] == "embeddings":
         import yaml
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Defaults, beaten by the config, beaten by the command line."""
     options: dict[str, Any] = {
-        "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "quantile": 0.9, "out": "runs/ensemble",
+        "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "out": "runs/ensemble", **DEFAULTS,
     }  # fmt: skip
     if args.config is not None:
         from asd.cli.arguments import read_yaml

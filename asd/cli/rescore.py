@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 
 if TYPE_CHECKING:
+    from asd.pictures.embeddings import Projection
     from asd.rescore import Rescored, Spec
+    from asd.scoring.threshold import Threshold
     from asd.store import Store
 
 
@@ -28,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--grid", metavar="FILE", type=Path, help="list of scorers, see configs/grid/back_ends.yaml")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (STORE/rescored)")
-    parser.add_argument("--quantile", type=float, default=0.9, help="of the gamma threshold of the decisions (0.9)")
+    parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
+    add_threshold_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     found = store.read(args.store)
     out = args.store / "rescored" if args.out is None else args.out
     if args.grid is None:
-        return _one(found, _spec(args.scorer, args.set), out, args.quantile)
+        options = {
+            key: default if getattr(args, key) is None else getattr(args, key) for key, default in DEFAULTS.items()
+        }
+        return _one(found, _spec(args.scorer, args.set), out, build_threshold(**options), args.projection)
     if args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
     specs = rescore.read_grid(args.grid)
@@ -79,15 +86,14 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
     return spec
 
 
-def _one(found: Store, spec: Spec, out: Path, quantile: float) -> int:
+def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection) -> int:
     from asd import calibration, outputs, pictures, rescore
-    from asd.scoring.threshold import GammaThreshold
 
-    rows, population = rescore.decided(found, rescore.build(spec), GammaThreshold(quantile))
+    rows, population = rescore.decided(found, rescore.build(spec), threshold)
     known = calibration.of_population(population, found.query.seconds)
     written = outputs.write(out, rows, known, rescore.describe(spec))
     _write_config(out / "scorer.yaml", spec)
-    pictures.draw_embeddings(found, out / "pictures")
+    pictures.draw_embeddings(found, out / "pictures", projection)
     print(written.table)
     print(out)
     return 0

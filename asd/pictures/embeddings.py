@@ -20,13 +20,13 @@ _MOST_ATTRIBUTES = 12
 _WIDEST = 16_384
 
 
-def draw_embeddings(store: Store, folder: Path) -> list[Path]:
+def draw_embeddings(store: Store, folder: Path, projection: Projection = "pca") -> list[Path]:
     """Draw both maps and the centres into a folder; nothing for vectors too wide to be embeddings, as of residuals."""
     if store.reference.embeddings.shape[1] > _WIDEST:
         return []
     return [
-        embedding_map(store, folder / "embeddings_condition.png"),
-        embedding_map(store, folder / "embeddings_attributes.png", by="attributes"),
+        embedding_map(store, folder / "embeddings_condition.png", projection),
+        embedding_map(store, folder / "embeddings_attributes.png", projection, by="attributes"),
         centre_attention(store, folder / "centres.png"),
     ]
 

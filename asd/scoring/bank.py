@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -9,7 +10,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 
 
 class ReferenceClip(Protocol):
@@ -83,6 +84,18 @@ class Bank:
                     f"{name}: {bad} of {len(rows)} embeddings of normal clips are not finite; lower the learning rate "
                     "or train in float32 (trainer.precision)"
                 )
+
+    def warn(self, names: Sequence[str]) -> None:
+        """Warn of populations that can be fitted on but teach little: a single clip, or clips that are all the same."""
+        for number, name in enumerate(names):
+            rows = self.embeddings[self.population == number]
+            if len(rows) == 1:
+                text = "a single normal clip: any other clip is an alarm; give it more"
+            elif len(rows) > 1 and bool((rows == rows[0]).all()):
+                text = f"the embeddings of all {len(rows)} normal clips are the same: look for silent or repeated files"
+            else:
+                continue
+            warnings.warn(f"{name}: {text}", Notice, stacklevel=3)
 
     def of(self, population: int) -> Bank:
         """The rows of one population."""

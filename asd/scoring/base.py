@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 from asd.scoring.distances import Metric
 
 FOLDS = 5
@@ -108,6 +108,7 @@ class Scorer(nn.Module, ABC):
         if wanted > there:
             warnings.warn(
                 f"{type(self).__name__}: {name} is {wanted} but the bank has {there} to choose from; uses {there}",
+                Notice,
                 stacklevel=3,
             )
 

@@ -60,9 +60,9 @@ class MahalanobisScorer(Scorer):
             matrix = self._estimate(part)
             # No direction may lack variance altogether, or an embedding outside the span would score infinity.
             matrix.diagonal().add_(_ADDED_TO_VARIANCE * scale)
-            values, vectors = torch.linalg.eigh(matrix)
-            floor = max(float(values[-1]) * 1e-12, _ADDED_TO_VARIANCE * scale)
-            factors.append(vectors * values.clamp_min(floor).rsqrt())
+            lower = torch.linalg.cholesky(matrix)
+            unit = torch.eye(len(lower), dtype=lower.dtype)
+            factors.append(torch.linalg.solve_triangular(lower, unit, upper=False).mT)
             means.append(part.mean(0))
         device = embeddings.device
         self.remember(means=torch.stack(means).float().to(device), whitening=torch.stack(factors).float().to(device))

@@ -69,12 +69,15 @@ class KMeansScorer(ReferenceScorer):
         return self
 
     def _cluster(self, rows: Tensor) -> Tensor:
-        k = min(self.k, len(rows.unique(dim=0)))
-        kind = MiniBatchKMeans if len(rows) > self.mini_batch_above else KMeans
+        many = len(rows) > self.mini_batch_above
+        k = self.k if many else min(self.k, len(rows.unique(dim=0)))
+        kind = MiniBatchKMeans if many else KMeans
         with warnings.catch_warnings():
             # Fewer distinct rows than centres up to rounding: the spare centres coincide, which changes no distance.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(rows.double().numpy())
+            # Twice the memory for more digits, where there are few clips.
+            values = (rows if many else rows.double()).numpy()
+            fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(values)
         return torch.from_numpy(fitted.cluster_centers_).float()
 
     @property

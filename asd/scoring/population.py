@@ -72,6 +72,7 @@ class Population(nn.Module):
             UserError: A population without clips, or embeddings that are not finite.
         """
         bank.check(self.names)
+        bank.warn(self.names)
         for number in range(len(self.names)):
             rows = bank.of(number)
             scores = self._scorer(number).held_out(rows.embeddings, rows.target, rows.group)

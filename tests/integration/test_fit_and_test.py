@@ -53,7 +53,9 @@ def test_a_run_leaves_all_that_is_promised(fitted) -> None:
     for name in ("config.yaml", "metrics.csv", "results.json", "checkpoints/last.ckpt"):
         assert (folder / name).is_file(), name
     drawn = {p.stem for p in (folder / "pictures").glob("*.png")}
-    assert drawn == {"score_histograms", "roc_curves", "embeddings_condition", "embeddings_attributes", "centres"}
+    assert drawn == {
+        "score_histograms", "roc_curves", "det_curves", "embeddings_condition", "embeddings_attributes", "centres",
+    }  # fmt: skip
     known = calibration.read(folder)
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     for number, name in enumerate(sorted(known.machines)):

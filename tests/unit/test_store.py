@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from asd import rescore, store
-from asd.errors import UserError
+from asd import calibration, rescore, store
+from asd.errors import Notice, UserError
 from asd.metrics import official_score
 from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer
 from asd.store import Store, Stored, StoredClip
@@ -205,6 +206,44 @@ def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
     assert "expected false alarms" in done.stdout
     config = yaml.safe_load((out / "scorer.yaml").read_text())
     assert config["model"]["scorer"]["init_args"]["scorer"]["init_args"] == {"k": 4}
+
+
+def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    alarms = {}
+    for rule in ("pooled", "highest"):
+        here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "quantile", "--target", rule)
+        known = calibration.read(folder / "rescored")
+        alarms[rule] = known.of("fan").threshold
+        assert known.of("fan").expected("source")[1] == 40
+    assert alarms["highest"] >= alarms["pooled"]
+    done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "conformal", "--abstain", "0.3")
+    assert "abstained" in done.stdout
+    assert (
+        "quantile is 1.5" in here("rescore", folder, "--scorer", "KMeansScorer", "--quantile", "1.5", expect=2).stderr
+    )
+
+
+def test_umap_is_used_where_it_is_installed(here, tmp_path: Path) -> None:
+    if importlib.util.find_spec("umap") is None:
+        done = here("rescore", written(tmp_path), "--scorer", "KMeansScorer", "--projection", "umap", expect=2)
+        assert "pip install umap-learn" in done.stderr
+    else:
+        here("rescore", written(tmp_path), "--scorer", "KMeansScorer", "--projection", "umap")
+        assert (tmp_path / "rescored" / "pictures" / "embeddings_condition.png").is_file()
+
+
+def test_banks_that_teach_little_are_said_in_one_line(asd, here, tmp_path: Path) -> None:
+    content = made(("fan",))
+    single = Store(Stored(content.reference.embeddings[:1], content.reference.clips[:1], "a", 10.0), content.query)
+    done = asd("rescore", written(tmp_path / "single", single), "--scorer", "NeighboursScorer", cwd=tmp_path)
+    line = "asd: warning: fan_section_00: a single normal clip: any other clip is an alarm; give it more"
+    assert line in done.stderr.splitlines()
+    content.reference.embeddings[:] = 1.0
+    with pytest.warns(Notice, match="the embeddings of all 44 normal clips are the same"):
+        here("rescore", written(tmp_path / "same", content), "--scorer", "MahalanobisScorer")
+    with pytest.warns(Notice, match="k is 99 but the bank has 44 to choose from; uses 44"):
+        here("rescore", written(tmp_path / "few", made()), "--scorer", "NeighboursScorer", "--set", "k=99")
 
 
 def test_a_grid_from_the_command_line(here, tmp_path: Path, parse) -> None:

@@ -1,0 +1,67 @@
+"""What each back end is worth on stored embeddings, and how much choosing by test labels flatters, as Markdown tables.
+
+``python -m tests.benchmarks.back_ends frozen=RUN dual=RUN,RUN,RUN`` takes the stores of `asd predict`, those of several
+seeds joined by commas; scores are means over them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from asd import rescore, store
+from asd.errors import UserError
+from asd.metrics import SectionMetrics, official_score
+
+GRID = Path(__file__).parents[2] / "configs" / "grid" / "back_ends.yaml"
+Found = dict[str, list[dict[str, SectionMetrics]]]
+
+
+def measured(paths: list[Path], grid: Path) -> Found:
+    """Metrics by machine of each back end, for each store."""
+    found: Found = {}
+    stores = [store.read(path) for path in paths]
+    for spec in rescore.read_grid(grid):
+        try:
+            found[rescore.describe(spec)] = [rescore.score(one, rescore.build(spec)).metrics for one in stores]
+        except UserError as error:
+            print(f"left out {rescore.describe(spec)}: {error}")
+    return found
+
+
+def mean_official(runs: list[dict[str, SectionMetrics]], without: str = "") -> float:
+    """Mean official score in percent, with a machine left out."""
+    kept = [{name: one for name, one in run.items() if name != without} for run in runs]
+    return 100 * statistics.mean(official_score(run) for run in kept)
+
+
+def chosen_elsewhere(found: Found) -> float:
+    """Mean official score where each machine's back end is the best one on the other machines."""
+    machines = list(next(iter(found.values()))[0])
+    best = {m: max(found, key=lambda name, m=m: mean_official(found[name], m)) for m in machines}
+    seeds = range(len(next(iter(found.values()))))
+    return 100 * statistics.mean(official_score({m: found[best[m]][seed][m] for m in machines}) for seed in seeds)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("stores", nargs="+", metavar="NAME=STORE[,STORE...]")
+    parser.add_argument("--grid", type=Path, default=GRID)
+    given = parser.parse_args()
+    groups = {one.partition("=")[0]: [Path(p) for p in one.partition("=")[2].split(",")] for one in given.stores}
+    found = {name: measured(paths, given.grid) for name, paths in groups.items()}
+    shared = [name for name in next(iter(found.values())) if all(name in one for one in found.values())]
+    print(f"| back end | {' | '.join(groups)} |\n|---|{'---:|' * len(groups)}")
+    for name in shared:
+        print(f"| {name} | {' | '.join(f'{mean_official(one[name]):.2f}' for one in found.values())} |")
+    print(f"\n| choice of the back end | {' | '.join(groups)} |\n|---|{'---:|' * len(groups)}")
+    best = [max(mean_official(runs) for runs in one.values()) for one in found.values()]
+    print(f"| the best by these labels | {' | '.join(f'{value:.2f}' for value in best)} |")
+    other = [chosen_elsewhere(one) for one in found.values()]
+    print(f"| each machine's by the labels of the others | {' | '.join(f'{value:.2f}' for value in other)} |")
+
+
+if __name__ == "__main__":
+    main()

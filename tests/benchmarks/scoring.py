@@ -1,0 +1,141 @@
+"""Time and memory of scoring against the number of reference embeddings: ``python -m tests.benchmarks.scoring``.
+
+Nearest neighbours stand beside the bare matrix product in blocks of the same size and beside scikit-learn; every line
+is measured in a process of its own, whose peak memory beyond that of the data is given. ``--grid`` measures a grid of
+back ends on ten machines instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from sklearn.cluster import KMeans
+from sklearn.neighbors import NearestNeighbors
+
+from asd import rescore, store
+from asd.scoring import KMeansScorer, NeighboursScorer
+from asd.store import Store, Stored, StoredClip
+
+WIDTH = 768
+MOST_FOR_SCIKIT_LEARN = 100_000
+GRID = Path(__file__).parents[2] / "configs" / "grid" / "back_ends.yaml"
+
+
+def peak() -> float:
+    """GB of memory at the highest, so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def measure(what: str, references: int, queries: int, k: int) -> dict[str, float]:
+    """Seconds to fit and to score, and GB beyond the data."""
+    generator = torch.Generator().manual_seed(0)
+    bank = torch.randn(references, WIDTH, generator=generator)
+    asked = torch.randn(queries, WIDTH, generator=generator)
+    torch.randn(2000, 2000) @ torch.randn(2000, 2000)
+    before, start = peak(), time.perf_counter()
+    target = torch.zeros(references, dtype=torch.bool)
+    if what == "matrix product":
+        fitted = time.perf_counter()
+        for part in asked.split(1024):
+            for block in bank.split(16384):
+                part @ block.mT
+    elif what == "asd neighbours":
+        scorer = NeighboursScorer(k).fit(bank, target)
+        fitted = time.perf_counter()
+        scorer(asked)
+    elif what == "scikit-learn neighbours":
+        estimator = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(bank.numpy())
+        fitted = time.perf_counter()
+        estimator.kneighbors(asked.numpy())
+    elif what == "asd K-means":
+        clusters = KMeansScorer(16, "euclidean", "clustered").fit(bank, target)
+        fitted = time.perf_counter()
+        clusters(asked)
+    else:
+        model = KMeans(16, n_init=4, random_state=0).fit(bank.numpy())
+        fitted = time.perf_counter()
+        model.transform(asked.numpy()).min(1)
+    return {"fit": fitted - start, "score": time.perf_counter() - fitted, "memory": peak() - before}
+
+
+def scaling(sizes: list[int], queries: int, k: int) -> None:
+    """Print a line for every number of references and every way."""
+    print("| references | what | fit, s | score, s | memory beyond the data, GB | ratio to the matrix product |")
+    print("|---:|---|---:|---:|---:|---:|")
+    for size in sizes:
+        product = 0.0
+        for what in (
+            "matrix product",
+            "asd neighbours",
+            "scikit-learn neighbours",
+            "asd K-means",
+            "scikit-learn K-means",
+        ):
+            if what.startswith("scikit") and size > MOST_FOR_SCIKIT_LEARN:
+                continue
+            command = [sys.executable, "-m", __spec__.name, "--one", what, "--sizes", str(size)]
+            command += ["--queries", str(queries), "--k", str(k)]
+            found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            product = found["score"] if what == "matrix product" else product
+            ratio = f"{product / found['score']:.2f}" if "neighbours" in what else ""
+            print(
+                f"| {size:,} | {what} | {found['fit']:.2f} | {found['score']:.2f} | {found['memory']:.2f} | {ratio} |",
+                flush=True,
+            )
+
+
+def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None:
+    """Time a whole grid on stored embeddings."""
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for name, count in (("reference", references), ("query", queries)):
+        clips = tuple(
+            StoredClip(f"{name}{row}.wav", f"machine{machine}", "00", ("source", "target")[row % 50 == 0],
+                       ("normal", "anomaly")[name == "query" and row % 2], "", "")
+            for machine in range(machines) for row in range(count)
+        )  # fmt: skip
+        parts.append(Stored(torch.randn(len(clips), WIDTH, generator=generator), clips, "", 10.0))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in zip(store.SUBSETS, parts, strict=True):
+            store.write(Path(folder) / f"{name}.safetensors", part)
+        start = time.perf_counter()
+        found: Store = store.read(Path(folder))
+        specs = rescore.read_grid(GRID)
+        slowest = {}
+        for spec in specs:
+            begin = time.perf_counter()
+            rescore.score(found, rescore.build(spec))
+            slowest[rescore.describe(spec)] = time.perf_counter() - begin
+        total = time.perf_counter() - start
+    print(f"{len(specs)} back ends, {machines} machines x {references + queries} embeddings of {WIDTH}: {total:.1f} s")
+    for name, seconds in sorted(slowest.items(), key=lambda item: -item[1])[:5]:
+        print(f"  {seconds:5.2f} s  {name}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument("--k", type=int, default=1)
+    parser.add_argument("--grid", action="store_true", help="time configs/grid/back_ends.yaml")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one, given.sizes[0], given.queries, given.k)))
+    elif given.grid:
+        grid()
+    else:
+        scaling(given.sizes, given.queries, given.k)
+
+
+if __name__ == "__main__":
+    main()
