@@ -26,7 +26,7 @@ TRAINER_COMMANDS = {
     "predict": "write the embeddings of reference and query clips",
 }
 SMALL_COMMANDS = {
-    "data": "synthesise, check and list data",
+    "data": "download, synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",
     "ensemble": "fuse the scores or the embeddings of several runs",
     "evaluate": "compute the official score of a folder of score files",

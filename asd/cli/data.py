@@ -1,4 +1,4 @@
-"""`asd data`: synthesise a data set, check one, and list the auxiliary classes."""
+"""`asd data`: download or synthesise a data set, check one, and list the auxiliary classes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their options."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_synthesize(commands.add_parser("synthesize", help="make a data set of synthetic machines", allow_abbrev=False))
+    _add_download(commands.add_parser("download", help="download a year's data from Zenodo", allow_abbrev=False))
     check = commands.add_parser("check", help="count, measure, and list what must be mended", allow_abbrev=False)
     check.add_argument("root", metavar="DIR", type=Path, help="the folder that holds dev_data/raw and eval_data/raw")
     _add_choice(check, "all that are there")
@@ -39,13 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command; returns the exit code: 1 where `check` found something to mend."""
-    actions = {"synthesize": _synthesize, "check": _check, "classes": _classes}
+    actions = {"synthesize": _synthesize, "download": _download, "check": _check, "classes": _classes}
     return actions[args.action](args)
 
 
 def _add_choice(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--subsets", nargs="+", metavar="NAME", help=f"dev_data, eval_data (default: {default})")
     parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: all that are there")
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("year", metavar="YEAR", type=_count, help="2020 to 2026")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the data root (data/dcaseYEARt2)")
+    parser.add_argument("--subsets", nargs="+", metavar="NAME", help="dev_data, eval_data (both)")
+    parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: all; an unknown name lists them")
+    parser.add_argument("--jobs", type=_count, default=3, help="downloads at a time (3)")
+    parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
+    parser.add_argument("--server", default="https://zenodo.org", help="a mirror of Zenodo's interface")
 
 
 def _add_synthesize(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +96,24 @@ def _synthesize(args: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(args).items() if name not in ("action", "out")}
     root = synthesize(args.out, options.pop("machines", None), **options)
     print(f"wrote {root}; asd data check {root} describes it")
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from asd.data import fetch, records
+    from asd.download import progress_bars
+    from asd.errors import UserError
+
+    root = Path("data") / f"dcase{args.year}t2" if args.out is None else args.out
+    archives = fetch.find(args.year, args.subsets or records.SUBSETS, args.machines, root, args.server.rstrip("/"))
+    with progress_bars() as bar:
+        done = fetch.fetch(archives, root, args.jobs, args.keep, bar)
+    print(f"{len(done.unpacked)} archives unpacked, {len(done.there)} were there")
+    if done.failed:
+        name, reason = next(iter(sorted(done.failed.items())))
+        more = f" ({len(done.failed) - 1} more failed; run the command again)" if len(done.failed) > 1 else ""
+        raise UserError(f"{name}: {reason}{more}")
+    print(root)
     return 0
 
 
