@@ -118,8 +118,10 @@ class Scorer(nn.Module, ABC):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(embeddings, target) first")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # The shapes of fitted buffers depend on the data: take them from the file.
+        # Which buffers a fit leaves, and their shapes, depend on the data: take them from the file.
         own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
+        for name in [name for name in self._buffers if name not in own and name != "fitted"]:
+            delattr(self, name)
         for name, value in own.items():
             if "." not in name and isinstance(value, Tensor):
                 self.register_buffer(name, torch.empty(value.shape, dtype=value.dtype, device=self.device))

@@ -80,14 +80,16 @@ def check_deterministic(scorer: Scorer) -> None:
 def check_state_dict(scorer: Scorer) -> None:
     """A saved state makes any instance, fitted on other data or not at all, score the same; it holds no code."""
     rows, target = reference()
-    fresh, other = copy.deepcopy(scorer), copy.deepcopy(scorer).fit(*reference(30, 3))
-    expected = scorer.fit(rows, target)(rows + 0.1)
-    file = io.BytesIO()
-    torch.save(scorer.state_dict(), file)
-    for one in (fresh, other):
-        file.seek(0)
-        one.load_state_dict(torch.load(file, weights_only=True))
-        assert torch.equal(one(rows + 0.1), expected), "the loaded scorer scores otherwise"
+    for bank in ((rows, target), (rows[~target], target[~target])):
+        fresh, other = copy.deepcopy(scorer), copy.deepcopy(scorer).fit(*reference(30, 3))
+        fitted = copy.deepcopy(scorer).fit(*bank)
+        expected = fitted(rows + 0.1)
+        file = io.BytesIO()
+        torch.save(fitted.state_dict(), file)
+        for one in (fresh, other):
+            file.seek(0)
+            one.load_state_dict(torch.load(file, weights_only=True))
+            assert torch.equal(one(rows + 0.1), expected), "the loaded scorer scores otherwise"
 
 
 def check_deepcopy(scorer: Scorer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asd import plugins
+from asd.cli import TRAINER_COMMANDS
 from asd.encoders.base import Encoder
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def test_every_command_is_understood(command: str, parse, monkeypatch: pytest.Mo
     program, name, *rest = shlex.split(command)
     assert program == "asd"
     monkeypatch.chdir(ROOT)
-    if name in ("fit", "test"):
+    if name in TRAINER_COMMANDS:
         if "--ckpt_path" in rest:  # whose configuration is in the file
             rest = ["--config", "configs/quickstart.yaml"]
         assert parse([name, *rest]).model is not None
