@@ -98,7 +98,7 @@ class AnomalyDetector(pl.LightningModule):
                 f"{type(self.encoder).__name__} is built for"
             )
         if stage == "fit":
-            if length is not None and data.crop_seconds not in (None, length):
+            if length is not None and (data.crop_seconds or length) < length:
                 raise UserError(
                     f"data.crop_seconds is {data.crop_seconds:g} but {type(self.encoder).__name__} is built for "
                     f"{length:g} s; set data.crop_seconds to null"

@@ -41,7 +41,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them. Test clips are
             never skipped.
-        crop_seconds: Length of the random crops that training sees; ``None``: `seconds`.
+        crop_seconds: Length of the random crops that training sees, `seconds` at most; ``None``: `seconds`.
 
     Attributes:
         sample_rate: Hz of the waveforms; set to the encoder's before `setup`.
@@ -76,12 +76,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         _check(
             "on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}"
         )
-        _check(
-            "crop_seconds",
-            crop_seconds,
-            crop_seconds is None or 0 < crop_seconds <= seconds,
-            f"more than 0 and at most data.seconds, {seconds:g}, or null",
-        )
+        _check("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
         self.seconds = seconds
         self.crop_seconds = crop_seconds
         self.batch_size = batch_size
@@ -234,7 +229,8 @@ class ClipDataModule(pl.LightningDataModule, ABC):
 
     def _dataset(self, clips: list[Clip], crop: Crop = "start") -> ClipDataset:
         labels = [-1 if clip.split == Split.TEST else self.classes.label(clip) for clip in clips]
-        seconds = self.crop_seconds if crop == "random" and self.crop_seconds is not None else self.seconds
+        longest = self.crop_seconds if crop == "random" else None
+        seconds = self.seconds if longest is None else min(longest, self.seconds)
         return ClipDataset(
             clips, labels, self.sample_rate, seconds, self.pad, crop, self.channel, self._cache,
             seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),

@@ -28,7 +28,7 @@ class ToyADMOS2(ClipDataModule):
         noise_class: Classes of background noise: one per machine, one shared by all, or none.
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them.
-        crop_seconds: Length of the random crops that training sees; ``None``: `seconds`.
+        crop_seconds: Length of the random crops that training sees, `seconds` at most; ``None``: `seconds`.
     """
 
     def __init__(

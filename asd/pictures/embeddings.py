@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,10 +59,16 @@ def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: 
         groups = _by_condition(clips, len(parts[0])) if by == "condition" else _by_attributes(clips, len(parts[0]))
         for label, rows, style in groups:
             axes.scatter(places[rows, 0], places[rows, 1], label=label, **style)
+            if by == "attributes":
+                # Attributes differ between machines, so their names stand in the panel, amid their clips.
+                x, y = np.median(places[rows], axis=0)
+                ground = {"facecolor": "white", "alpha": 0.6, "edgecolor": "none", "pad": 0.5}
+                axes.text(x, y, label, fontsize=5, ha="center", va="center", parse_math=False, bbox=ground)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.suptitle(f"Embeddings, {'principal components' if projection == 'pca' else 'UMAP'}", fontsize=12)
-    common_legend(figure)
+    if by == "condition":
+        common_legend(figure)
     return save(figure, path)
 
 
@@ -107,14 +114,17 @@ def _by_condition(clips: Sequence[StoredClip], references: int) -> Groups:
 def _by_attributes(clips: Sequence[StoredClip], references: int) -> Groups:
     from matplotlib import colormaps
 
-    names = sorted({clip.attributes or "hidden" for clip in clips[:references]})
+    counts = Counter(clip.attributes or "hidden" for clip in clips[:references])
     colours = colormaps["tab20"]
     groups: Groups = []
-    for number, name in enumerate(names):
-        label = f"attribute {number + 1}" if number < _MOST_ATTRIBUTES else "further attributes"
+    for number, (name, _) in enumerate(counts.most_common(_MOST_ATTRIBUTES)):
         rows = [i for i, clip in enumerate(clips[:references]) if (clip.attributes or "hidden") == name]
-        paint = colours(number % 20) if number < _MOST_ATTRIBUTES else UNKNOWN
-        groups.append((label, rows, {"s": 9, "color": [paint], "alpha": 0.7, "linewidths": 0}))
+        groups.append((name, rows, {"s": 9, "color": [colours(number % 20)], "alpha": 0.7, "linewidths": 0}))
+    named = {name for name, _, _ in groups}
+    rest = [i for i, clip in enumerate(clips[:references]) if (clip.attributes or "hidden") not in named]
+    if rest:
+        label = f"{len(counts) - len(named)} more"
+        groups.append((label, rest, {"s": 9, "color": UNKNOWN, "alpha": 0.7, "linewidths": 0}))
     return groups
 
 

@@ -64,8 +64,10 @@ def test_a_resumed_run_ends_with_the_same_weights_and_schedule(
 def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(synthetic: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "asd", "fit", *map(str, SMALL), "--data.init_args.root", str(synthetic)]
     with subprocess.Popen(
-        [*command, "--trainer.max_epochs=500"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        [*command, "--trainer.max_epochs=500"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that run in the background of a shell are deaf to it, and so would the program be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         checkpoint = last_checkpoint(tmp_path, 0)
         deadline = time.monotonic() + 120
         while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
