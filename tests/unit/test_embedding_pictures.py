@@ -13,20 +13,6 @@ from asd.errors import UserError
 from asd.store import Store, Stored, StoredClip
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures as they are saved."""
-    figures: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(self: Figure, *args: object, **kwargs: object) -> None:
-        figures.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
-
-
 def make(width: int = 8, attributes: int = 3, labels: bool = True) -> Store:
     generator = torch.Generator().manual_seed(0)
     reference, query = [], []

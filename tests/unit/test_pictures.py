@@ -30,20 +30,6 @@ def rows(machine: str = "fan", gain: float = 1.0, threshold: float | None = 0.5)
     return found
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures as they are saved."""
-    figures: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(self: Figure, *args: object, **kwargs: object) -> None:
-        figures.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
-
-
 @pytest.mark.parametrize("draw", DRAW)
 def test_every_machine_gets_its_panel(draw, drawn: list[Figure], tmp_path: Path) -> None:
     path = draw([row for name in ("fan", "valve", "slider") for row in rows(name)], tmp_path / "new" / "picture.png")
