@@ -61,7 +61,7 @@ Results = Mapping[str, SectionMetrics]
 def clip_score(clip: Clip, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
     """The score of a clip of the data set."""
     return ClipScore(
-        name=clip.path.name,
+        name=clip.title,
         machine=clip.machine,
         section=clip.section,
         score=float(score),

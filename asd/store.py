@@ -60,7 +60,7 @@ class StoredClip:
         """The facts of a clip of the data set."""
         domain = None if clip.domain is None else clip.domain.value
         condition = None if clip.condition is None else clip.condition.value
-        return cls(clip.path.name, clip.machine, clip.section, domain, condition, clip.attributes, clip.group)
+        return cls(clip.title, clip.machine, clip.section, domain, condition, clip.attributes, clip.group)
 
     def scored(self, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
         """The clip with a score."""

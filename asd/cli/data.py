@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from asd.cli import pseudo_label
+from asd.cli.mix import add_mix_arguments, run_mix
+from asd.cli.progress import progress
 
 if TYPE_CHECKING:
     from asd.data.check import Group, Report
@@ -28,6 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("root", metavar="DIR", type=Path, help="the folder that holds dev_data/raw and eval_data/raw")
     _add_choice(check, "all that are there")
     check.add_argument("--all", action="store_true", help=f"list every remark, not only the first {_LISTED}")
+    add_mix_arguments(commands.add_parser("mix", help="mix machine sound and noise at an SNR", allow_abbrev=False))
+    pack = commands.add_parser("shard", help="pack a data set into tar archives for clusters", allow_abbrev=False)
+    pack.add_argument("root", metavar="ROOT", type=Path, help="a data set")
+    pack.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
+    pack.add_argument("--megabytes", type=_count, default=1000, help="size of an archive, about (1000)")
+    pack.add_argument("--seed", type=int, default=0, help="of the order of the clips (0)")
+    _add_choice(pack, "dev_data")
+    label = commands.add_parser("pseudo-label", help="label clips whose attributes are hidden", allow_abbrev=False)
+    pseudo_label.add_arguments(label)
     classes = commands.add_parser("classes", help="list the auxiliary classes", allow_abbrev=False)
     classes.add_argument("root", metavar="ROOT", type=Path, nargs="?", help="a data set")
     classes.add_argument("--checkpoint", type=Path, metavar="FILE", help="list the classes kept in it instead")
@@ -40,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command; returns the exit code: 1 where `check` found something to mend."""
-    actions = {"synthesize": _synthesize, "download": _download, "check": _check, "classes": _classes}
+    actions = {
+        "synthesize": _synthesize, "download": _download, "check": _check, "classes": _classes,
+        "mix": run_mix, "shard": _shard, "pseudo-label": pseudo_label.run,
+    }  # fmt: skip
     return actions[args.action](args)
 
 
@@ -117,22 +132,26 @@ def _download(args: argparse.Namespace) -> int:
     return 0
 
 
+def _shard(args: argparse.Namespace) -> int:
+    import random
+
+    from asd.data.layout import scan
+    from asd.data.shards import write_shards
+
+    clips = scan(args.root, args.subsets or ("dev_data",), args.machines)
+    random.Random(args.seed).shuffle(clips)  # so that every archive holds a bit of everything
+    with progress("packing") as on_clip:
+        written = write_shards(clips, args.out, args.megabytes * 10**6, on_clip)
+    print(f"{written.clips} clips in {written.shards} archives")
+    print(args.out)
+    return 0
+
+
 def _check(args: argparse.Namespace) -> int:
     from asd.data.check import check
 
-    if not sys.stderr.isatty():
-        return _print_report(check(args.root, args.subsets, args.machines), args.all)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("reading")
-        report = check(
-            args.root,
-            args.subsets,
-            args.machines,
-            lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    with progress("reading") as on_file:
+        report = check(args.root, args.subsets, args.machines, on_file)
     return _print_report(report, args.all)
 
 

@@ -75,7 +75,7 @@ def _check(args: argparse.Namespace) -> int:
 
         for clip in scan(args.root, ["eval_data"], None):
             if clip.split == Split.TEST:
-                clips.setdefault(clip.machine, []).append(clip.path.name)
+                clips.setdefault(clip.machine, []).append(clip.title)
     faults = submission.check(args.folder, args.truth, clips)
     for fault in faults:
         print(fault)

@@ -24,6 +24,9 @@ from asd import plugins
 from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal
 from asd.cli.arguments import configs_first, kept_configuration, named_classes
 from asd.data.datamodule import ClipDataModule
+from asd.data.mimii import MIMII
+from asd.data.own import Recordings
+from asd.data.sharded import Shards
 from asd.data.synthetic import Synthetic
 from asd.data.toyadmos2 import ToyADMOS2
 from asd.detector import AnomalyDetector
@@ -34,7 +37,8 @@ from asd.heads import Head
 from asd.scoring.base import Scorer
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
-_DATA_MODULES = (ToyADMOS2, Synthetic)  # imported so that their class names are known to the parser
+# Imported so that their class names are known to the parser.
+_DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
 
 
 _PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from asd.data.clip import Sound
+from asd.data.foreign import FOREIGN, as_wav
+from asd.data.members import read_member
 from asd.errors import UserError
 
 PCM_STEP = 1 / 32768
@@ -21,6 +25,7 @@ PCM_STEP = 1 / 32768
 FULL_SCALE_LIMIT = 2.0
 """Lossy codecs and resampling overshoot full scale a little; beyond this the file is scaled differently."""
 
+_Samples = NDArray[np.int16] | NDArray[np.float32]
 _CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Lengths that programs write while they do not know it yet: nothing is missing then.
 _UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF}
@@ -55,75 +60,117 @@ class Header:
         return -(-self.frames * sample_rate // self.sample_rate) + 1
 
 
-def read_header(path: Path | str, channel: int | None = None) -> Header:
-    """Check and describe a file without decoding it.
+def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header:
+    """Check and describe a file, or the part of it that is meant, without decoding it.
+
+    The header of a member of an archive is known without reading it.
 
     Raises:
         AudioError: Missing, not audio, cut short, without samples, or without that channel.
     """
-    with _opened(path, channel) as file:
-        return Header(file.samplerate, file.channels, file.frames)
+    sound = _sound(sound)
+    known = sound.member
+    if known is not None and known.frames > 0 and sound.seconds is None and (channel or 0) < known.channels:
+        return Header(known.sample_rate, known.channels, known.frames)
+    with _opened(sound, channel) as file:
+        _, frames = _span(sound, file)
+        return Header(file.samplerate, file.channels, frames)
 
 
-def decode(path: Path | str, sample_rate: int, channel: int | None = None) -> NDArray[np.int16] | NDArray[np.float32]:
+def decode(sound: Sound | Path | str, sample_rate: int, channel: int | None = None) -> _Samples:
     """Samples ``(T,)``: int16 where the file holds just these, else float32 in [-1, 1].
 
     Args:
-        path: The file.
+        sound: A file, or a part of one.
         sample_rate: Hz to resample to (soxr, high quality).
         channel: The channel to take; ``None``: the mean of all.
 
     Raises:
         AudioError: See `read_header`; or samples that are not finite, far beyond full scale, or all zero.
     """
-    with _opened(path, channel) as file:
+    sound = _sound(sound)
+    with _opened(sound, channel) as file:
+        start, frames = _span(sound, file)
         rate, one = file.samplerate, file.channels == 1 or channel is not None
         exact = file.subtype == "PCM_16" and rate == sample_rate and one
         try:
-            samples = file.read(dtype="int16" if exact else "float32", always_2d=True)
+            if start:
+                file.seek(start)
+            samples = file.read(frames, dtype="int16" if exact else "float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
-            raise AudioError(f"{path}: cannot be decoded ({_reason(error)}); replace the file") from error
+            raise AudioError(f"{sound}: cannot be decoded ({_reason(error)}); replace the file") from error
     if not exact:
-        _check_range(path, samples)
+        _check_range(sound, samples)
     mono = samples[:, channel or 0] if one else samples.mean(axis=1, dtype=np.float32)
     if not mono.any():
-        raise AudioError(f"{path}: silent, every sample is zero; remove or replace the file")
+        raise AudioError(f"{sound}: silent, every sample is zero; remove or replace the file")
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
         if len(mono) == 0:
-            raise AudioError(f"{path}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
+            raise AudioError(f"{sound}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
     return np.ascontiguousarray(mono if exact else mono.clip(-1, 1))
 
 
-def read(path: Path | str, sample_rate: int, channel: int | None = None) -> NDArray[np.float32]:
+def read(sound: Sound | Path | str, sample_rate: int, channel: int | None = None) -> NDArray[np.float32]:
     """Samples ``(T,)`` float32 in [-1, 1] at `sample_rate` Hz; arguments and errors as for `decode`."""
-    samples = decode(path, sample_rate, channel)
+    samples = decode(sound, sample_rate, channel)
     return samples * np.float32(PCM_STEP) if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
 
 
 @contextmanager
-def _opened(path: Path | str, channel: int | None) -> Iterator[soundfile.SoundFile]:
+def opened(sound: Sound | Path | str, channel: int | None = None) -> Iterator[soundfile.SoundFile]:
+    """The file of a sound, whole, after the checks of `read_header`."""
+    with _opened(_sound(sound), channel) as file:
+        yield file
+
+
+def _sound(given: Sound | Path | str) -> Sound:
+    return given if isinstance(given, Sound) else Sound(Path(given))
+
+
+def _span(sound: Sound, file: soundfile.SoundFile) -> tuple[int, int]:
+    """First sample and number of samples of the part that is meant."""
+    start = round(sound.start * file.samplerate)
+    frames = file.frames - start
+    if sound.seconds is not None:
+        frames = min(frames, round(sound.seconds * file.samplerate))
+    if frames <= 0:
+        raise AudioError(f"{sound}: begins beyond the end of the file; list the recordings anew")
+    return start, frames
+
+
+@contextmanager
+def _opened(sound: Sound, channel: int | None) -> Iterator[soundfile.SoundFile]:
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(_readable(sound))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        if not Path(path).exists():
-            raise AudioError(f"{path}: no such file") from error
-        raise AudioError(f"{path}: cannot be read as audio ({_reason(error)}); replace or remove the file") from error
+        if sound.member is None and not sound.path.exists():
+            raise AudioError(f"{sound}: no such file") from error
+        raise AudioError(f"{sound}: cannot be read as audio ({_reason(error)}); replace or remove the file") from error
     with file:
         cut = _CUT_SHORT.search(file.extra_info)
         if cut and int(cut[2]) < int(cut[1]) and int(cut[1]) not in _UNKNOWN_LENGTHS:
-            raise AudioError(f"{path}: cut short, {cut[2]} of {cut[1]} bytes of sound are there; copy the file again")
+            raise AudioError(f"{sound}: cut short, {cut[2]} of {cut[1]} bytes of sound are there; copy the file again")
         if file.frames <= 0:
-            raise AudioError(f"{path}: holds no samples; remove or replace the file")
+            raise AudioError(f"{sound}: holds no samples; remove or replace the file")
         if channel is not None and not 0 <= channel < file.channels:
             raise AudioError(
-                f"{path}: no channel {channel}, the file has {file.channels} (counted from 0); "
+                f"{sound}: no channel {channel}, the file has {file.channels} (counted from 0); "
                 "choose another channel, or none for the mean of all"
             )
         yield file
 
 
-def _check_range(path: Path | str, samples: NDArray[np.float32]) -> None:
+def _readable(sound: Sound) -> Path | io.BytesIO:
+    """What soundfile can open."""
+    if sound.member is not None:
+        return io.BytesIO(read_member(sound.member))
+    if sound.path.suffix.casefold() in FOREIGN and sound.path.exists():
+        return io.BytesIO(as_wav(sound.path))
+    return sound.path
+
+
+def _check_range(path: Sound, samples: NDArray[np.float32]) -> None:
     peak = max(float(samples.max()), -float(samples.min()))
     if not np.isfinite(peak):
         raise AudioError(f"{path}: holds samples that are not finite (NaN or infinity); remove or replace the file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio import PCM_STEP
+from asd.data.clip import Sound
 
 
 class WaveformCache:
@@ -22,18 +22,18 @@ class WaveformCache:
     same samples. Clips beyond the bound have no place.
 
     Args:
-        lengths: Samples to hold of each file, at most; the first files are served first.
+        lengths: Samples to hold of each sound, at most; the first are served first.
         gigabytes: Bound of the memory used, in 10^9 bytes; memory is taken as clips come in.
         shared: Whether forked workers share it, which makes the filling slower.
     """
 
-    def __init__(self, lengths: Mapping[Path, int], gigabytes: float, shared: bool = True) -> None:
-        self._slots: dict[Path, int] = {}
+    def __init__(self, lengths: Mapping[Sound, int], gigabytes: float, shared: bool = True) -> None:
+        self._slots: dict[Sound, int] = {}
         self._places: list[tuple[int, int]] = []
         end, bound = 0, int(gigabytes * 1e9) // 2
-        for path, length in lengths.items():
+        for sound, length in lengths.items():
             if end + length <= bound:
-                self._slots[path] = len(self._places)
+                self._slots[sound] = len(self._places)
                 self._places.append((end, end + length))
                 end += length
         self._samples = _memory(end, np.int16, shared)
@@ -49,9 +49,9 @@ class WaveformCache:
         """Bytes used once every place is filled."""
         return self._samples.nbytes
 
-    def slot(self, path: Path) -> int:
-        """The place of a file; -1: it has none."""
-        return self._slots.get(path, -1)
+    def slot(self, sound: Sound) -> int:
+        """The place of a sound; -1: it has none."""
+        return self._slots.get(sound, -1)
 
     def get(self, slot: int) -> tuple[Tensor, float] | None:
         """Samples ``(T,)`` int16 and the value of one step, or ``None`` before `put`."""

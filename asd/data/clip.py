@@ -40,12 +40,53 @@ class Kind(StrEnum):
     NOISE = "noise"
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One recording and all that is known of it.
+class Member(NamedTuple):
+    """Where a file lies in an uncompressed tar archive.
 
     Attributes:
-        path: The audio file.
+        archive: Path or URL of the archive.
+        offset: First byte of the file's content.
+        size: Bytes of the content.
+        sample_rate: Hz of the audio; 0 where it is not known without reading.
+        channels: Number of channels.
+        frames: Samples per channel.
+    """
+
+    archive: str
+    offset: int
+    size: int
+    sample_rate: int = 0
+    channels: int = 0
+    frames: int = 0
+
+
+class Sound(NamedTuple):
+    """Where samples lie: an audio file or a part of one.
+
+    Attributes:
+        path: The file; of a member of an archive, its name there.
+        start: Where the part begins, in seconds.
+        seconds: Length of the part; ``None``: to the end of the file.
+        member: Where the file lies in an archive; ``None``: it is a file of its own.
+    """
+
+    path: Path
+    start: float = 0.0
+    seconds: float | None = None
+    member: Member | None = None
+
+    def __str__(self) -> str:
+        """File and time, for messages."""
+        place = str(self.path) if self.member is None else f"{self.member.archive}, {self.path}"
+        return place if self.start == 0 else f"{place} at {self.start:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording, or a part of one, and all that is known of it.
+
+    Attributes:
+        path: The audio file; of a member of an archive, its name there.
         machine: Machine type, the name of its folder.
         section: Two digits, as in the file name.
         split: The folder it lies in.
@@ -54,6 +95,10 @@ class Clip:
         attributes: The attribute string, opaque; empty where hidden or absent.
         kind: What can be heard in it.
         group: Clips cut from one recording share a group; empty: the clip is a recording of its own.
+        name: What the clip is called in scores; empty: as the file.
+        start: Where in the file it begins, in seconds.
+        seconds: Its length; ``None``: to the end of the file.
+        member: Where the file lies in an archive; ``None``: it is a file of its own.
     """
 
     path: Path
@@ -65,6 +110,20 @@ class Clip:
     attributes: str = ""
     kind: Kind = Kind.MACHINE
     group: str = ""
+    name: str = ""
+    start: float = 0.0
+    seconds: float | None = None
+    member: Member | None = None
+
+    @property
+    def title(self) -> str:
+        """What the clip is called in score files and tables."""
+        return self.name or self.path.name
+
+    @property
+    def sound(self) -> Sound:
+        """Where its samples lie."""
+        return Sound(self.path, self.start, self.seconds, self.member)
 
     @property
     def population(self) -> str:

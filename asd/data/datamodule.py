@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,16 +12,18 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from asd.data.audio import AudioError, decode, read_header
-from asd.data.cache import WaveformCache
-from asd.data.clip import Clip, ClipBatch, Condition, Kind, Split
-from asd.data.dataset import ClipDataset, Crop, Pad, as_is
+from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
+from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
+from asd.data.headers import Headers, disk_caches, ram_caches, stop_at
 from asd.data.labels import ClassTable, SupplementalClasses
-from asd.data.loader import ShuffleSampler, TrainLoader
+from asd.data.loader import Balance, BalancedSampler, ShuffleSampler, TrainLoader
+from asd.data.mixing import Mixer, NoiseMix
+from asd.data.pseudo_file import with_labels
 from asd.errors import UserError
 
 OnBadFile = Literal["stop", "skip"]
 Loader = DataLoader[ClipBatch]
+_CHANNELS = {"near": 0, "far": 1}
 
 
 class ClipDataModule(pl.LightningDataModule, ABC):
@@ -35,13 +37,18 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         batch_size: Clips in a batch, on each process.
         workers: Processes that read ahead for each loader; 0: read in the main process, as fast once clips are cached.
         pad: What follows a clip that is too short: the clip again, or zeros.
-        channel: The channel to take, from 0; ``None``: the mean of all.
+        channel: The channel to take: its number from 0, ``near`` (0) or ``far`` (1) as in the recordings of 2026, or
+            ``None`` for the mean of all.
         clean_class: Classes of clean machine sound: one per machine, one shared by all, or none.
         noise_class: Classes of background noise: one per machine, one shared by all, or none.
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
         on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them. Test clips are
             never skipped.
         crop_seconds: Length of the random crops that training sees, `seconds` at most; ``None``: `seconds`.
+        labels: File of labels for training clips without attributes, as `asd data pseudo-label` writes it.
+        balance: Draw every class, or every machine and domain, equally often in training, with repeats.
+        noise_mix: Noise clips that are added to training clips at random levels; ``None``: none.
+        disk_cache: Folder for decoded clips, shared by runs and processes, in the place of `cache_gb`.
 
     Attributes:
         sample_rate: Hz of the waveforms; set to the encoder's before `setup`.
@@ -49,6 +56,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         train_clips: Clips with an auxiliary class, after `setup`.
         reference_clips: Normal training clips of the machines, after `setup`.
         query_clips: Test clips, after `setup`.
+        noise_clips: Clips of background noise, whether they make a class or not, after `setup`.
     """
 
     sample_rate: int = 16000
@@ -59,41 +67,51 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         batch_size: int = 32,
         workers: int = 0,
         pad: Pad = "repeat",
-        channel: int | None = None,
+        channel: int | Literal["near", "far"] | None = None,
         clean_class: SupplementalClasses = "per_machine",
         noise_class: SupplementalClasses = "per_machine",
         cache_gb: float = 1.0,
         on_bad_file: OnBadFile = "stop",
         crop_seconds: float | None = None,
+        labels: Path | str | None = None,
+        balance: Balance = "off",
+        noise_mix: NoiseMix | None = None,
+        disk_cache: Path | str | None = None,
     ) -> None:
         super().__init__()
         _check("seconds", seconds, seconds > 0, "more than 0")
         _check("batch_size", batch_size, batch_size >= 1, "at least 1")
         _check("workers", workers, workers >= 0, "at least 0")
         _check("pad", pad, pad in get_args(Pad), "repeat or zeros")
-        _check("channel", channel, channel is None or channel >= 0, "at least 0, or null for the mean of all")
+        number = _CHANNELS.get(channel, -1) if isinstance(channel, str) else channel
+        _check("channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean of all")
         _check("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
         _check(
             "on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}"
         )
         _check("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
+        _check("balance", balance, balance in get_args(Balance), "off, class or domain")
         self.seconds = seconds
         self.crop_seconds = crop_seconds
         self.batch_size = batch_size
         self.workers = workers
         self.pad = pad
-        self.channel = channel
+        self.channel = number
         self.clean_class = clean_class
         self.noise_class = noise_class
         self.cache_gb = cache_gb
         self.on_bad_file = on_bad_file
+        self.labels = None if labels is None else Path(labels)
+        self.balance = balance
+        self.noise_mix = noise_mix
+        self.disk_cache = None if disk_cache is None else Path(disk_cache)
         self.classes = ClassTable(())
         self.train_clips: list[Clip] = []
         self.reference_clips: list[Clip] = []
         self.query_clips: list[Clip] = []
-        self._lengths: dict[Path, int] = {}
-        self._cache: WaveformCache | None = None
-        self._rates: set[int] = set()
+        self.noise_clips: list[Clip] = []
+        self._headers = Headers()
+        self._caches: dict[Split, Cache] = {}
         self._listed = False
         self._resampling_said = False
         self._train_checked = False
@@ -115,19 +133,24 @@ class ClipDataModule(pl.LightningDataModule, ABC):
             UserError: No normal training clips where they are needed, or a file that cannot be used.
         """
         if not self._listed:
-            clips = sorted(self.clips(), key=lambda clip: str(clip.path))
+            clips = sorted(self.clips(), key=lambda clip: (str(clip.path), clip.start))
             self.query_clips = [clip for clip in clips if clip.split == Split.TEST]
-            self._take_train([c for c in clips if c.split != Split.TEST and c.condition != Condition.ANOMALY])
-            self._stop_at(self._faults(self.query_clips))
+            self._take_train(self._prepared(clips))
+            stop_at(self._faults(self.query_clips))
             self._listed = True
         if stage in ("fit", "validate"):
             self._require_reference()
         self._say_resampling()
-        if stage == "fit" and self.cache_gb > 0 and self._cache is None:
-            self._cache = self._new_cache()
+        if not self._caches and (self.disk_cache or (stage == "fit" and self.cache_gb > 0)):
+            self._caches = self._new_caches()
+
+    def _prepared(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Clips to learn from, with labels from a file where one is given."""
+        train = [clip for clip in clips if clip.split != Split.TEST and clip.condition != Condition.ANOMALY]
+        return train if self.labels is None else with_labels(train, self.labels)
 
     def _say_resampling(self) -> None:
-        others = sorted(self._rates - {self.sample_rate})
+        others = sorted(self._headers.rates - {self.sample_rate})
         if others and not self._resampling_said:
             self._resampling_said = True
             given = " and ".join(f"{rate}" for rate in others)
@@ -136,6 +159,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
     def _take_train(self, clips: list[Clip]) -> None:
         self.classes = ClassTable.build(clips, self.clean_class, self.noise_class) if clips else ClassTable(())
         self.train_clips = [clip for clip in clips if self.classes.label(clip) >= 0]
+        self.noise_clips = [clip for clip in clips if clip.kind == Kind.NOISE]
         self.reference_clips = [clip for clip in self.train_clips if clip.kind == Kind.MACHINE]
 
     def _require_reference(self) -> None:
@@ -150,41 +174,29 @@ class ClipDataModule(pl.LightningDataModule, ABC):
 
     def _check_train(self) -> None:
         skip = self.on_bad_file == "skip"
-        faults = self._faults(self.train_clips, decoding=skip)
+        mixed = [c for c in self.noise_clips if self.classes.label(c) < 0] if self.noise_mix else []
+        faults = self._faults([*self.train_clips, *mixed], decoding=skip)
         if faults and skip:
             rank_zero_warn(
-                f"left out {len(faults)} of {len(self.train_clips)} training clips that cannot be used: "
+                f"left out {len(faults)} of {len(self.train_clips) + len(mixed)} training clips that cannot be used: "
                 + "; ".join(faults.values())
             )
-            self._take_train([clip for clip in self.train_clips if clip.path not in faults])
+            self._take_train([clip for clip in [*self.train_clips, *mixed] if clip.sound not in faults])
         else:
-            self._stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")
+            stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")
         self._train_checked = True
 
-    def _faults(self, clips: Iterable[Clip], decoding: bool = False) -> dict[Path, str]:
-        faults = {}
-        for clip in clips:
-            try:
-                header = read_header(clip.path, self.channel)
-                self._rates.add(header.sample_rate)
-                self._lengths[clip.path] = header.samples_at(self.sample_rate)
-                if decoding:
-                    decode(clip.path, self.sample_rate, self.channel)
-            except AudioError as error:
-                faults[clip.path] = str(error)
-        return faults
+    def _faults(self, clips: Iterable[Clip], decoding: bool = False) -> dict[Sound, str]:
+        return self._headers.look(clips, self.sample_rate, self.channel, decoding)
 
-    @staticmethod
-    def _stop_at(faults: dict[Path, str], remedy: str = "") -> None:
-        if faults:
-            count = f"{len(faults)} audio files cannot be used, the first is " if len(faults) > 1 else ""
-            raise UserError(f"{count}{next(iter(faults.values()))}{remedy}")
-
-    def _new_cache(self) -> WaveformCache:
-        whole = {clip.path: self._lengths[clip.path] for clip in self.train_clips}
+    def _new_caches(self) -> dict[Split, Cache]:
         crop = round(self.seconds * self.sample_rate)
-        starts = {clip.path: min(crop, self._lengths[clip.path]) for clip in self.query_clips}
-        return WaveformCache(whole | starts, self.cache_gb, shared=self.workers > 0)
+        mixed = self.noise_clips if self.noise_mix else []
+        train = self._headers.lengths_of([*self.train_clips, *mixed])
+        lengths = [train, self._headers.lengths_of(self.query_clips, crop)]
+        if self.disk_cache is not None:
+            return disk_caches(self.disk_cache, lengths, self.sample_rate, self.channel)
+        return ram_caches(self.cache_gb, lengths, shared=self.workers > 0)
 
     # -- loaders
 
@@ -195,13 +207,20 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         train on it.
         """
         dataset = self._dataset(self.train_clips, crop="random")
+        dataset.mixer = self._mixer(dataset)
         trainer = self.trainer
         dataset.set_epoch(trainer.current_epoch if trainer else 0)
         share = -(-len(dataset) // (trainer.world_size if trainer else 1))
         single = share > 1 and self.batch_size > 1 and share % self.batch_size == 1
-        return TrainLoader(
-            dataset, sampler=ShuffleSampler(dataset, dataset.seed), drop_last=single, **self._options(again=True)
-        )
+        return TrainLoader(dataset, sampler=self._sampler(dataset), drop_last=single, **self._options(again=True))
+
+    def _sampler(self, dataset: ClipDataset) -> ShuffleSampler:
+        if self.balance == "class":
+            return BalancedSampler(dataset, dataset.seed, dataset.labels.tolist())
+        if self.balance == "domain":
+            kinds = [(clip.population, clip.domain, clip.kind) for clip in self.train_clips]
+            return BalancedSampler(dataset, dataset.seed, kinds)
+        return ShuffleSampler(dataset, dataset.seed)
 
     def val_dataloader(self) -> list[Loader]:
         """Reference and query clips."""
@@ -230,11 +249,26 @@ class ClipDataModule(pl.LightningDataModule, ABC):
     def _dataset(self, clips: list[Clip], crop: Crop = "start") -> ClipDataset:
         labels = [-1 if clip.split == Split.TEST else self.classes.label(clip) for clip in clips]
         longest = self.crop_seconds if crop == "random" else None
-        seconds = self.seconds if longest is None else min(longest, self.seconds)
+        cache = self._caches.get(Split.TEST if clips and clips[0].split == Split.TEST else Split.TRAIN)
         return ClipDataset(
-            clips, labels, self.sample_rate, seconds, self.pad, crop, self.channel, self._cache,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            clips, labels, self.sample_rate, min(longest or self.seconds, self.seconds), self.pad, crop, self.channel,
+            cache, int(os.environ.get("PL_GLOBAL_SEED", "0")),
         )  # fmt: skip
+
+    def _mixer(self, dataset: ClipDataset) -> Mixer | None:
+        if self.noise_mix is None:
+            return None
+        missing = sorted({c.machine for c in self.reference_clips} - {c.machine for c in self.noise_clips})
+        if missing:
+            raise UserError(
+                f"data.noise_mix: no noise clips of {', '.join(missing)}; put some into the machine's supplemental "
+                "folder, or choose other machines (data.machines)"
+            )
+        rows: dict[str, list[int]] = {}
+        for row, clip in enumerate(self.noise_clips):
+            rows.setdefault(clip.machine, []).append(row)
+        choices = [rows[clip.machine] if clip.kind == Kind.MACHINE else [] for clip in self.train_clips]
+        return Mixer(self.noise_mix, self._dataset(self.noise_clips, "random"), choices, dataset.seed)
 
     def _options(self, again: bool = False) -> dict[str, Any]:
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -13,7 +13,10 @@ from torch.utils.data import Dataset
 from asd.data.audio import decode
 from asd.data.cache import WaveformCache, in_16_bits
 from asd.data.clip import Clip, ClipBatch
+from asd.data.disk_cache import DiskCache
+from asd.data.mixing import Mixer
 
+Cache = WaveformCache | DiskCache
 Pad = Literal["repeat", "zeros"]
 Crop = Literal["random", "start"]
 
@@ -34,6 +37,7 @@ class ClipDataset(Dataset[ClipBatch]):
         channel: The channel to take, from 0; ``None``: the mean of all.
         cache: Where decoded clips are kept; ``None``: each is read from disk each time.
         seed: Of the random crops.
+        mixer: Noise that is added; ``None``: none.
     """
 
     def __init__(
@@ -45,13 +49,14 @@ class ClipDataset(Dataset[ClipBatch]):
         pad: Pad = "repeat",
         crop: Crop = "start",
         channel: int | None = None,
-        cache: WaveformCache | None = None,
+        cache: Cache | None = None,
         seed: int = 0,
+        mixer: Mixer | None = None,
     ) -> None:
-        self.paths = [clip.path for clip in clips]
+        self.sounds = [clip.sound for clip in clips]
         self.labels = torch.tensor(labels, dtype=torch.int64)
-        if len(self.labels) != len(self.paths):
-            raise ValueError(f"{len(self.paths)} clips but {len(self.labels)} labels")
+        if len(self.labels) != len(self.sounds):
+            raise ValueError(f"{len(self.sounds)} clips but {len(self.labels)} labels")
         self.sample_rate = sample_rate
         self.samples = round(seconds * sample_rate)
         self.pad = pad
@@ -59,13 +64,14 @@ class ClipDataset(Dataset[ClipBatch]):
         self.channel = channel
         self.cache = cache
         self.seed = seed
-        self._slots = [-1 if cache is None else cache.slot(path) for path in self.paths]
+        self.mixer = mixer
+        self._slots = [-1 if cache is None else cache.slot(sound) for sound in self.sounds]
         # In shared memory, so that workers that live on see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         """Number of clips."""
-        return len(self.paths)
+        return len(self.sounds)
 
     def __getitem__(self, row: int) -> ClipBatch:
         """One clip: waveform ``(T,)``, label and index without dimension.
@@ -82,6 +88,8 @@ class ClipDataset(Dataset[ClipBatch]):
         waveform = torch.from_numpy(np.empty((len(rows), self.samples), np.float32))
         for row, out in zip(rows, waveform, strict=True):
             self._write(row, out)
+            if self.mixer is not None:
+                self.mixer.add(out, row, self.epoch)
         index = torch.tensor(rows, dtype=torch.int64)
         return ClipBatch(waveform, self.labels[index], index)
 
@@ -101,7 +109,7 @@ class ClipDataset(Dataset[ClipBatch]):
             stored = self.cache.get(slot)
             if stored is not None:
                 return stored
-        samples = decode(self.paths[row], self.sample_rate, self.channel)
+        samples = decode(self.sounds[row], self.sample_rate, self.channel)
         if self.cache is not None and slot >= 0:
             return self.cache.put(slot, samples)
         # Rounded like a cached clip: a score must not depend on what the cache has room for.

@@ -54,12 +54,21 @@ def machine_folders(root: Path, subset: str) -> tuple[list[Path], list[Path]]:
     """
     home = root / subset / "raw"
     if not home.is_dir():
-        raise UserError(_no_subset(root, subset))
+        if subset != SUBSETS[0] or _meant(root, subset) or subsets_there(root) or not _machines(root):
+            raise UserError(_no_subset(root, subset))
+        home = root  # the machines lie in the root itself, as the archives unpack
     folders = sorted((one for one in home.iterdir() if _is_folder(one)), key=lambda one: one.name)
-    machines = [folder for folder in folders if any((folder / name).is_dir() for name in FOLDERS)]
+    machines = _machines(home)
     if not machines:
         raise UserError(f"{home}: no machines there; expected {home}/<machine>/train/{EXPECTED}")
     return machines, [folder for folder in folders if folder not in machines]
+
+
+def _machines(home: Path) -> list[Path]:
+    if not home.is_dir():
+        return []
+    there = (one for one in home.iterdir() if _is_folder(one) and any((one / name).is_dir() for name in FOLDERS))
+    return sorted(there, key=lambda one: one.name)
 
 
 def _is_folder(path: Path) -> bool:

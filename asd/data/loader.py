@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, RandomSampler
@@ -33,6 +34,33 @@ class ShuffleSampler(RandomSampler):
         """The rows of this epoch."""
         self.generator.manual_seed(self.seed + self.epoch)
         return super().__iter__()
+
+
+Balance = Literal["off", "class", "domain", False]
+"""What is drawn equally often. YAML reads a bare ``off`` as false."""
+
+
+class BalancedSampler(ShuffleSampler):
+    """As many rows as there are, drawn with repeats so that every kind of row is drawn equally often.
+
+    The rows depend on seed and epoch alone, and a distributed sampler deals them to its ranks.
+
+    Args:
+        dataset: The clips.
+        seed: Together with the epoch, the rows.
+        kinds: The kind of each clip.
+    """
+
+    def __init__(self, dataset: ClipDataset, seed: int, kinds: Sequence[Hashable]) -> None:
+        super().__init__(dataset, seed)
+        counts = Counter(kinds)
+        self.weights = torch.tensor([1 / counts[kind] for kind in kinds], dtype=torch.float64)
+
+    def __iter__(self) -> Iterator[int]:
+        """The rows of this epoch."""
+        self.generator.manual_seed(self.seed + self.epoch)
+        drawn = torch.multinomial(self.weights, len(self.weights), replacement=True, generator=self.generator)
+        return iter(drawn.tolist())
 
 
 class TrainLoader(DataLoader[ClipBatch]):

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asd.data.datamodule import OnBadFile
-from asd.data.dataset import Pad
-from asd.data.labels import SupplementalClasses
 from asd.data.synthesize import synthesize
 from asd.data.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
@@ -28,21 +25,13 @@ class Synthetic(ToyADMOS2):
         subsets: Which of ``dev_data`` and ``eval_data`` to make and use.
         machines: Machines to make and use; ``None``: all that can be synthesised.
         seconds: Length of the clips that are made, and of the waveforms.
-        batch_size: Clips in a batch, on each process.
-        workers: Processes that read ahead for each loader; 0: read in the main process, as fast once clips are cached.
-        pad: What follows a clip that is too short: the clip again, or zeros.
-        channel: The channel to take, from 0; ``None``: the mean of all.
-        clean_class: Classes of clean machine sound: one per machine, one shared by all, or none.
-        noise_class: Classes of background noise: one per machine, one shared by all, or none.
-        cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
-        on_bad_file: Stop at a training clip that cannot be used, or list such clips and skip them.
-        crop_seconds: Length of the random crops that training sees, `seconds` at most; ``None``: `seconds`.
         train_source: Normal training clips of the source domain per machine.
         train_target: Normal training clips of the target domain per machine.
         test: Test clips per machine, domain and condition.
         supplemental: Supplemental clips per machine.
         severity: How grave the faults are, see `asd.data.synthesize.synthesize`; ``None``: graded.
         seed: The same seed gives the same data.
+        common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
     def __init__(
@@ -51,26 +40,15 @@ class Synthetic(ToyADMOS2):
         subsets: Sequence[str] = ("dev_data",),
         machines: Sequence[str] | None = None,
         seconds: float = 10.0,
-        batch_size: int = 32,
-        workers: int = 0,
-        pad: Pad = "repeat",
-        channel: int | None = None,
-        clean_class: SupplementalClasses = "per_machine",
-        noise_class: SupplementalClasses = "per_machine",
-        cache_gb: float = 1.0,
-        on_bad_file: OnBadFile = "stop",
-        crop_seconds: float | None = None,
         train_source: int = 60,
         train_target: int = 6,
         test: int = 15,
         supplemental: int = 12,
         severity: float | None = None,
         seed: int = 1,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            root, subsets, machines, seconds, batch_size, workers, pad, channel, clean_class, noise_class, cache_gb,
-            on_bad_file, crop_seconds,
-        )  # fmt: skip
+        super().__init__(root, subsets, machines, seconds=seconds, **common)
         self.recipe: dict[str, Any] = {
             "subsets": self.subsets,
             "machines": self.machines,

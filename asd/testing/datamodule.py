@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Split
 from asd.data.datamodule import ClipDataModule, Loader
+from asd.data.members import read_member
 
 _RENAMED_CLIPS = 8
 
@@ -47,8 +48,8 @@ def _check_clips(data: ClipDataModule) -> None:
     assert data.reference_clips == [clip for clip in data.train_clips if clip.kind == Kind.MACHINE], (
         "the reference clips are not the machines' normal training clips"
     )
-    paths = [clip.path for clip in (*data.train_clips, *data.query_clips)]
-    assert len(set(paths)) == len(paths), "a file is listed twice"
+    sounds = [clip.sound for clip in (*data.train_clips, *data.query_clips)]
+    assert len(set(sounds)) == len(sounds), "a file, or the same part of one, is listed twice"
     names = list(data.classes.names)
     assert len(set(names)) == len(names), f"classes of the same name: {names}"
     labels = {data.classes.label(clip) for clip in data.train_clips}
@@ -144,8 +145,11 @@ def _check_test_names(data: ClipDataModule) -> None:
         neutral = []
         for number, clip in enumerate(reversed(chosen)):
             path = Path(folder) / f"{number:04d}{clip.path.suffix}"
-            shutil.copyfile(clip.path, path)
-            neutral.append(Clip(path, clip.machine, clip.section, Split.TEST))
+            if clip.member is None:
+                shutil.copyfile(clip.path, path)
+            else:
+                path.write_bytes(read_member(clip.member))
+            neutral.append(Clip(path, clip.machine, clip.section, Split.TEST, start=clip.start, seconds=clip.seconds))
         renamed = _Renamed(data, [*data.train_clips, *neutral])
         renamed.setup("fit")
         assert renamed.classes.names == data.classes.names, "the classes depend on the names of test clips"

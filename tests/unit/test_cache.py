@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from asd.data.cache import WaveformCache
+from asd.data.clip import Sound
 
-A, B, C = Path("a.wav"), Path("b.wav"), Path("c.wav")
+A, B, C = (Sound(Path(name)) for name in ("a.wav", "b.wav", "c.wav"))
 
 
 def steps(length: int, seed: int = 0) -> np.ndarray:

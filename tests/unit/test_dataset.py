@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from asd.data.audio import AudioError
 from asd.data.cache import WaveformCache
-from asd.data.clip import Clip, ClipBatch
+from asd.data.clip import Clip, ClipBatch, Sound
 from asd.data.dataset import ClipDataset, as_is
 
 RATE = 1000
@@ -42,7 +42,7 @@ def steps(batch: ClipBatch) -> list[list[int]]:
     ("pad", "short"), [("repeat", [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]), ("zeros", [1, 2, 3, 4, 0, 0, 0, 0, 0, 0])]
 )
 def test_clips_are_padded_and_cropped(clips: list[Clip], pad: str, short: list[int], cached: bool) -> None:
-    cache = WaveformCache({clip.path: 25 for clip in clips}, 1.0) if cached else None
+    cache = WaveformCache({clip.sound: 25 for clip in clips}, 1.0) if cached else None
     data = dataset(clips, pad=pad, cache=cache)
     first = list(range(1, 11))
     for _ in range(2):
@@ -57,7 +57,7 @@ def test_a_resampled_clip_is_the_same_whether_cached_or_not(tmp_path: Path) -> N
     path = tmp_path / "noise.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.01, 4000), 2 * RATE, subtype="FLOAT")
     clip = [Clip(path, "fan")]
-    cached = ClipDataset(clip, [0], RATE, 0.5, cache=WaveformCache({path: 500}, 1.0))
+    cached = ClipDataset(clip, [0], RATE, 0.5, cache=WaveformCache({Sound(path): 500}, 1.0))
     plain = ClipDataset(clip, [0], RATE, 0.5)
     expected = plain[0].waveform
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_one_clip_alone(clips: list[Clip]) -> None:
 
 
 def test_a_cached_clip_is_not_read_again(clips: list[Clip]) -> None:
-    data = dataset(clips, cache=WaveformCache({clips[0].path: 4}, 1.0))
+    data = dataset(clips, cache=WaveformCache({clips[0].sound: 4}, 1.0))
     before = steps(data.__getitems__([0]))
     for clip in clips:
         clip.path.unlink()
@@ -89,7 +89,7 @@ def test_cached_and_read_waveforms_agree(tmp_path: Path) -> None:
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.01, 300), 2 * RATE, subtype="FLOAT")
     options = {"clips": [Clip(path, "fan")], "labels": [0], "sample_rate": RATE, "seconds": 0.2}
     read = ClipDataset(**options)[0].waveform  # type: ignore[arg-type]
-    data = ClipDataset(**options, cache=WaveformCache({path: 200}, 1.0))  # type: ignore[arg-type]
+    data = ClipDataset(**options, cache=WaveformCache({Sound(path): 200}, 1.0))  # type: ignore[arg-type]
     first, again = data[0].waveform, data[0].waveform
     assert torch.equal(first, again)
     assert (first - read).abs().max() <= read.abs().max() / 65000
@@ -135,7 +135,7 @@ def epochs(data: ClipDataset, workers: int, method: str | None = None) -> list[l
 def test_workers_change_nothing_and_share_the_cache(clips: list[Clip], workers: int, method: str) -> None:
     expected = epochs(dataset(clips, crop="random"), 0)
     assert len({str(epoch) for epoch in expected}) > 1
-    cache = WaveformCache({clip.path: 25 for clip in clips}, 1.0)
+    cache = WaveformCache({clip.sound: 25 for clip in clips}, 1.0)
     assert epochs(dataset(clips, crop="random", cache=cache), workers, method) == expected
     assert all(cache.get(slot) is not None for slot in range(3))
 

@@ -1,0 +1,82 @@
+"""`asd data pseudo-label`: labels for training clips without attributes, from stored embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd.errors import UserError
+
+if TYPE_CHECKING:
+    from asd.store import StoredClip
+
+_GRADED = ("machine", "file_name", "label")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("store", metavar="STORE", type=Path, help="folder that `asd predict` wrote, or of its run")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("labels.csv"), help="the file (labels.csv)")
+    parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: those with hidden attributes")
+    parser.add_argument("--method", choices=("kmeans", "agglomerative"), default="kmeans", help="(kmeans)")
+    parser.add_argument("--clusters", type=int, metavar="N", help="in each domain; default: the best silhouette")
+    parser.add_argument("--seed", type=int, default=0, help="of K-means (0)")
+    parser.add_argument(
+        "--grade", metavar="FILE", type=Path, help=f"list of {','.join(_GRADED)}, only to print how well both agree"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cluster, print and write; returns the exit code."""
+    from asd import store
+    from asd.data.folders import choose_machines
+    from asd.data.pseudo import pseudo_labels
+    from asd.data.pseudo_file import write_labels
+
+    reference = store.read(args.store).reference
+    machines = {clip.machine for clip in reference.clips}
+    hidden = {clip.machine for clip in reference.clips if not clip.attributes}
+    if args.machines is None and not hidden:
+        raise UserError(f"{args.store}: every training clip has attributes; there is nothing to label")
+    chosen = hidden if args.machines is None else choose_machines(args.machines, machines, str(args.store))
+    truth = None if args.grade is None else _truth(args.grade)
+    rows = []
+    for population in sorted({clip.population for clip in reference.clips if clip.machine in chosen}):
+        numbers = [n for n, clip in enumerate(reference.clips) if clip.population == population]
+        clips = [reference.clips[n] for n in numbers]
+        domains = [clip.domain or "" for clip in clips]
+        found = pseudo_labels(reference.embeddings[numbers].numpy(), domains, args.method, args.clusters, args.seed)
+        said = ", ".join(f"{label} {size}" for label, size in found.sizes.items())
+        print(f"{population}: {said}" + "".join(f"; {d} silhouette {v:.2f}" for d, v in found.silhouette.items()))
+        rows += [(c.machine, c.section, c.name, label) for c, label in zip(clips, found.labels, strict=True)]
+        if truth is not None:
+            _grade(population, clips, found.labels, truth)
+    print(write_labels(args.out, rows))
+    return 0
+
+
+def _grade(
+    population: str, clips: Sequence[StoredClip], labels: Sequence[str], truth: Mapping[tuple[str, str], str]
+) -> None:
+    from asd.data.pseudo import agreement
+
+    known = [(label, truth.get((clip.machine, clip.name))) for clip, label in zip(clips, labels, strict=True)]
+    graded = [(label, right) for label, right in known if right is not None]
+    if not graded:
+        raise UserError(f"the true labels name no training clip of {population}; leave the machine or --grade out")
+    value = agreement([label for label, _ in graded], [right for _, right in graded])
+    print(f"{population}: normalised mutual information {value:.3f} with the true labels of {len(graded)} clips")
+
+
+def _truth(path: Path) -> dict[tuple[str, str], str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read the true labels {path} ({error}); give a list of {','.join(_GRADED)}") from error
+    if not lines or tuple(lines[0]) != _GRADED or any(len(line) != len(_GRADED) for line in lines):
+        raise UserError(f"{path}: every line must be {','.join(_GRADED)}, and the first these words; mend it")
+    return {(machine, name): label for machine, name, label in lines[1:]}

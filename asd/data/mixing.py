@@ -1,0 +1,77 @@
+"""Machine sound and background noise, mixed at a signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from asd.errors import UserError
+
+if TYPE_CHECKING:
+    from asd.data.dataset import ClipDataset
+
+_NOISE = 1
+"""Tells the random numbers of noise apart from those of crops."""
+
+
+def mix(signal: Tensor, noise: Tensor, snr: float) -> Tensor:
+    """``(T,)`` and ``(T,)`` mixed as ToyADMOS2's mixer does (Harada et al. 2021, arXiv 2106.02369).
+
+    ``k = rms(signal) / rms(noise) / 10^(snr/20)`` is the gain of the noise that gives `snr` in dB; both are divided by
+    ``1 + k``, so that a mixture of sounds within full scale stays within it. Silence is left out of the mixture.
+    """
+    level, other = (float(one.square().mean().sqrt()) for one in (signal, noise))
+    if level == 0 or other == 0:
+        return signal if other == 0 else noise
+    gain = level / other / 10 ** (snr / 20)
+    return (signal + gain * noise) / (1 + gain)
+
+
+class NoiseMix:
+    """Adds noise clips of the same machine to training clips, each time others at another level.
+
+    Clips of clean machine sound and of noise stay as they are, because they are classes of their own.
+
+    Args:
+        snr: Lowest and highest signal-to-noise ratio in dB; drawn uniformly between them.
+        probability: Part of the clips that noise is added to.
+    """
+
+    def __init__(self, snr: tuple[float, float] = (0.0, 20.0), probability: float = 0.5) -> None:
+        low, high = snr
+        if not low <= high:
+            raise UserError(f"NoiseMix: snr is {list(snr)}; give the lowest, then the highest, in dB")
+        if not 0 <= probability <= 1:
+            raise UserError(f"NoiseMix: probability is {probability}; give 0 to 1")
+        self.low, self.high, self.probability = low, high, probability
+
+
+class Mixer:
+    """The noise that belongs to each row of a data set.
+
+    Args:
+        how: Levels and probability.
+        noises: The noise clips, as a data set with random crops.
+        choices: For each row of the other data set, the rows of `noises` that may be added.
+        seed: Together with epoch and row, what is added.
+    """
+
+    def __init__(self, how: NoiseMix, noises: ClipDataset, choices: Sequence[Sequence[int]], seed: int) -> None:
+        self.how, self.noises, self.choices, self.seed = how, noises, choices, seed
+
+    def add(self, waveform: Tensor, row: int, epoch: int) -> None:
+        """Add noise to ``(T,)`` in place, or leave it."""
+        choices = self.choices[row]
+        if not choices:
+            return
+        own = torch.Generator().manual_seed(hash((self.seed, epoch, row, _NOISE)) % 2**63)
+        chance, level = torch.rand(2, generator=own).tolist()
+        if chance >= self.how.probability:
+            return
+        chosen = choices[int(torch.randint(len(choices), (), generator=own))]
+        self.noises.set_epoch(epoch)
+        noise = self.noises[chosen].waveform
+        waveform.copy_(mix(waveform, noise, self.how.low + level * (self.how.high - self.how.low)))
