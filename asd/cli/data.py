@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_synthesize(commands.add_parser("synthesize", help="make a data set of synthetic machines", allow_abbrev=False))
     _add_download(commands.add_parser("download", help="download a year's data from Zenodo", allow_abbrev=False))
     check = commands.add_parser("check", help="count, measure, and list what must be mended", allow_abbrev=False)
-    check.add_argument("root", metavar="DIR", type=Path, help="the folder that holds dev_data/raw and eval_data/raw")
+    check.add_argument("root", metavar="DIR", type=Path, help="a data set, or one's own recordings")
     _add_choice(check, "all that are there")
     check.add_argument("--all", action="store_true", help=f"list every remark, not only the first {_LISTED}")
     add_mix_arguments(commands.add_parser("mix", help="mix machine sound and noise at an SNR", allow_abbrev=False))
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_choice(pack, "dev_data")
     label = commands.add_parser("pseudo-label", help="label clips whose attributes are hidden", allow_abbrev=False)
     pseudo_label.add_arguments(label)
+    check.add_argument("--html", metavar="FILE", type=Path, help="write the whole report as a page, too")
     classes = commands.add_parser("classes", help="list the auxiliary classes", allow_abbrev=False)
     classes.add_argument("root", metavar="ROOT", type=Path, nargs="?", help="a data set")
     classes.add_argument("--checkpoint", type=Path, metavar="FILE", help="list the classes kept in it instead")
@@ -152,7 +153,12 @@ def _check(args: argparse.Namespace) -> int:
 
     with progress("reading") as on_file:
         report = check(args.root, args.subsets, args.machines, on_file)
-    return _print_report(report, args.all)
+    code = _print_report(report, args.all)
+    if args.html is not None:
+        from asd.data.check_page import write_page
+
+        print(write_page(args.html, report))
+    return code
 
 
 def _print_report(report: Report, everything: bool) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from asd.data.clip import Clip, Condition, Kind, Split
+from asd.data.fingerprint import Pair, find_pairs
 from asd.data.folders import SUBSETS, subsets_there
-from asd.data.layout import list_machines, missing_training, overlaps
+from asd.data.layout import Listing, list_machines, missing_training, overlaps
 from asd.data.measure import FileFacts, measure
+from asd.data.recordings import Cutting, is_recordings, list_recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ def check(
     machines: Sequence[str] | None = None,
     on_file: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Read every clip under `root`.
+    """Read every file of a data set, and find those that are there twice.
 
     Args:
-        root: The folder that holds ``dev_data/raw`` and ``eval_data/raw``.
+        root: The folder that holds ``dev_data/raw`` and ``eval_data/raw``, or one's own recordings.
         subsets: Which of them to check; ``None``: all that are there.
         machines: Machines to check; ``None``: all that are there.
         on_file: Called with the number of files read and of all files.
@@ -91,16 +93,58 @@ def check(
         UserError: No such folder, subset or machine.
     """
     root = Path(root)
-    listings = list_machines(root, subsets or subsets_there(root) or SUBSETS[:1], machines)
+    own = not subsets_there(root) and is_recordings(root)
+    if own:
+        listings = list_recordings(root, machines, Cutting(seconds=float("inf"), hop=float("inf"), holdout=0))
+    else:
+        listings = list_machines(root, subsets or subsets_there(root) or SUBSETS[:1], machines)
     clips = [clip for listing in listings for clip in listing.clips]
-    subset_of = {listing.folder: listing.subset for listing in listings}
+    home = {clip.path: listing for listing in listings for clip in listing.clips}
     files = _measure_all(clips, on_file)
+    pairs = find_pairs([clip.path for clip in clips], [file.digest for file in files], [file.print for file in files])
+    leaks, doubles = _doubles(pairs, {clip.path: clip for clip in clips})
     faults = [fault for listing in listings for fault in listing.faults]
-    faults += [*overlaps(listings), *missing_training(clips), *(file.fault for file in files if file.fault)]
+    faults += overlaps(listings) if own else [*overlaps(listings), *missing_training(clips)]
+    faults += [*(file.fault for file in files if file.fault), *leaks]
     remarks = [note for listing in listings for note in listing.notes]
-    groups = _groups(files, subset_of)
-    remarks += [*_mixtures(files), *_hidden(groups), *(file.remark for file in files if file.remark)]
+    groups = _groups(files, home)
+    remarks += [*_mixtures(files, home), *_hidden(groups), *odd_classes(clips), *doubles]
+    remarks += [file.remark for file in files if file.remark]
     return Report(root, groups, tuple(files), tuple(faults), tuple(remarks))
+
+
+def _doubles(pairs: Sequence[Pair], clips: Mapping[Path, Clip]) -> tuple[list[str], list[str]]:
+    """What must be mended, which is a clip that is trained on and tested, and what is worth knowing."""
+    leaks: list[str] = []
+    others: list[str] = []
+    for pair in pairs:
+        tested = {clips[path].split == Split.TEST for path in (pair.first, pair.second)}
+        likeness = "the same samples as" if pair.exact else "nearly the same sound as"
+        line = f"{pair.second}: {likeness} {pair.first}"
+        if len(tested) == 2:
+            line += ", which is in the other of training and test; remove one"
+        (leaks if len(tested) == 2 and pair.exact else others).append(line)
+    return leaks, others
+
+
+def odd_classes(clips: Sequence[Clip]) -> list[str]:
+    """Classes of a single clip, and attributes that are tested but never trained on; one line a machine."""
+    told = []
+    for machine in sorted({clip.machine for clip in clips}):
+        sound = [clip for clip in clips if clip.machine == machine and clip.kind == Kind.MACHINE and clip.attributes]
+        trained = Counter(clip.attributes.casefold() for clip in sound if clip.split == Split.TRAIN)
+        lone = sorted(name for name, count in trained.items() if count == 1)
+        if lone:
+            told.append(f"{machine}: a single training clip of {_some(lone)}; too few to learn a class from")
+        tested = {clip.attributes.casefold() for clip in sound if clip.split == Split.TEST}
+        unseen = sorted(tested - set(trained)) if trained else []
+        if unseen:
+            told.append(f"{machine}: in the test but not in training: {_some(unseen)}")
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _measure_all(clips: Sequence[Clip], on_file: Callable[[int, int], None] | None) -> list[FileFacts]:
@@ -116,11 +160,11 @@ def _measure_all(clips: Sequence[Clip], on_file: Callable[[int, int], None] | No
     return files
 
 
-def _groups(files: Sequence[FileFacts], subset_of: dict[Path, str]) -> tuple[Group, ...]:
+def _groups(files: Sequence[FileFacts], home: Mapping[Path, Listing]) -> tuple[Group, ...]:
     members: dict[tuple[str, str, str, str, str], list[FileFacts]] = defaultdict(list)
     for file in files:
         clip = file.clip
-        subset = subset_of[clip.path.parents[1]]
+        subset = home[clip.path].subset
         members[subset, clip.machine, clip.section, str(clip.split), _part(clip)].append(file)
     return tuple(_group(names, found) for names, found in members.items())
 
@@ -151,12 +195,12 @@ def _part(clip: Clip) -> str:
     return str(clip.domain or "-")
 
 
-def _mixtures(files: Sequence[FileFacts]) -> list[str]:
+def _mixtures(files: Sequence[FileFacts], home: Mapping[Path, Listing]) -> list[str]:
     """Machines whose files differ in rate or channels, or whose training folder holds anomalies."""
     rates: dict[Path, set[tuple[int, int]]] = defaultdict(set)
     anomalies: dict[Path, int] = defaultdict(int)
     for file in files:
-        folder = file.clip.path.parents[1]
+        folder = home[file.clip.path].folder
         if file.sample_rate:
             rates[folder].add((file.sample_rate, file.channels))
         anomalies[folder] += file.clip.split == Split.TRAIN and file.clip.condition == Condition.ANOMALY

@@ -31,8 +31,8 @@ def fan(tmp_path: Path) -> Path:
     for i in range(3):
         write(folder / f"train/section_00_source_train_normal_{i:04d}_n_{'AaB'[i]}.wav", tone(0.5 + 0.1 * i))
     write(folder / "train/section_00_target_train_normal_0000_noAttribute.wav", tone(level=0.05))
-    write(folder / "test/section_00_0000.wav", tone())
-    write(folder / "supplemental/section_00_noise_source_0000_noAttribute.wav", tone())
+    write(folder / "test/section_00_0000.wav", tone(0.55))
+    write(folder / "supplemental/section_00_noise_source_0000_noAttribute.wav", tone(0.65))
     return folder
 
 
@@ -43,7 +43,10 @@ def checked(fan: Path) -> Report:
 def test_counts_and_measures(fan: Path) -> None:
     report = checked(fan)
     assert report.faults == ()
-    assert report.remarks == ("hidden attributes, one class per domain: fan (1 of 4 clips)",)
+    assert report.remarks == (
+        "hidden attributes, one class per domain: fan (1 of 4 clips)",
+        "fan: a single training clip of n_b; too few to learn a class from",
+    )
     assert len(report.files) == 6
     found = {(g.split, g.part): g for g in report.groups}
     assert list(found) == [
@@ -147,7 +150,7 @@ def test_clipping_is_a_run_at_full_scale(samples: Samples, subtype: str, clipped
     write(path, samples, subtype=subtype)
     report = checked(fan)
     assert report.faults == ()
-    assert [line.split(", ")[0] for line in report.remarks[1:]] == [f"{path}: clipped"] * clipped
+    assert [line.split(", ")[0] for line in report.remarks[2:]] == [f"{path}: clipped"] * clipped
 
 
 def test_a_dead_channel_and_mixed_formats_are_remarked(fan: Path) -> None:
@@ -165,8 +168,8 @@ def test_faults_of_names_folders_and_attribute_files_are_all_listed(fan: Path) -
     root = fan.parents[2]
     write(fan / "train/copy.wav", tone())
     (fan / "attributes_00.csv").write_text("file_name\nsection_00_source_train_normal_0099.wav\n")
-    write(root / "dev_data/raw/pump/test/section_00_0000.wav", tone())
-    write(root / "dev_data/raw/pump/supplemental/section_00_hum_0000.wav", tone())
+    write(root / "dev_data/raw/pump/test/section_00_0000.wav", tone(0.75))
+    write(root / "dev_data/raw/pump/supplemental/section_00_hum_0000.wav", tone(0.8))
     write(root / "dev_data/raw/valve/train/section_00_source_train_anomaly_0000.wav", tone())
     write(root / "dev_data/raw/valve/train/section_00_source_train_normal_0000.wav", tone())
     report = check(root)
