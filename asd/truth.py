@@ -12,7 +12,6 @@ from asd.pairs import csv_lines, read_pairs
 
 DOMAINS = ("source", "target")
 CONDITIONS = ("normal", "anomaly")
-_FOLDERS = {"normal": "normal", "anomaly": "anomaly", "abnormal": "anomaly"}
 _ALLOWED_VALUES = {"0": False, "1": True}
 
 
@@ -25,16 +24,7 @@ class Label:
 
 
 def label_of(name: str) -> Label:
-    """What a file name says, any year: its tokens before the running number, never those of the attributes.
-
-    Of a name with folders, as one's own recordings have, the folders say it: ``test/anomaly/bearing 3.wav``.
-    """
-    folders = PurePath(name).parts[:-1]
-    if folders:
-        return Label(
-            domain=next((one for one in folders if one in DOMAINS), None),
-            condition=next((_FOLDERS[one] for one in folders if one in _FOLDERS), None),
-        )
+    """What a file name says, any year: its tokens before the running number, never those of the attributes."""
     head: list[str] = []
     tokens = PurePath(name).stem.split("_")
     for position, token in enumerate(tokens):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from asd.data.clip import Clip, Condition, Split
 from asd.data.datamodule import ClipDataModule
 from asd.data.folders import choose_machines
+from asd.data.recordings import title
 from asd.errors import UserError
 
 _MODEL = re.compile(r"id_(\d+)", re.IGNORECASE)
@@ -57,7 +59,5 @@ def _clips(model: Path) -> list[Clip]:
     tested = {normal[int((number + 0.5) * len(normal) / held)] for number in range(held)} if held else set()
     splits = [(path, Split.TEST if path in tested else Split.TRAIN, Condition.NORMAL) for path in normal]
     splits += [(path, Split.TEST, Condition.ANOMALY) for path in abnormal]
-    return [
-        Clip(path, model.parent.name, section, split, condition=condition, name=f"{path.parent.name}/{path.name}")
-        for path, split, condition in splits
-    ]
+    clips = [Clip(path, model.parent.name, section, split, condition=one) for path, split, one in splits]
+    return [replace(clip, name=title(number, clip, clip.path.name)) for number, clip in enumerate(clips)]

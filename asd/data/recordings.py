@@ -6,7 +6,8 @@
     ROOT/<machine>/clean/, noise/     the machine without background, the background without the machine
     ROOT/<machine>/attributes.csv     file_name, then a column for each attribute; a column `domain` is source or target
 
-Folders inside these are searched as well.
+Folders inside these are searched as well. A clip goes by a name of the challenge's form, which says what it is, with the
+file's own name and the second it begins at the end.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def _read(folder: Path, cutting: Cutting) -> Listing:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         listing.faults.append(f"{folder / _ATTRIBUTES}: no file {unknown[0]}{more} in {folder}; mend the names")
     _hold_out(listing, cutting)
+    listing.clips = _titled(listing.clips, folder)
     if not any(clip.split == Split.TRAIN for clip in listing.clips) and not listing.faults:
         listing.faults.append(f"{folder}/normal holds no recording ({', '.join(SUFFIXES)}); put some there")
     return listing
@@ -164,14 +166,31 @@ def _cut(path: Path, place: str, machine: _Machine, cutting: Cutting) -> list[Cl
         path, machine.folder.name, "00", split, facts.domain, condition, facts.attributes, kind,
         group=f"{machine.folder.name}/{relative}",
     )  # fmt: skip
-    title = str(relative if facts.domain is None else facts.domain / relative)
     starts = _starts(length, cutting)
     if len(starts) == 1:
-        return [replace(whole, name=title)]
-    stem, suffix = title.removesuffix(path.suffix), path.suffix
-    return [
-        replace(whole, name=f"{stem}@{start:.2f}s{suffix}", start=start, seconds=cutting.seconds) for start in starts
-    ]
+        return [whole]
+    return [replace(whole, start=start, seconds=cutting.seconds) for start in starts]
+
+
+def title(number: int, clip: Clip, own: str) -> str:
+    """A name of the challenge's form, which says what the clip is, then the file's own name."""
+    said = filter(None, (clip.domain, "supplemental" if clip.split == Split.SUPPLEMENTAL else clip.split))
+    words = [*said, clip.condition if clip.kind == Kind.MACHINE else clip.kind]
+    suffix = Path(own).suffix
+    place = "" if clip.seconds is None else f"@{clip.start:.2f}s"
+    return f"section_{clip.section}_{'_'.join(map(str, words))}_{number:04d}_{own.removesuffix(suffix)}{place}{suffix}"
+
+
+def _titled(clips: Iterable[Clip], folder: Path) -> list[Clip]:
+    """The clips with titles; the parts of a recording share its number."""
+    numbers: dict[tuple[Split, Condition | None, Kind, Domain | None], dict[Path, int]] = {}
+    found = []
+    for clip in clips:
+        of = numbers.setdefault((clip.split, clip.condition, clip.kind, clip.domain), {})
+        number = of.setdefault(clip.path, len(of))
+        own = "-".join(clip.path.relative_to(folder).parts[1:])
+        found.append(replace(clip, name=title(number, clip, own)))
+    return found
 
 
 def _starts(length: float, cutting: Cutting) -> list[float]:

@@ -8,12 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from torch.utils.data import DataLoader
 
 import asd.data.synthetic
 from asd.data.clip import Clip, ClipBatch
 from asd.data.datamodule import ClipDataModule, Loader
+from asd.data.layout import scan
+from asd.data.mimii import MIMII
+from asd.data.own import Recordings
+from asd.data.sharded import Shards
+from asd.data.shards import write_shards
 from asd.data.synthetic import RECIPE, Synthetic
 from asd.data.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
@@ -22,7 +29,43 @@ from asd.testing import check_datamodule, write_dataset
 
 SMALL: dict[str, Any] = {"seconds": 0.25, "batch_size": 5}
 SYNTHESIS: dict[str, Any] = {"machines": ["fan"], "train_source": 6, "train_target": 2, "test": 1, "supplemental": 2}
+
+
+def own(folder: Path) -> ClipDataModule:
+    """Six recordings of a machine, one of them long, and an anomaly."""
+    for number in range(6):
+        path = folder / "own/pump/normal" / f"day {number}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, noise(number, 0.9 if number == 0 else 0.25), 16000)
+    (folder / "own/pump/test/anomaly").mkdir(parents=True)
+    soundfile.write(folder / "own/pump/test/anomaly/broken.wav", noise(9, 0.6), 16000)
+    return Recordings(folder / "own", hop=0.125, **SMALL)
+
+
+def mimii(folder: Path) -> ClipDataModule:
+    """Six normal and two abnormal clips of one model."""
+    for number in range(8):
+        state = "normal" if number < 6 else "abnormal"
+        path = folder / "mimii/fan/id_02" / state / f"{number:08d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, noise(number, 0.25), 16000)
+    return MIMII(folder / "mimii", **SMALL)
+
+
+def shards(folder: Path) -> ClipDataModule:
+    """The small data set in archives of a few clips."""
+    write_shards(scan(write_dataset(folder / "files")), folder / "shards", 50_000)
+    return Shards(str(folder / "shards"), **SMALL)
+
+
+def noise(seed: int, seconds: float) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
+
+
 BUILDERS: dict[str, Callable[[Path], ClipDataModule]] = {
+    "MIMII": mimii,
+    "Recordings": own,
+    "Shards": shards,
     "ToyADMOS2": lambda folder: ToyADMOS2(write_dataset(folder), **SMALL),
     "Synthetic": lambda folder: Synthetic(folder / "made", **SMALL, **SYNTHESIS),
 }
