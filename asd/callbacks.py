@@ -16,6 +16,7 @@ from asd import checkpoint as kept
 from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
 from asd.errors import UserError
+from asd.files import replace_text
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -99,7 +100,7 @@ class RunOutputs(pl.Callback):
             ) from error
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
-            outputs.replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""

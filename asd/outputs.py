@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asd import calibration, pictures, results
 from asd.calibration import Calibrations
+from asd.files import replace_text
 from asd.results import ClipScore
 
 _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
@@ -60,14 +60,3 @@ def write(
             pictures.det_curves(rows, folder / "pictures" / "det_curves.png"),
         ]
     return Written(results.table(metrics, title, known) if metrics else _UNLABELLED, drawn)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import yaml
 
 from asd import calibration, results
 from asd.errors import UserError
-from asd.outputs import replace_text
+from asd.files import replace_text
 from asd.pairs import csv_lines, decision, finite, first_few, read_pairs
 from asd.results import DECISIONS, SCORES, ClipScore, read_scores
 from asd.truth import read_truth

@@ -101,7 +101,7 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
 
 def _grid(done: list[Rescored], out: Path) -> int:
     from asd import pictures, rescore, tables
-    from asd.outputs import replace_text
+    from asd.files import replace_text
 
     ordered = sorted(done, key=lambda one: -1.0 if math.isnan(one.official) else -one.official)
     lines = []
@@ -128,6 +128,6 @@ def _grid(done: list[Rescored], out: Path) -> int:
 def _write_config(path: Path, spec: Spec) -> None:
     import yaml
 
-    from asd.outputs import replace_text
+    from asd.files import replace_text
 
     replace_text(path, yaml.safe_dump({"model": {"scorer": spec}}, sort_keys=False))

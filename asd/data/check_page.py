@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,6 +12,7 @@ import numpy as np
 from asd.data.check import Group, Report
 from asd.data.measure import FileFacts
 from asd.errors import UserError
+from asd.files import replace_text
 
 _BINS, _WIDTH, _HEIGHT = 24, 220, 44
 _STYLE = """
@@ -33,15 +33,10 @@ def write_page(path: Path, report: Report) -> Path:
     Raises:
         UserError: It cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(page(report), encoding="utf-8", errors="backslashreplace")
-        aside.replace(path)
+        replace_text(path, page(report))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asd.data.clip import Clip, Kind, Split
 from asd.errors import Notice, UserError
+from asd.files import replace_text
 
 COLUMNS = ("machine", "section", "file_name", "label")
 
@@ -21,17 +22,12 @@ def write_labels(path: Path, rows: Iterable[Sequence[str]]) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([COLUMNS, *rows])
-        aside.replace(path)
+        replace_text(path, text.getvalue())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

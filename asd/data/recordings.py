@@ -6,8 +6,8 @@
     ROOT/<machine>/clean/, noise/     the machine without background, the background without the machine
     ROOT/<machine>/attributes.csv     file_name, then a column for each attribute; a column `domain` is source or target
 
-Folders inside these are searched as well. A clip goes by a name of the challenge's form, which says what it is, with the
-file's own name and the second it begins at the end.
+Folders inside these are searched as well. A clip goes by a name of the challenge's form, which says what it is, with
+the file's own name and the second it begins at the end.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from asd.data.audio import read_header
 from asd.data.clip import Clip, Condition, Domain, Kind, Member, Split
 from asd.data.members import is_remote, read_range
 from asd.errors import UserError
+from asd.files import replace_text
 
 INDEX = "index.jsonl"
 _AUDIO = (".wav", ".flac", ".ogg", ".mp3")
@@ -74,7 +75,7 @@ def write_shards(
                         on_clip(number + 1, len(clips))
             aside.replace(out / name)
             shards += 1
-        _write_index(out / INDEX, lines)
+        replace_text(out / INDEX, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise UserError(
             f"cannot write {out}: {error.strerror or error}; free space or choose another folder"
@@ -176,22 +177,13 @@ def _remote_index(root: str) -> str:
         raise UserError(f"cannot read {root}/{INDEX} ({type(error).__name__}: {error}); check the address") from error
 
 
-def _write_index(path: Path, lines: Iterable[str]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _index(folder: Path) -> None:
     shards = sorted(folder.glob("*.tar"))
     if not shards:
         raise UserError(f"no shards (*.tar) in {folder}; `asd data shard ROOT {folder}` writes them")
     try:
-        _write_index(folder / INDEX, [json.dumps(row) for shard in shards for row in _members(shard)])
+        rows = [json.dumps(row, ensure_ascii=False) for shard in shards for row in _members(shard)]
+        replace_text(folder / INDEX, "".join(f"{row}\n" for row in rows))
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"cannot index {folder} ({error}); copy the shards again") from error
 
