@@ -69,6 +69,7 @@ def disk_caches(
     return {
         name: DiskCache.built(folder, name, some, sample_rate, channel)
         for name, some in zip(names, lengths, strict=True)
+        if some
     }
 
 

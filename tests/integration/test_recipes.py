@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
+
+from asd.errors import Notice
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "recipe").glob("*.yaml"))
 SMALL_TRANSFORMER = {"width": 16, "depth": 4, "heads": 2}
@@ -82,3 +86,45 @@ def test_scores_instead_of_embeddings_are_fused_by_config(here, synthetic: Path,
         "--trainer.max_epochs=1", "--warmup.epochs=0", "--trainer.accelerator=cpu", *command.split(),
     )  # fmt: skip
     assert "official score" in done.stdout
+
+
+def test_twenty_minutes_of_ones_own_machine_are_enough(here, tmp_path: Path) -> None:
+    """The config for one's own recordings: no labels, no faults, long files of another rate."""
+    for day in range(6):
+        path = tmp_path / "plant/pump 3/normal" / f"day {day}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sound = 0.1 * np.random.default_rng(day).standard_normal(3 * 22050)
+        soundfile.write(path, sound, 22050)
+    config = RECIPES[0].parents[1] / "my_machine.yaml"
+    path, _ = tiny(config, tmp_path)
+    small = ["--data.seconds=1", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    with pytest.warns(Notice, match="false alarms can be measured, detection cannot"):
+        done = here("fit", "--config", path, "--data.root", tmp_path / "plant", *small, *quiet)
+    folder = tmp_path / done.stdout.strip().splitlines()[-1]
+    results = json.loads((folder / "results.json").read_text())
+    assert results["official_score"] is None
+    decisions = results["machines"]["pump 3"]["decisions"]["source"]
+    assert decisions["normal"] == 6, "two of six recordings are held out, three clips each"
+    names = (folder / "scores").glob("anomaly_score_*.csv")
+    assert "section_00_test_normal_0000_day" in next(names).read_text()
+    assert here("evaluate", folder).stdout.strip(), "score files speak for themselves"
+    again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu")
+    second = tmp_path / again.stdout.strip().splitlines()[-1]
+    for path in (folder / "scores").iterdir():
+        assert (second / "scores" / path.name).read_text() == path.read_text()
+
+
+def test_shards_disk_cache_noise_and_balance_work_together(here, synthetic: Path, tmp_path: Path) -> None:
+    here("data", "shard", synthetic, "shards", "--megabytes", "1")
+    recipe = next(path for path in RECIPES if path.stem == "dual_branch")
+    path, _ = tiny(recipe, tmp_path)
+    done = here(
+        "fit", "--config", path, "--data", "Shards", "--data.root", "shards", "--data.seconds=1",
+        "--data.batch_size=8", "--data.disk_cache", "cache", "--data.balance", "class",
+        "--data.noise_mix", "NoiseMix", "--data.noise_mix.snr", "[0, 10]", "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    folder = tmp_path / done.stdout.strip().splitlines()[-1]
+    assert 0 <= json.loads((folder / "results.json").read_text())["official_score"] <= 1
+    assert len(list((tmp_path / "cache").glob("*.pcm"))) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import types
 from pathlib import Path
@@ -19,7 +20,7 @@ from asd.data.labels import SupplementalClasses
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two machines, one with hidden attributes, each with supplemental clips."""
-    sound = 0.1 * np.sin(np.arange(1600.0))
+    phase = iter(range(100))  # no two files hold the same
     for machine, attributes in (("fan", "_n_A"), ("bearing", "_noAttribute")):
         folder = tmp_path / "data/dev_data/raw" / machine
         for name in (
@@ -31,7 +32,7 @@ def root(tmp_path: Path) -> Path:
         ):
             path = folder / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, sound, 16000)
+            soundfile.write(path, 0.1 * np.sin(np.arange(1600.0) + next(phase)), 16000)
     return tmp_path / "data"
 
 
@@ -67,9 +68,10 @@ def test_check_lists_what_must_be_mended(root: Path, capsys: pytest.CaptureFixtu
 
 def test_check_shortens_long_lists_of_remarks_on_demand(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(25):
-        soundfile.write(root / f"dev_data/raw/fan/test/section_00_{i:04d}.wav", np.ones(100), 16000)
+        clipped = np.concatenate([np.ones(4), -np.ones(4), np.zeros(i + 1)])
+        soundfile.write(root / f"dev_data/raw/fan/test/section_00_{i:04d}.wav", clipped, 16000)
     assert main(["data", "check", str(root)]) == 0
-    assert "note: 6 more; --all lists them" in capsys.readouterr().out
+    assert "note: 7 more; --all lists them" in capsys.readouterr().out
     assert main(["data", "check", str(root), "--all"]) == 0
     assert capsys.readouterr().out.count("clipped") == 25
 
@@ -109,6 +111,11 @@ def test_classes_of_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["synthesize", "out", "--test", "-3"], "--test"),
         (["synthesize", "out", "--seconds", "0"], "'0' is not a number above 0"),
         (["synthesize", "out", "--seed", "x"], "--seed"),
+        (["mix", "absent", "absent", "out", "--machine", "fan", "--snr", "6"], "no folder absent"),
+        (["mix", "absent", "absent", "out", "--machine", "fan", "--snr", "loud"], "neither a number of dB nor clean"),
+        (["mix", "absent", "absent", "out", "--machine", "fan", "--snr", "6", "--sample-rate", "x"], "no sample rate"),
+        (["shard", "absent", "out"], "no data folder absent"),
+        (["pseudo-label", "absent"], "no folder absent"),
         ([], "ACTION"),
         (["chek"], "chek"),
     ],
@@ -165,3 +172,41 @@ def test_what_is_synthesised_passes_the_check(tmp_path: Path, capsys: pytest.Cap
     assert main(["data", "synthesize", str(out), "--machines", "fan", *sizes]) == 0
     assert main(["data", "check", str(out)]) == 0
     assert "16 clips" in capsys.readouterr().out
+
+
+def test_shard_packs_a_data_set(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "shard", str(root), str(tmp_path / "shards")]) == 0
+    assert capsys.readouterr().out.splitlines() == ["10 clips in 1 archives", str(tmp_path / "shards")]
+    assert "holds shards already" in refused(capsys, "shard", root, tmp_path / "shards")
+
+
+def test_mix_fills_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, first in (("sounds", 0), ("noises", 3)):
+        (tmp_path / folder).mkdir()
+        for number in range(first, first + 3):
+            sound = 0.1 * np.random.default_rng(number).standard_normal(1600)
+            soundfile.write(tmp_path / folder / f"{number}.wav", sound, 16000)
+    arguments = ["data", "mix", *(str(tmp_path / one) for one in ("sounds", "noises", "out")), "--machine", "fan"]
+    assert main([*arguments, "--snr", "6", "clean"]) == 0
+    assert main([*arguments, "--snr", "0", "--split", "test", "--domain", "target", "--condition", "anomaly"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["3 clips", str(tmp_path / "out")] * 2
+    assert main(["data", "check", str(tmp_path / "out")]) == 0
+    shown = lines(capsys)
+    assert ["fan", "00", "train", "source", "3", "3", "0"] in [row[:7] for row in shown]
+    assert ["fan", "00", "test", "target", "3", "0", "3"] in [row[:7] for row in shown]
+
+
+def test_a_folder_without_read_permission_is_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scandir = os.scandir
+
+    def guarded(path: Any) -> Any:  # as for anybody but root
+        if str(path).endswith("fan/train"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    line = refused(capsys, "check", root)
+    assert "fan/train" in line
+    assert "permission denied" in line

@@ -35,9 +35,7 @@ def test_the_ratio_is_the_one_asked_for(snr: float, level: float) -> None:
     assert 20 * np.log10(parts[0] / parts[1]) == pytest.approx(snr, abs=0.01)
     assert mixed.abs().max() <= 1
     gain = float(signal.square().mean().sqrt() / noise.square().mean().sqrt()) / 10 ** (snr / 20)
-    assert torch.allclose(mixed, signal / (1 + gain) + noise * gain / (1 + gain), atol=1e-6), (
-        "the rule of ToyADMOS2's mixer"
-    )
+    assert torch.allclose(mixed, signal / (1 + gain) + noise * gain / (1 + gain), atol=1e-6), "by the rule"
 
 
 def test_silence_is_left_out() -> None:
