@@ -214,7 +214,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         single = share > 1 and self.batch_size > 1 and share % self.batch_size == 1
         return TrainLoader(dataset, sampler=self._sampler(dataset), drop_last=single, **self._options(again=True))
 
-    def _sampler(self, dataset: ClipDataset) -> ShuffleSampler:
+    def _sampler(self, dataset: ClipDataset) -> ShuffleSampler | BalancedSampler:
         if self.balance == "class":
             return BalancedSampler(dataset, dataset.seed, dataset.labels.tolist())
         if self.balance == "domain":

@@ -9,7 +9,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -85,6 +85,7 @@ class DiskCache:
             with _locked(path.with_suffix(".lock")):
                 if not _is_right(path, signature):
                     rank_zero_info(f"decoding {len(lengths)} clips into {path}, once")
+                    _drop_stale(folder)
                     _write(path, signature, lengths, sample_rate, channel)
         except OSError as error:
             raise UserError(
@@ -140,10 +141,10 @@ def _sound(row: list[Any]) -> Sound:
     return Sound(Path(path), start, seconds, None if member is None else Member(*member))
 
 
-def _signature(lengths: Mapping[Sound, int]) -> str:
+def _signature(sounds: Iterable[Sound]) -> str:
     """Of size and time of change of every file; archives in other places are taken not to change."""
     digest = hashlib.sha256()
-    for place in dict.fromkeys(str(one.path) if one.member is None else one.member.archive for one in lengths):
+    for place in dict.fromkeys(str(one.path) if one.member is None else one.member.archive for one in sounds):
         with contextlib.suppress(OSError):
             found = Path(place).stat()
             digest.update(f"{place}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
@@ -181,12 +182,21 @@ def _describe(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def _drop_stale(folder: Path) -> None:
+    """Remove caches of files that have changed or are gone; processes that map one keep it until they end."""
+    for path in folder.glob("*.pcm"):
+        described = _describe(path)
+        if described is None or _signature([_sound(row) for row in described["sounds"]]) != described["held"]:
+            path.unlink(missing_ok=True)
+
+
 def _write(path: Path, signature: str, lengths: Mapping[Sound, int], sample_rate: int, channel: int | None) -> None:
     aside = path.with_suffix(".part")  # the lock makes it ours: what lies there is of a build that was stopped
     try:
         with aside.open("wb") as file:
-            described = {"version": VERSION, "signature": signature}
+            described: dict[str, Any] = {"version": VERSION, "signature": signature}
             described |= _write_samples(file, lengths, sample_rate, channel)
+            described["held"] = _signature([_sound(row) for row in described["sounds"]])
             start, text = file.tell(), json.dumps(described).encode()
             file.write(text + _TRAILER.pack(start, len(text), _MAGIC))
             file.flush()

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from asd.data.clip import ClipBatch
 from asd.data.dataset import ClipDataset
@@ -40,10 +40,11 @@ Balance = Literal["off", "class", "domain", False]
 """What is drawn equally often. YAML reads a bare ``off`` as false."""
 
 
-class BalancedSampler(ShuffleSampler):
+class BalancedSampler(Sampler[int]):
     """As many rows as there are, drawn with repeats so that every kind of row is drawn equally often.
 
-    The rows depend on seed and epoch alone, and a distributed sampler deals them to its ranks.
+    The rows depend on the seed and on the data set's epoch alone, so every process draws the same, and a distributed
+    sampler deals them to its ranks. (It would replace a `RandomSampler` by an order of its own.)
 
     Args:
         dataset: The clips.
@@ -52,15 +53,28 @@ class BalancedSampler(ShuffleSampler):
     """
 
     def __init__(self, dataset: ClipDataset, seed: int, kinds: Sequence[Hashable]) -> None:
-        super().__init__(dataset, seed)
+        self.dataset = dataset
+        self.seed = seed
         counts = Counter(kinds)
         self.weights = torch.tensor([1 / counts[kind] for kind in kinds], dtype=torch.float64)
 
+    def __len__(self) -> int:
+        """Number of rows in an epoch."""
+        return len(self.weights)
+
+    @property
+    def epoch(self) -> int:
+        """The data set's epoch."""
+        return self.dataset.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the rows, and the data set's crops, of that epoch."""
+        self.dataset.set_epoch(epoch)
+
     def __iter__(self) -> Iterator[int]:
         """The rows of this epoch."""
-        self.generator.manual_seed(self.seed + self.epoch)
-        drawn = torch.multinomial(self.weights, len(self.weights), replacement=True, generator=self.generator)
-        return iter(drawn.tolist())
+        own = torch.Generator().manual_seed(self.seed + self.epoch)
+        return iter(torch.multinomial(self.weights, len(self.weights), replacement=True, generator=own).tolist())
 
 
 class TrainLoader(DataLoader[ClipBatch]):

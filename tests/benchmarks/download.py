@@ -1,4 +1,4 @@
-"""`asd data download` beside ``curl`` and ``unzip``, from a server on this machine: ``python -m tests.benchmarks.download``.
+"""`asd data download` beside curl and unzip, from a server on this machine: ``python -m tests.benchmarks.download``.
 
 The server is a process of its own and serves the interface of Zenodo. Both fetch the same archives and unpack them, one
 after the other and three at a time.
@@ -81,7 +81,9 @@ def ours(url: str, jobs: int, out: Path) -> None:
     from asd.data import fetch
 
     archives = fetch.find(2025, ["dev_data"], None, out, url)
-    done = fetch.fetch([one for one in archives if one.machine in MACHINES], out, jobs, False, lambda _: lambda *__: None)
+    done = fetch.fetch(
+        [one for one in archives if one.machine in MACHINES], out, jobs, False, lambda _: lambda *__: None
+    )
     assert len(done.unpacked) == len(MACHINES), done
 
 

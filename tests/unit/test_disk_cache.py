@@ -82,6 +82,18 @@ def test_it_is_made_anew_when_a_file_changes(tmp_path: Path, lengths: dict[Sound
     assert len(pcm(tmp_path)) == 1
 
 
+def test_caches_of_files_that_are_gone_are_dropped(tmp_path: Path, lengths: dict[Sound, int]) -> None:
+    built(tmp_path, lengths)
+    first, *others = lengths
+    fewer = {one: lengths[one] for one in others if one.path != first.path}
+    built(tmp_path, fewer)
+    assert len(pcm(tmp_path)) == 2, "both are right"
+    first.path.unlink()
+    built(tmp_path, fewer, sample_rate=4000)
+    assert len(pcm(tmp_path)) == 2, "that of the lost file is gone"
+    assert_right(built(tmp_path, fewer), fewer)
+
+
 def test_another_version_is_made_anew(
     tmp_path: Path, lengths: dict[Sound, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
+from torch.utils.data import RandomSampler
 
 from asd.data.audio import decode
 from asd.data.clip import Condition, Kind, Split
@@ -128,6 +130,22 @@ def test_draws_are_balanced_and_follow_from_seed_and_epoch(balance: str, tmp_pat
     sampler.set_epoch(3)
     assert list(sampler) == first
     assert rows != first
+
+
+def test_balanced_draws_are_dealt_to_ranks(tmp_path: Path) -> None:
+    data = ToyADMOS2(write_dataset(tmp_path), seconds=0.25, balance="class", cache_gb=0)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    assert not isinstance(loader.sampler, RandomSampler), "Lightning would put an order of its own in its place"
+    for epoch in (0, 3):
+        loader.dataset.set_epoch(epoch)
+        drawn = Counter(loader.sampler)
+        dealt: Counter[int] = Counter()
+        for rank in range(2):
+            wrapped = DistributedSamplerWrapper(loader.sampler, num_replicas=2, rank=rank, shuffle=True, drop_last=True)
+            wrapped.set_epoch(epoch)
+            dealt.update(wrapped)
+        assert sum((drawn - dealt).values()) == len(data.train_clips) % 2, "each draw goes to one rank"
 
 
 def test_an_unknown_balance_is_named(tmp_path: Path) -> None:
