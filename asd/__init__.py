@@ -1,6 +1,20 @@
 """Unsupervised anomalous sound detection: a Lightning application with a plug-in model zoo.
 
-Nothing heavy is imported here, so that ``asd --help`` answers at once.
+Nothing heavy is imported here, so that ``asd --help`` answers at once; `asd.Detector` is, when it is asked for.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asd.deploy import Detector, Result
+
+__all__ = ["Detector", "Result", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Detector", "Result"):
+        from asd import deploy
+
+        return getattr(deploy, name)
+    raise AttributeError(f"module 'asd' has no attribute {name!r}")

@@ -28,9 +28,11 @@ TRAINER_COMMANDS = {
 SMALL_COMMANDS = {
     "data": "download, synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",
+    "enroll": "add a machine to a trained detector from its normal recordings, without training",
     "ensemble": "fuse the scores or the embeddings of several runs",
     "evaluate": "compute the official score of a folder of score files",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
+    "score": "score recordings with a trained detector; exit code 1 where one is anomalous",
     "submit": "write or check a submission folder of the challenge",
     "weights": "list, fetch and verify published weights",
 }

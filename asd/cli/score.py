@@ -1,0 +1,93 @@
+"""`asd score`: is this machine in order?"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asd.deploy import Result
+
+_COLUMNS = ("file", "machine", "score", "threshold", "percentile", "decision")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="recordings, or folders of recordings")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", type=Path, required=True, help="of `asd fit`, or a run's folder"
+    )
+    parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of long recordings (one window)")
+    parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON object a line, with every window")
+    form.add_argument("--csv", action="store_true", help="comma-separated values")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score and print; returns 1 where a recording is anomalous, 2 where one cannot be used, else 0."""
+    from asd.data.audio import AudioError
+    from asd.deploy import Detector
+    from asd.deploy.detector import recordings_in
+
+    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate)
+    detector.population(args.machine)
+    paths = list(recordings_in(args.files))
+    write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
+    anomalous = failed = False
+    for path in paths:
+        try:
+            result = detector.score(path, machine=args.machine)
+        except AudioError as error:  # the others are scored all the same
+            print(f"asd: error: {' '.join(str(error).split())}", file=sys.stderr)
+            failed = True
+            continue
+        anomalous |= result.anomalous
+        write(result)
+    return 2 if failed else int(anomalous)
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    return (
+        result.name, result.machine, f"{result.score:.6g}", f"{result.threshold:.6g}", f"{result.percentile:.1f}",
+        result.decision,
+    )  # fmt: skip
+
+
+class _Json:
+    def __call__(self, result: Result) -> None:
+        print(json.dumps(asdict(result), ensure_ascii=False), flush=True)
+
+
+class _Csv:
+    def __init__(self) -> None:
+        self.writer: Any = csv.writer(sys.stdout, lineterminator="\n")
+        self.writer.writerow(_COLUMNS)
+
+    def __call__(self, result: Result) -> None:
+        self.writer.writerow(_cells(result))
+
+
+class _Table:
+    """Columns as wide as the names, so that a line can be printed as soon as it is known."""
+
+    def __init__(self, paths: list[Path], machines: tuple[str, ...]) -> None:
+        self.widths = (max(len(str(p)) for p in [*paths, "file"]), max(map(len, [*machines, "machine"])), 10, 10, 10)
+        self._print(_COLUMNS)
+
+    def __call__(self, result: Result) -> None:
+        self._print(_cells(result))
+
+    def _print(self, cells: tuple[str, ...]) -> None:
+        text = [
+            f"{cell:{'<' if n < 2 else '>'}{width}}"
+            for n, (cell, width) in enumerate(zip(cells[:-1], self.widths, strict=True))
+        ]
+        print("  ".join([*text, cells[-1]]), flush=True)

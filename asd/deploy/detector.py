@@ -1,0 +1,252 @@
+"""The detector for use: recordings in, scores and decisions out."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asd.data.recordings import SUFFIXES
+from asd.deploy.windows import Cut, windows_of, windows_of_array
+from asd.detector import AnomalyDetector
+from asd.errors import UserError
+from asd.restore import restore
+
+Aggregate = Literal["mean", "max"]
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a recording.
+
+    Attributes:
+        start: Where it begins, in seconds.
+        score: Higher is more anomalous.
+        anomalous: Whether the score lies above the threshold.
+    """
+
+    start: float
+    score: float
+    anomalous: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the detector says of a recording.
+
+    Attributes:
+        name: Path of the file; empty for samples.
+        machine: The machine it was compared with, by the name of its population.
+        score: Mean or maximum of the scores of the windows; higher is more anomalous.
+        decision: ``anomalous``, ``doubtful`` (in the band of abstention) or ``normal``.
+        threshold: Scores above it are anomalous.
+        percentile: Percent of the normal training clips, held out, that score no higher.
+        windows: The windows in order.
+    """
+
+    name: str
+    machine: str
+    score: float
+    decision: Literal["anomalous", "doubtful", "normal"]
+    threshold: float
+    percentile: float
+    windows: tuple[Window, ...]
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether the score lies above the threshold."""
+        return self.decision == "anomalous"
+
+
+class Detector:
+    """A trained detector, ready to score.
+
+    ``Detector.load("last.ckpt").score("pump.wav", machine="pump").anomalous``
+
+    A recording is cut into windows of the length trained on. One of that length, or up to half as long again, is a
+    single window, which scores as in `asd test`.
+
+    Args:
+        model: The detector, with fitted scorers.
+        config: The configuration it was trained with, whose ``data`` and precision hold here, too.
+        hop: Seconds from one window to the next; ``None``: the length of a window.
+        aggregate: What the score of a recording is of those of its windows.
+    """
+
+    def __init__(
+        self, model: AnomalyDetector, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
+    ) -> None:
+        if not model.fitted:
+            raise UserError(
+                "the checkpoint holds no fitted scorers; train to a validation epoch, or run `asd fit` again"
+            )
+        if hop is not None and hop <= 0:
+            raise UserError(f"hop is {hop}; give seconds above 0")
+        if aggregate not in get_args(Aggregate):
+            raise UserError(f"aggregate is {aggregate!r}; choose one of {', '.join(get_args(Aggregate))}")
+        data = config["data"].get("init_args", {})
+        seconds = float(data.get("seconds", 10.0))
+        channel = {"near": 0, "far": 1}.get(data.get("channel"), data.get("channel"))
+        self.model = model.eval()
+        self.aggregate = aggregate
+        self.cut = Cut(model.encoder.sample_rate, seconds, hop or seconds, data.get("pad", "repeat"), channel)
+        self.precision = str(config["trainer"].get("precision") or "32")
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path | str,
+        device: str = "cpu",
+        hop: float | None = None,
+        aggregate: Aggregate = "mean",
+    ) -> Self:
+        """The detector of a checkpoint, or of the folder of a run.
+
+        Raises:
+            UserError: No such file, none that `asd fit` wrote, or one without fitted scorers.
+        """
+        path = Path(checkpoint)
+        if path.is_dir():
+            path = path / "checkpoints" / "last.ckpt"
+        model, config = restore(path)
+        try:
+            model = model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
+        return cls(model, config, hop, aggregate)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Names of the populations that it knows."""
+        return self.model.population.names
+
+    def population(self, machine: str | None) -> int:
+        """Number of the population of a machine, by its full name or, where it has one section, by the machine's.
+
+        Raises:
+            UserError: None given where there are several, or one that it does not know; the known ones are listed.
+        """
+        names = list(self.machines)
+        if machine is None:
+            if len(names) == 1:
+                return 0
+            raise UserError(f"name the machine, one of {', '.join(names)}")
+        if machine in names:
+            return names.index(machine)
+        found = [number for number, name in enumerate(names) if name.rpartition("_section_")[0] == machine]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"{machine} has several sections: {', '.join(names[number] for number in found)}; name one")
+        short = {name.rpartition("_section_")[0]: name for name in names}
+        near = difflib.get_close_matches(machine, [*short, *names], n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"the detector does not know {machine!r}.{guess} It knows {', '.join(short)}")
+
+    def score(
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None = None,
+        machine: str | None = None,
+    ) -> Result:
+        """Score a file, or samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
+
+        Raises:
+            AudioError: The recording cannot be used.
+            UserError: An unknown machine, or samples without their rate.
+        """
+        number = self.population(machine)
+        if isinstance(source, (str, Path)):
+            return self._result(str(source), number, windows_of(source, self.cut))
+        if sample_rate is None:
+            raise UserError("the samples have no rate; give sample_rate in Hz")
+        return self._result("", number, windows_of_array(source, sample_rate, self.cut))
+
+    def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
+        """Score files one after the other; folders are searched for recordings.
+
+        Raises:
+            AudioError: A recording cannot be used.
+            UserError: An unknown machine, or a folder without recordings.
+        """
+        self.population(machine)
+        for path in recordings_in(sources):
+            yield self.score(path, machine=machine)
+
+    @torch.inference_mode()
+    def embed(self, windows: Iterable[Tensor]) -> Tensor:
+        """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
+        remaining = iter(windows)
+        parts = []
+        while some := list(islice(remaining, _BATCH)):
+            batch = torch.stack(some).to(self.model.device)
+            with self._autocast():
+                parts.append(self.model.embed(batch).cpu())
+        return torch.cat(parts) if parts else torch.empty(0, self.model.adapter.scored_dim)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        # As the trainer does it, so that scores are those of `asd test`.
+        kind = self.precision.partition("-")[0]
+        if kind not in ("bf16", "16"):
+            return contextlib.nullcontext()
+        half = torch.bfloat16 if kind == "bf16" else torch.float16
+        return torch.autocast(self.model.device.type, half)
+
+    @torch.inference_mode()
+    def _result(self, name: str, number: int, windows: Iterator[tuple[float, Tensor]]) -> Result:
+        starts: list[float] = []
+        scores: list[float] = []
+        population = self.model.population
+        while some := list(islice(windows, _BATCH)):
+            embeddings = self.embed(part for _, part in some).to(self.model.device)
+            rows = torch.full((len(some),), number)
+            scores += population(embeddings, rows.to(self.model.device)).tolist()
+            starts += [start for start, _ in some]
+        score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
+        threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
+        normal = population.training_scores(number)[0]
+        percentile = 100 * float((normal <= score).float().mean()) if len(normal) else float("nan")
+        decision: Literal["anomalous", "doubtful", "normal"] = "doubtful" if score > doubt else "normal"
+        return Result(
+            name=name,
+            machine=self.machines[number],
+            score=score,
+            decision="anomalous" if score > threshold else decision,
+            threshold=threshold,
+            percentile=percentile,
+            windows=tuple(Window(at, one, one > threshold) for at, one in zip(starts, scores, strict=True)),
+        )
+
+    def with_hop(self, hop: float) -> Detector:
+        """The same detector with windows at another distance."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, "cut": replace(self.cut, hop=hop)}
+        return other
+
+
+def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
+    """The files named, and the recordings in the folders named, sorted.
+
+    Raises:
+        UserError: A folder without recordings.
+    """
+    for source in map(Path, sources):
+        if not source.is_dir():
+            yield source
+            continue
+        found: Sequence[Path] = sorted(
+            path for path in source.rglob("*") if path.suffix.casefold() in SUFFIXES and not path.name.startswith(".")
+        )
+        if not found:
+            raise UserError(f"{source} holds no recording ({', '.join(SUFFIXES)})")
+        yield from found

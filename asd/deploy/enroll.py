@@ -1,0 +1,120 @@
+"""A new machine for a trained detector, from recordings of its normal sound alone: nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from asd import checkpoint as kept
+from asd.data.recordings import LEAST_RECORDINGS
+from asd.deploy.detector import Detector, recordings_in
+from asd.deploy.windows import windows_of
+from asd.errors import UserError
+from asd.scoring.bank import Bank
+from asd.scoring.population import Population
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What was learned of a machine.
+
+    Attributes:
+        path: The new checkpoint.
+        population: Name of the machine and section.
+        recordings: Number of recordings.
+        windows: Number of windows in them.
+        threshold: Scores above it are anomalous.
+        warnings: What the user should know, a sentence each.
+    """
+
+    path: Path
+    population: str
+    recordings: int
+    windows: int
+    threshold: float
+    warnings: tuple[str, ...]
+
+
+def enroll(
+    checkpoint: Path | str,
+    machine: str,
+    folder: Path | str,
+    out: Path | str,
+    hop: float | None = None,
+    replace: bool = False,
+) -> Enrolled:
+    """Fit a scorer and a threshold for a machine on its normal recordings, and write a checkpoint with it.
+
+    The threshold comes from recordings held out in turn. The new checkpoint scores; it cannot be trained on, because no
+    data set holds that machine.
+
+    Args:
+        checkpoint: A checkpoint of `asd fit`, or of `enroll`, or the folder of a run.
+        machine: Its name.
+        folder: Its normal recordings.
+        out: The checkpoint to write.
+        hop: Seconds from one window to the next; ``None``: half a window.
+        replace: Learn a machine anew that the detector knows already.
+
+    Raises:
+        UserError: A name that is taken or cannot be used, no recordings, recordings that cannot be used, or a
+            checkpoint that cannot be written.
+    """
+    if not machine or "/" in machine or "_section_" in machine:
+        raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
+    source = Path(checkpoint)
+    source = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
+    detector = Detector.load(source)
+    detector = detector.with_hop(hop or detector.cut.seconds / 2)
+    name = f"{machine}_section_00"
+    if name in detector.machines and not replace:
+        raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
+    paths = list(recordings_in([folder]))
+    embeddings, groups = [], []
+    for number, path in enumerate(paths):
+        rows = detector.embed(part for _, part in windows_of(path, detector.cut))
+        embeddings.append(rows)
+        groups += [number] * len(rows)
+    bank = Bank(
+        torch.cat(embeddings),
+        torch.zeros(len(groups), dtype=torch.int64),
+        torch.zeros(len(groups), dtype=torch.bool),
+        torch.tensor(groups),
+        torch.arange(len(groups)),
+    )
+    population = with_machine(detector.model.population, detector, name, bank)
+    content = kept.load(source)
+    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("population.")}
+    weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
+    described = {**content[kept.KEY], "populations": list(population.names)}
+    path = Path(out)
+    kept.AtomicCheckpointIO().save_checkpoint({**content, "state_dict": weights, kept.KEY: described}, path)
+    threshold = float(population.thresholds[population.index(name)])
+    return Enrolled(path, name, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
+
+
+def with_machine(population: Population, detector: Detector, name: str, bank: Bank) -> Population:
+    """The population with one more machine, or another one in the place of that name; the others as they are."""
+    model = detector.model
+    alone = Population(model.scorer, model.threshold, [name]).fit(bank)
+    grown = Population(model.scorer, model.threshold, [*population.names, name])
+    for number, one in enumerate(grown.names):
+        origin, at = (alone, 0) if one == name else (population, population.index(one))
+        grown.scorers[number], grown.held_out[number] = origin.scorers[at], origin.held_out[at]
+        grown.thresholds[number], grown.doubts[number] = origin.thresholds[at], origin.doubts[at]
+    return grown
+
+
+def _warnings(recordings: int, windows: int) -> list[str]:
+    if recordings == 1:
+        return ["a single recording: nothing could be held out, so the threshold is too low; give several recordings"]
+    if recordings < LEAST_RECORDINGS:
+        return [
+            f"{recordings} recordings, {windows} windows: the threshold is rough; give {LEAST_RECORDINGS} recordings "
+            "or more, of different days and loads"
+        ]
+    return []

@@ -1,0 +1,287 @@
+"""A trained detector at work: the scores of `asd test`, without a trainer, and new machines without training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asd.data.audio import AudioError
+from asd.deploy import Detector, enroll
+from asd.deploy.windows import Cut
+from asd.errors import UserError
+from asd.results import read_scores
+
+ROOT = Path(__file__).parents[2]
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def run(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch, trained and tested in bfloat16."""
+    folder = tmp_path_factory.mktemp("run")
+    done = asd(
+        "fit", "--config", ROOT / "configs/recipe/dual_branch.yaml", "--data.root", synthetic, "--data.seconds=1",
+        "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+        cwd=folder,
+    )  # fmt: skip
+    return folder / done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def detector(run: Path) -> Detector:
+    return Detector.load(run)
+
+
+@pytest.fixture(scope="module")
+def clips(synthetic: Path) -> list[Path]:
+    return sorted((synthetic / "dev_data/raw/fan/test").glob("*.wav"))
+
+
+@pytest.fixture
+def pump(tmp_path: Path) -> Path:
+    """Six normal recordings of a machine that was never trained on: a hum of 100 Hz in noise."""
+    for day in range(6):
+        path = tmp_path / "pump" / f"day {day}.flac"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, hum(day), RATE)
+    return tmp_path / "pump"
+
+
+def hum(seed: int, seconds: float = 4.0, fault: float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    tone = 0.2 * np.sin(2 * np.pi * 100 * time) + fault * np.sin(2 * np.pi * 3100 * time)
+    return tone + 0.02 * rng.standard_normal(len(time))
+
+
+def test_scores_and_decisions_are_those_of_asd_test(run: Path, detector: Detector, synthetic: Path) -> None:
+    rows = read_scores(run / "scores")
+    assert {row.machine for row in rows} == {"fan", "bearing"}
+    for row in rows:
+        path = synthetic / "dev_data/raw" / row.machine / "test" / row.name
+        result = detector.score(path, machine=row.machine)
+        assert result.score == pytest.approx(row.score, rel=1e-3, abs=1e-5)
+        assert len(result.windows) == 1
+        if abs(result.score - result.threshold) > 1e-3:
+            assert int(result.anomalous) == row.decision
+
+
+def test_samples_score_as_the_file_they_come_from(detector: Detector, clips: list[Path]) -> None:
+    expected = detector.score(clips[0], machine="fan").score
+    samples = soundfile.read(clips[0], dtype="float32")[0]
+    for given in (samples, torch.from_numpy(samples), np.stack([samples, samples], 1), samples.astype(np.float64)):
+        assert detector.score(given, RATE, "fan_section_00").score == pytest.approx(expected, rel=1e-6)
+
+
+def test_another_rate_scores_about_the_same(detector: Detector, clips: list[Path]) -> None:
+    import soxr
+
+    samples = soundfile.read(clips[0], dtype="float32")[0]
+    again = detector.score(soxr.resample(samples, RATE, 44100), 44100, "fan").score
+    assert again == pytest.approx(detector.score(clips[0], machine="fan").score, rel=0.3)
+
+
+def test_long_recordings_are_scored_window_by_window(
+    detector: Detector, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [soundfile.read(path, dtype="int16")[0][:RATE] for path in clips[:3]]
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.concatenate([*parts, parts[0][: RATE // 4]]), RATE)
+    single = [detector.score(one, machine="fan").score for one in clips[:3]]
+    result = detector.score(path, machine="fan")
+    assert [window.start for window in result.windows] == [0.0, 1.0, 2.0], "a quarter of a window is no window"
+    assert [window.score for window in result.windows] == pytest.approx(single, rel=1e-3)
+    assert result.score == pytest.approx(np.mean(single), rel=1e-3)
+    assert Detector(detector.model, _config(detector), aggregate="max").score(
+        path, machine="fan"
+    ).score == pytest.approx(max(single), rel=1e-3)
+    assert len(detector.with_hop(0.5).score(path, machine="fan").windows) == 5
+    monkeypatch.setattr("asd.deploy.windows.LONGEST_AT_ONCE", 1.0)
+    again = detector.score(path, machine="fan")
+    assert [window.score for window in again.windows] == pytest.approx(single, rel=1e-3)
+
+
+def _config(detector: Detector) -> dict[str, object]:
+    config = detector.model.config
+    assert config is not None
+    return config
+
+
+def test_the_percentile_is_that_among_held_out_normal_clips(detector: Detector, clips: list[Path]) -> None:
+    result = detector.score(clips[0], machine="fan")
+    normal = detector.model.population.training_scores(detector.population("fan"))[0]
+    assert result.percentile == pytest.approx(100 * float((normal <= result.score).float().mean()))
+
+
+@pytest.mark.parametrize(
+    ("length", "hop", "starts"),
+    [
+        (0.3, 1.0, [0.0]),
+        (1.0, 1.0, [0.0]),
+        (1.4, 1.0, [0.0]),
+        (1.5, 1.0, [0.0, 0.5]),
+        (2.75, 1.0, [0.0, 1.0, 1.75]),
+        (3.0, 0.5, [0.0, 0.5, 1.0, 1.5, 2.0]),
+        (5.0, 3.0, [0.0, 3.0, 4.0]),
+    ],
+)
+def test_windows_cover_a_recording(length: float, hop: float, starts: list[float]) -> None:
+    assert Cut(RATE, 1.0, hop).starts(length) == pytest.approx(starts)
+
+
+@pytest.mark.parametrize(
+    ("samples", "shown"),
+    [
+        (np.zeros(RATE), "silent"),
+        (np.full(RATE, np.nan), "not finite"),
+        (np.full(RATE, 30000.0), "full scale is 1"),
+        (np.empty(0), "at least one sample"),
+        (np.zeros((2, 2, 2)), r"give \(T,\) or \(T, C\)"),
+    ],
+)
+def test_samples_that_cannot_be_used_are_named(samples: np.ndarray, shown: str, detector: Detector) -> None:
+    with pytest.raises(AudioError, match=shown):
+        detector.score(samples, RATE, "fan")
+
+
+def test_a_tenth_of_a_second_is_scored(detector: Detector) -> None:
+    assert np.isfinite(detector.score(hum(0, 0.1), RATE, "fan").score)
+
+
+def test_machines_are_named(detector: Detector, clips: list[Path]) -> None:
+    assert detector.machines == ("bearing_section_00", "fan_section_00")
+    with pytest.raises(UserError, match=r"does not know 'fen'\. Did you mean fan\? It knows bearing, fan"):
+        detector.score(clips[0], machine="fen")
+    with pytest.raises(UserError, match="name the machine, one of bearing_section_00, fan_section_00"):
+        detector.score(clips[0])
+    with pytest.raises(UserError, match="give sample_rate"):
+        detector.score(np.ones(10), machine="fan")
+
+
+def test_wrong_options_are_named(run: Path, detector: Detector, tmp_path: Path) -> None:
+    for options, shown in (({"hop": 0.0}, "hop is 0"), ({"aggregate": "sum"}, "aggregate is 'sum'")):
+        with pytest.raises(UserError, match=shown):
+            Detector.load(run, **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="device 'tpu' cannot be used"):
+        Detector.load(run, device="tpu")
+    with pytest.raises(UserError, match="no checkpoint"):
+        Detector.load(tmp_path)
+
+
+def test_importing_asd_stays_light() -> None:
+    code = "import asd, sys; assert 'torch' not in sys.modules; asd.Detector; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- the command
+
+
+def test_score_prints_and_its_exit_code_tells(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
+    lowered = _with_threshold(run, tmp_path, 1e9)
+    done = here("score", *clips[:2], "--checkpoint", lowered, "--machine", "fan")
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["decision", "normal", "normal"]
+    raised = _with_threshold(run, tmp_path, -1e9)
+    done = here("score", clips[0].parent, "--checkpoint", raised, "--machine", "fan", "--csv", expect=1)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "file,machine,score,threshold,percentile,decision"
+    assert len(lines) == len(clips) + 1
+    assert all(line.endswith(",anomalous") for line in lines[1:])
+    done = here("score", clips[0], "--checkpoint", raised, "--machine", "fan", "--json", expect=1)
+    told = json.loads(done.stdout)
+    assert told["decision"] == "anomalous"
+    assert told["windows"] == [{"start": 0.0, "score": told["score"], "anomalous": True}]
+
+
+def _with_threshold(run: Path, folder: Path, value: float) -> Path:
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    for name in ("thresholds", "doubts"):
+        content["state_dict"][f"population.{name}"].fill_(value)
+    torch.save(content, folder / f"{value}.ckpt")
+    return folder / f"{value}.ckpt"
+
+
+def test_a_broken_file_does_not_stop_the_others(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound\n")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    done = here(
+        "score", tmp_path / "text.wav", tmp_path / "silent.wav", clips[0], "--checkpoint", run, "--machine", "fan",
+        "--csv", expect=2,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 2
+    errors = done.stderr.splitlines()
+    assert [line.split(": ")[1] for line in errors] == ["error", "error"]
+    assert "text.wav: cannot be read as audio" in errors[0]
+    assert "silent.wav: silent" in errors[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--machine", "fen"], "Did you mean fan?"),
+        ([], "name the machine"),
+        (["--machine", "fan", "--hop", "-1"], "hop is -1"),
+        (["--machine", "fan", "--json", "--csv"], "not allowed with"),
+    ],
+)
+def test_what_score_refuses(arguments: list[str], shown: str, run: Path, here, clips: list[Path]) -> None:
+    done = here("score", clips[0], "--checkpoint", run, *arguments, expect=2)
+    assert shown in done.stderr
+    assert not done.stdout
+
+
+# -- enrolment
+
+
+def test_a_new_machine_is_learned_without_training(
+    run: Path, detector: Detector, here, pump: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    done = here("enroll", run, pump, "--machine", "pump", "--out", "new/grown.ckpt")
+    assert done.stdout.splitlines()[0].startswith("pump_section_00: 6 recordings, 42 windows, threshold ")
+    assert not done.stderr
+    grown = Detector.load(tmp_path / "new/grown.ckpt")
+    assert grown.machines == ("bearing_section_00", "fan_section_00", "pump_section_00")
+    for machine in ("bearing", "fan"):
+        before, after = (one.score(clips[0], machine=machine) for one in (detector, grown))
+        assert before == after, "the others stay as they were"
+    normal, faulty = (grown.score(hum(99, fault=fault), RATE, "pump") for fault in (0.0, 0.2))
+    assert faulty.score > normal.score
+    assert faulty.anomalous
+    assert faulty.percentile == 100
+    again = here("score", pump, "--checkpoint", "new/grown.ckpt", "--machine", "pump", "--csv")
+    assert len(again.stdout.splitlines()) == 7
+
+
+def test_a_machine_is_learned_anew_on_request_alone(run: Path, pump: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="knows fan already"):
+        enroll(run, "fan", pump, tmp_path / "a.ckpt")
+    done = enroll(run, "fan", pump, tmp_path / "a.ckpt", replace=True)
+    assert Detector.load(done.path).machines == ("bearing_section_00", "fan_section_00")
+
+
+def test_few_recordings_are_warned_of(run: Path, here, pump: Path) -> None:
+    for path in sorted(pump.iterdir())[2:]:
+        path.unlink()
+    assert "2 recordings, 14 windows: the threshold is rough" in here("enroll", run, pump, "--machine", "pump").stderr
+    sorted(pump.iterdir())[0].unlink()
+    assert "nothing could be held out" in here("enroll", run, pump, "--machine", "pump").stderr
+
+
+def test_what_enrolment_refuses(run: Path, here, pump: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, machine, shown in (
+        (tmp_path / "empty", "pump", "holds no recording"),
+        (pump, "a/b", "cannot be a machine's name"),
+        (pump, "pump_section_01", "cannot be a machine's name"),
+    ):
+        assert shown in here("enroll", run, folder, "--machine", machine, "--out", "x.ckpt", expect=2).stderr
+    (pump / "day 0.flac").write_text("no sound\n")
+    assert "day 0.flac" in here("enroll", run, pump, "--machine", "pump", "--out", "x.ckpt", expect=2).stderr
+    assert not (tmp_path / "x.ckpt").exists()
