@@ -34,6 +34,7 @@ SMALL_COMMANDS = {
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",
     "submit": "write or check a submission folder of the challenge",
+    "watch": "listen on and on: events and drift as JSON lines",
     "weights": "list, fetch and verify published weights",
 }
 _OUTPUT_ERRORS = {

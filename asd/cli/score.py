@@ -86,8 +86,6 @@ class _Table:
         self._print(_cells(result))
 
     def _print(self, cells: tuple[str, ...]) -> None:
-        text = [
-            f"{cell:{'<' if n < 2 else '>'}{width}}"
-            for n, (cell, width) in enumerate(zip(cells[:-1], self.widths, strict=True))
-        ]
+        pairs = enumerate(zip(cells[:-1], self.widths, strict=True))
+        text = [f"{cell:{'<' if n < 2 else '>'}{width}}" for n, (cell, width) in pairs]
         print("  ".join([*text, cells[-1]]), flush=True)

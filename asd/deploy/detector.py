@@ -203,14 +203,19 @@ class Detector:
         return torch.autocast(self.model.device.type, half)
 
     @torch.inference_mode()
+    def score_windows(self, windows: Iterable[Tensor], population: int) -> list[float]:
+        """Scores of windows ``(T,)`` against the population of that number."""
+        embeddings = self.embed(windows).to(self.model.device)
+        rows = torch.full((len(embeddings),), population, device=self.model.device)
+        scores: list[float] = self.model.population(embeddings, rows).tolist()
+        return scores
+
     def _result(self, name: str, number: int, windows: Iterator[tuple[float, Tensor]]) -> Result:
         starts: list[float] = []
         scores: list[float] = []
         population = self.model.population
         while some := list(islice(windows, _BATCH)):
-            embeddings = self.embed(part for _, part in some).to(self.model.device)
-            rows = torch.full((len(some),), number)
-            scores += population(embeddings, rows.to(self.model.device)).tolist()
+            scores += self.score_windows((part for _, part in some), number)
             starts += [start for start, _ in some]
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
         threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])

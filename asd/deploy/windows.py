@@ -70,7 +70,7 @@ def windows_of(source: Path | str, cut: Cut) -> Iterator[tuple[float, Tensor]]:
         return
     for start in cut.starts(length):
         part = decode(Sound(path, start, min(cut.seconds, length - start)), cut.sample_rate, cut.channel)
-        yield start, _fitted(*in_16_bits(part), cut)
+        yield start, fitted(*in_16_bits(part), cut)
 
 
 def windows_of_array(
@@ -122,10 +122,10 @@ def _windows(
         first = round(start * cut.sample_rate)
         part = rounded[first : first + cut.samples]
         if len(part):
-            yield start, _fitted(part, step, cut)
+            yield start, fitted(part, step, cut)
 
 
-def _fitted(part: NDArray[np.int16], step: float, cut: Cut) -> Tensor:
+def fitted(part: NDArray[np.int16], step: float, cut: Cut) -> Tensor:
     """``(n,)`` steps to ``(T,)`` values, trimmed or padded."""
     out = np.zeros(cut.samples, np.float32)
     values = part[: cut.samples].astype(np.float32) * np.float32(step)

@@ -285,3 +285,75 @@ def test_what_enrolment_refuses(run: Path, here, pump: Path, tmp_path: Path) -> 
     (pump / "day 0.flac").write_text("no sound\n")
     assert "day 0.flac" in here("enroll", run, pump, "--machine", "pump", "--out", "x.ckpt", expect=2).stderr
     assert not (tmp_path / "x.ckpt").exists()
+
+
+# -- watching
+
+
+def messages(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def grown(run: Path, pump: Path, tmp_path: Path) -> Path:
+    """A checkpoint that knows the pump."""
+    return enroll(run, "pump", pump, tmp_path / "grown.ckpt").path
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """Half a minute of the pump, with a fault from 10 to 18 s."""
+    samples = np.concatenate([hum(50, 10), hum(51, 8, fault=0.2), hum(52, 12)])
+    soundfile.write(tmp_path / "day.wav", samples, RATE)
+    return tmp_path / "day.wav"
+
+
+def test_a_fault_is_an_event(grown: Path, day: Path, here) -> None:
+    done = here("watch", day, "--checkpoint", grown, "--machine", "pump", "--speed", "0", expect=1)
+    told = messages(done)
+    assert [m["type"] for m in told] == ["event_start", "event_end", "summary"]
+    assert 9 <= told[0]["start"] <= 12
+    assert 10 <= told[1]["peak_time"] <= 18
+    assert 18 <= told[1]["end"] <= 22
+    assert told[2]["windows"] == 59
+    assert told[2]["lost_seconds"] == 0
+
+
+def test_a_pipe_gives_what_the_file_gives(grown: Path, day: Path, here, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    options = ("--checkpoint", grown, "--machine", "pump", "--scores")
+    by_file = [m for m in messages(here("watch", day, *options, "--speed", "0", expect=1)) if m["type"] == "score"]
+    raw = soundfile.read(day, dtype="int16")[0].tobytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    by_pipe = [m for m in messages(here("watch", "-", *options, expect=1)) if m["type"] == "score"]
+    assert [m["score"] for m in by_pipe] == pytest.approx([m["score"] for m in by_file], rel=1e-4)
+
+
+def test_a_folder_is_scored_file_by_file(grown: Path, pump: Path, here) -> None:
+    (pump / "broken.wav").write_text("no sound\n")
+    done = here("watch", pump, "--checkpoint", grown, "--machine", "pump", "--once", "--scores", "--event", "5/5")
+    told = messages(done)
+    assert {m["file"] for m in told if m["type"] == "score"} == {f"day {n}.flac" for n in range(6)}
+    assert [m["file"] for m in told if m["type"] == "unusable"] == ["broken.wav"]
+    assert told[-1]["unusable_files"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--event", "many"], "give so many of so many"),
+        (["--event", "6/5"], "an event is 6 of 5"),
+        (["--poll", "0"], "must be above 0"),
+        (["--webhook", "host"], "begins with http"),
+        (["--machine", "fen"], "Did you mean fan?"),
+    ],
+)
+def test_what_watch_refuses(arguments: list[str], shown: str, run: Path, here, day: Path) -> None:
+    done = here("watch", day, "--checkpoint", run, "--machine", "fan", *arguments, expect=2)
+    assert shown in done.stderr
+
+
+def test_a_source_that_is_not_there_is_named(run: Path, here) -> None:
+    done = here("watch", "absent.wav", "--checkpoint", run, "--machine", "fan", expect=2)
+    assert "absent.wav: no such file" in done.stderr
