@@ -206,8 +206,12 @@ def _classes(args: argparse.Namespace) -> int:
         table = ClassTable(tuple(checkpoint.load(args.checkpoint)[checkpoint.KEY]["classes"]))
     else:
         from asd.data.layout import scan
+        from asd.data.recordings import is_recordings, scan_recordings
 
-        clips = scan(args.root, args.subsets or ("dev_data",), args.machines, training=True)
+        if is_recordings(args.root):
+            clips = scan_recordings(args.root, args.machines)
+        else:
+            clips = scan(args.root, args.subsets or ("dev_data",), args.machines, training=True)
         table = ClassTable.build(clips, args.clean, args.noise)
     rows = [[str(label), name, "" if n is None else str(n)] for label, (name, n) in enumerate(table.describe())]
     width = 3 if table.counts else 2

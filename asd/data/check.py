@@ -95,7 +95,7 @@ def check(
     root = Path(root)
     own = not subsets_there(root) and is_recordings(root)
     if own:
-        listings = list_recordings(root, machines, Cutting(seconds=float("inf"), hop=float("inf"), holdout=0))
+        listings = list_recordings(root, machines, Cutting(seconds=float("inf"), hop=float("inf")))
     else:
         listings = list_machines(root, subsets or subsets_there(root) or SUBSETS[:1], machines)
     clips = [clip for listing in listings for clip in listing.clips]

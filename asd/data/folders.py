@@ -54,6 +54,9 @@ def machine_folders(root: Path, subset: str) -> tuple[list[Path], list[Path]]:
     """
     home = root / subset / "raw"
     if not home.is_dir():
+        other = _other_layout(root)
+        if other:
+            raise UserError(other)
         if subset != SUBSETS[0] or _meant(root, subset) or subsets_there(root) or not _machines(root):
             raise UserError(_no_subset(root, subset))
         home = root  # the machines lie in the root itself, as the archives unpack
@@ -62,6 +65,20 @@ def machine_folders(root: Path, subset: str) -> tuple[list[Path], list[Path]]:
     if not machines:
         raise UserError(f"{home}: no machines there; expected {home}/<machine>/train/{EXPECTED}")
     return machines, [folder for folder in folders if folder not in machines]
+
+
+def _other_layout(root: Path) -> str:
+    """Who reads a folder of another layout; empty where it is none of those."""
+    if not root.is_dir() or subsets_there(root):
+        return ""
+    for pattern, what, reader in (
+        ("*/normal", "one's own recordings (<machine>/normal)", "Recordings"),
+        ("*/id_*/normal", "MIMII in its authors' layout (<machine>/id_00/normal)", "MIMII"),
+        ("*.tar", "tar archives", "Shards"),
+    ):
+        if next(root.glob(pattern), None) is not None:
+            return f"{root} holds {what}, not the challenge's folders; train on it with --data {reader}"
+    return ""
 
 
 def _machines(home: Path) -> list[Path]:

@@ -259,3 +259,27 @@ def test_mimii_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "fan/id_00/normal").mkdir(parents=True)
     with pytest.raises(UserError, match=r"holds no \.wav file"):
         MIMII(tmp_path).clips()
+
+
+# -- the wrong reader
+
+
+def test_other_layouts_are_recognised(pump: Path, mimii: Path, tmp_path: Path, here) -> None:
+    from asd.data.layout import scan
+
+    with pytest.raises(UserError, match=r"holds MIMII in its authors' layout .* --data MIMII"):
+        scan(_moved(mimii / "fan", tmp_path / "m/fan"))
+    with pytest.raises(UserError, match=r"one's own recordings .* --data Recordings"):
+        scan(_moved(pump, tmp_path / "own/pump"))
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars/shard-000000.tar").touch()
+    with pytest.raises(UserError, match=r"holds tar archives.* --data Shards"):
+        scan(tmp_path / "tars")
+    shown = here("data", "classes", tmp_path / "own").stdout
+    assert "pump/section_00" in shown
+
+
+def _moved(folder: Path, place: Path) -> Path:
+    place.parent.mkdir(parents=True)
+    folder.rename(place)
+    return place.parent
