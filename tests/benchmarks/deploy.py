@@ -100,8 +100,8 @@ def stream(name: str, precision: str, hours: float) -> None:
     gc.collect()
     spent = time.perf_counter() - start
     print(
-        f"{name}, {hours:g} hours: {monitor.windows} windows in {spent:.0f} s, {hours * 3600 / spent:.0f} times real time; "
-        f"memory {before:.0f} MB after ten minutes, {resident():.0f} MB at the end; {told} messages"
+        f"{name}, {hours:g} hours: {monitor.windows} windows in {spent:.0f} s, {hours * 3600 / spent:.0f} times real "
+        f"time; memory {before:.0f} MB after ten minutes, {resident():.0f} MB at the end; {told} messages"
     )
 
 
