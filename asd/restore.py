@@ -37,5 +37,11 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     detector: AnomalyDetector = model
     detector.config = config
     detector.on_load_checkpoint(content)
-    detector.load_state_dict(content["state_dict"])
+    try:
+        detector.load_state_dict(content["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{path}: its weights do not fit its configuration ({reason}); give one of `asd fit`"
+        ) from error
     return detector.eval(), config

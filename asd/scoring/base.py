@@ -114,7 +114,8 @@ class Scorer(nn.Module, ABC):
 
     def check_fitted(self) -> None:
         """Raise `NotFittedError` before the first fit."""
-        if not bool(self.fitted):
+        # A graph that is exported holds no such question: it depends on a value.
+        if not torch.compiler.is_exporting() and not bool(self.fitted):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(embeddings, target) first")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:

@@ -14,9 +14,13 @@ import torch
 
 from asd.data.audio import AudioError
 from asd.deploy import Detector, enroll
-from asd.deploy.windows import Cut
+from asd.deploy.export import export, run_graph, verify
+from asd.deploy.windows import Cut, windows_of
 from asd.errors import UserError
 from asd.results import read_scores
+from asd.scoring import LocalDensity
+from asd.scoring.bank import Bank
+from asd.scoring.population import Population
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -357,3 +361,91 @@ def test_what_watch_refuses(arguments: list[str], shown: str, run: Path, here, d
 def test_a_source_that_is_not_there_is_named(run: Path, here) -> None:
     done = here("watch", "absent.wav", "--checkpoint", run, "--machine", "fan", expect=2)
     assert "absent.wav: no such file" in done.stderr
+
+
+# -- export
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_the_exported_file_scores_as_torch_does(form: str, run: Path, here, clips: list[Path], tmp_path: Path) -> None:
+    done = here("export", run, "bundle", "--format", form)
+    assert done.stdout.splitlines()[0].startswith("bearing_section_00, fan_section_00: ")
+    manifest = verify(tmp_path / "bundle")
+    assert manifest["machines"] == ["bearing_section_00", "fan_section_00"]
+    assert [one["name"] for one in manifest["inputs"]] == ["waveform", "machine"]
+    exact = Detector.load(run)
+    exact.precision = "32"
+    windows = [next(iter(windows_of(path, exact.cut)))[1] for path in clips[:5]]
+    batch = torch.stack(windows)
+    machines = torch.tensor([1, 0, 1, 1, 0])
+    scores, anomalous = run_graph(tmp_path / "bundle" / manifest["file"], (batch, machines))
+    for row, machine in enumerate(machines.tolist()):
+        (expected,) = exact.score_windows([windows[row]], machine)
+        assert scores[row] == pytest.approx(expected, abs=1e-4)
+        assert bool(anomalous[row]) == (scores[row] > manifest["thresholds"][machine])
+
+
+def test_one_machine_needs_no_number(run: Path, tmp_path: Path) -> None:
+    done = export(Detector.load(run), tmp_path / "fan", machine="fan")
+    assert done.machines == ("fan_section_00",)
+    assert done.difference < 1e-4
+    scores, _ = run_graph(done.folder / "model.onnx", (0.1 * torch.randn(3, RATE),))
+    assert scores.shape == (3,)
+    assert sorted(path.name for path in done.folder.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_a_tampered_bundle_is_refused(run: Path, here, tmp_path: Path) -> None:
+    export(Detector.load(run), tmp_path / "bundle", machine="fan", form="pt2")
+    assert "whole, of asd" in here("export", "--verify", "bundle").stdout
+    path = tmp_path / "bundle/model.pt2"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "its checksum differs" in here("export", "--verify", "bundle", expect=2).stderr
+    (tmp_path / "bundle/manifest.json").write_text("{}")
+    assert "is no bundle" in here("export", "--verify", "bundle", expect=2).stderr
+
+
+def test_what_export_refuses(run: Path, here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    assert "is there already" in here("export", run, "there", expect=2).stderr
+    assert "give a checkpoint and a folder" in here("export", run, expect=2).stderr
+    assert "Did you mean fan?" in here("export", run, "new", "--machine", "fen", expect=2).stderr
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "install asd-zoo[export]" in here("export", run, "new", expect=2).stderr
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".new*")), "nothing half-made stays"
+
+
+def test_scores_that_differ_are_never_put_in_place(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asd.deploy.export.run_graph", lambda path, inputs: (np.full(len(inputs[0]), 9.0), None))
+    with pytest.raises(UserError, match="differ from torch's by"):
+        export(Detector.load(run), tmp_path / "bundle", form="pt2")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_scorer_that_cannot_be_exported_is_one_line(asd, run: Path, tmp_path: Path) -> None:
+    model = Detector.load(run).model
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    rows, groups = torch.randn(12, model.adapter.scored_dim), torch.arange(12)
+    zeros = torch.zeros(12, dtype=torch.int64)
+    population = Population(LocalDensity(), model.threshold, ["fan_section_00"])
+    population.fit(Bank(rows, zeros, zeros.bool(), groups, groups))
+    weights = {k: v for k, v in content["state_dict"].items() if not k.startswith(("population.", "scorer."))}
+    weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
+    weights |= {f"scorer.{key}": value for key, value in LocalDensity().state_dict().items()}
+    described = {**content["asd"], "populations": ["fan_section_00"]}
+    described["config"]["model"]["scorer"] = {"class_path": "LocalDensity"}
+    torch.save({**content, "state_dict": weights, "asd": described}, tmp_path / "density.ckpt")
+    done = asd("export", "density.ckpt", "bundle", cwd=tmp_path, expect=2)
+    (line,) = done.stderr.splitlines()
+    assert "with LocalDensity cannot be exported" in line
+    assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_a_checkpoint_whose_weights_do_not_fit_is_one_line(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    del content["state_dict"]["population.thresholds"]
+    torch.save(content, tmp_path / "broken.ckpt")
+    done = here("score", clips[0], "--checkpoint", "broken.ckpt", "--machine", "fan", expect=2)
+    assert "its weights do not fit its configuration" in done.stderr

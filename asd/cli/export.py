@@ -1,0 +1,38 @@
+"""`asd export`: a detector as one file for onnxruntime or torch.export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asd.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=Path, nargs="?", help="of `asd fit`, or a run's folder"
+    )
+    parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="the folder to make")
+    parser.add_argument("--machine", metavar="NAME", help="export this one alone; default: all")
+    parser.add_argument("--format", choices=("onnx", "pt2"), default="onnx", help="(onnx)")
+    parser.add_argument("--verify", metavar="DIR", type=Path, help="check a bundle against its checksum instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export or verify; returns the exit code."""
+    from asd.deploy.detector import Detector
+    from asd.deploy.export import export, verify
+
+    if args.verify is not None:
+        manifest = verify(args.verify)
+        print(
+            f"{args.verify / manifest['file']}: whole, of asd {manifest['version']}, {', '.join(manifest['machines'])}"
+        )
+        return 0
+    if args.checkpoint is None or args.out is None:
+        raise UserError("give a checkpoint and a folder to make: asd export CHECKPOINT OUT")
+    done = export(Detector.load(args.checkpoint), args.out, args.machine, args.format)
+    print(f"{', '.join(done.machines)}: {done.megabytes:.1f} MB, scores within {done.difference:.1e} of torch")
+    print(done.folder)
+    return 0
