@@ -14,12 +14,12 @@ from torch import Tensor
 
 from asd import checkpoint as kept
 from asd import distributed, store
-from asd.data.clip import Clip, ClipBatch
+from asd.data.clip import ClipBatch
 from asd.data.datamodule import ClipDataModule
 from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
-from asd.encoders.base import Encoder, Statistics
+from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.heads import AdaCos, Head
 from asd.metrics import SectionMetrics, official_score
@@ -30,6 +30,8 @@ from asd.scoring.base import Scorer
 from asd.scoring.kmeans import KMeansScorer
 from asd.scoring.population import Population
 from asd.scoring.threshold import GammaThreshold, Threshold
+from asd.spectrum import mean_level
+from asd.statistics import fit_statistics
 
 
 class AnomalyDetector(pl.LightningModule):
@@ -168,16 +170,8 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Fit training-set statistics of the front end, once, over all processes."""
-        todo = [m for m in self.encoder.modules() if isinstance(m, Statistics) and not bool(m.fitted)]
-        if not todo:
-            return
-        with torch.no_grad():
-            for batch in self._data().statistics_dataloader(distributed.rank(), distributed.world_size()):
-                self.encoder.observe(batch.waveform.to(self.device))
-        for statistics in todo:
-            for sums in (statistics.count, statistics.total, statistics.squares):
-                distributed.total(sums)
-            statistics.finish()
+        loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
+        fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
 
     def on_train_epoch_start(self) -> None:
         """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
@@ -224,7 +218,7 @@ class AnomalyDetector(pl.LightningModule):
     def on_predict_epoch_end(self) -> None:
         """Gather the embeddings of reference and query clips from all processes, each clip once."""
         weights = store.fingerprint([self.encoder, self.adapter])
-        for kind in self._rows:
+        for kind in store.SUBSETS:
             self._keep(kind, *self._gathered(kind), weights)
 
     def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
@@ -236,7 +230,11 @@ class AnomalyDetector(pl.LightningModule):
     def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
-        self._rows.setdefault(kind, []).append((batch.index.cpu(), self.embed(batch.waveform).cpu()))
+        index = batch.index.cpu()
+        self._rows.setdefault(kind, []).append((index, self.embed(batch.waveform).cpu()))
+        if kind == "reference" and not self.population.knows_spectra:
+            levels = mean_level(batch.waveform, self.encoder.sample_rate)
+            self._rows.setdefault("spectra", []).append((index, levels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Fit the scorers on the reference clips, score the query clips, and log the metrics.
@@ -255,7 +253,7 @@ class AnomalyDetector(pl.LightningModule):
     def _fit_and_score(self, refit: bool) -> None:
         data = self._data()
         if refit:
-            self._fit(data.reference_clips)
+            self._fit()
         index, embeddings = self._gathered("query")
         self._keep("query", index, embeddings)
         clips = [data.query_clips[i] for i in index.tolist()]
@@ -268,16 +266,19 @@ class AnomalyDetector(pl.LightningModule):
         self.scores = [clip_score(*row) for row in zip(clips, *(one.tolist() for one in made), strict=True)]
         self.metrics = measure(self.scores)
 
-    def _fit(self, clips: Sequence[Clip]) -> None:
+    def _fit(self) -> None:
         # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
         index, embeddings = self._gathered("reference")
         self._keep("reference", index, embeddings)
-        chosen = [clips[i] for i in index.tolist()]
-        bank = Bank.build(embeddings, chosen, self.population.names, index)
+        known = self.population.knows_spectra
+        spectra = None if known else self._gathered("spectra")[1]
+        bank = Bank.build(embeddings, self.embedded["reference"].clips, self.population.names, index, spectra)
         bank.check(self.population.names)
         population = Population(self.scorer, self.threshold, self.population.names)
         if distributed.rank() == 0:
             population.fit(bank)
+            if known:
+                population.take_spectra(self.population)
         population.load_state_dict(distributed.broadcast(population.state_dict()))
         self.population = population.to(self.device)
 

@@ -31,6 +31,7 @@ SMALL_COMMANDS = {
     "enroll": "add a machine to a trained detector from its normal recordings, without training",
     "ensemble": "fuse the scores or the embeddings of several runs",
     "evaluate": "compute the official score of a folder of score files",
+    "explain": "show which bands and seconds of a recording make its score, and what it resembles",
     "export": "write a detector as one ONNX or torch.export file",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",

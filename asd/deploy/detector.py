@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -15,57 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asd.data.audio import read_header
 from asd.data.recordings import SUFFIXES
-from asd.deploy.windows import Cut, windows_of, windows_of_array
+from asd.deploy import explain
+from asd.deploy.explanation import Explanation
+from asd.deploy.result import Result, Window
+from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.restore import restore
 
 Aggregate = Literal["mean", "max"]
-_BATCH = 16
-
-
-@dataclass(frozen=True)
-class Window:
-    """One window of a recording.
-
-    Attributes:
-        start: Where it begins, in seconds.
-        score: Higher is more anomalous.
-        anomalous: Whether the score lies above the threshold.
-    """
-
-    start: float
-    score: float
-    anomalous: bool
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the detector says of a recording.
-
-    Attributes:
-        name: Path of the file; empty for samples.
-        machine: The machine it was compared with, by the name of its population.
-        score: Mean or maximum of the scores of the windows; higher is more anomalous.
-        decision: ``anomalous``, ``doubtful`` (in the band of abstention) or ``normal``.
-        threshold: Scores above it are anomalous.
-        percentile: Percent of the normal training clips, held out, that score no higher.
-        windows: The windows in order.
-    """
-
-    name: str
-    machine: str
-    score: float
-    decision: Literal["anomalous", "doubtful", "normal"]
-    threshold: float
-    percentile: float
-    windows: tuple[Window, ...]
-
-    @property
-    def anomalous(self) -> bool:
-        """Whether the score lies above the threshold."""
-        return self.decision == "anomalous"
 
 
 class Detector:
@@ -166,11 +125,10 @@ class Detector:
             UserError: An unknown machine, or samples without their rate.
         """
         number = self.population(machine)
-        if isinstance(source, (str, Path)):
-            return self._result(str(source), number, windows_of(source, self.cut))
-        if sample_rate is None:
-            raise UserError("the samples have no rate; give sample_rate in Hz")
-        return self._result("", number, windows_of_array(source, sample_rate, self.cut))
+        name = str(source) if isinstance(source, (str, Path)) else ""
+        return self._result(
+            name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
+        )
 
     def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
         """Score files one after the other; folders are searched for recordings.
@@ -184,11 +142,44 @@ class Detector:
             yield self.score(path, machine=machine)
 
     @torch.inference_mode()
+    def explain(
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None = None,
+        machine: str | None = None,
+    ) -> Explanation:
+        """Why the most anomalous window of a recording scores as it does; arguments and errors as of `score`."""
+        number = self.population(machine)
+        length = self._length(source, sample_rate)
+        start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
+        seconds, rate = min(length - start, self.cut.seconds), self.cut.sample_rate
+        clips = self.model.population.normal_clips(number)
+        by_band, by_span = explain.occlude(
+            window, lambda some: torch.tensor(self.score_windows(some, number)), rate, clips.spectrum.cpu(), seconds
+        )
+        nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
+        drawn, drawn_edges = explain.level(window, rate, seconds)
+        return Explanation(
+            name=str(source) if isinstance(source, (str, Path)) else "",
+            machine=self.machines[number],
+            start=start,
+            score=score,
+            threshold=float(self.model.population.thresholds[number]),
+            band_edges=explain.band_edges(rate),
+            span_edges=start + explain.span_edges(seconds),
+            by_band=by_band,
+            by_span=by_span,
+            level=drawn,
+            level_edges=drawn_edges,
+            nearest=nearest,
+            resembles=resembles,
+        )
+
+    @torch.inference_mode()
     def embed(self, windows: Iterable[Tensor]) -> Tensor:
         """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
-        remaining = iter(windows)
         parts = []
-        while some := list(islice(remaining, _BATCH)):
+        for some in batched(windows):
             batch = torch.stack(some).to(self.model.device)
             with self._autocast():
                 parts.append(self.model.embed(batch).cpu())
@@ -210,13 +201,29 @@ class Detector:
         scores: list[float] = self.model.population(embeddings, rows).tolist()
         return scores
 
-    def _result(self, name: str, number: int, windows: Iterator[tuple[float, Tensor]]) -> Result:
-        starts: list[float] = []
-        scores: list[float] = []
+    def _length(self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None) -> float:
+        if isinstance(source, (str, Path)):
+            header = read_header(Path(source), self.cut.channel)
+            return header.frames / header.sample_rate
+        return len(source) / sample_rate if sample_rate else 0.0
+
+    def _scored(
+        self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None, number: int
+    ) -> Iterator[tuple[float, Tensor, float]]:
+        """Start, samples ``(T,)`` and score of each window."""
+        if isinstance(source, (str, Path)):
+            windows = windows_of(source, self.cut)
+        elif sample_rate is None:
+            raise UserError("the samples have no rate; give sample_rate in Hz")
+        else:
+            windows = windows_of_array(source, sample_rate, self.cut)
+        for some in batched(windows):
+            scores = self.score_windows((part for _, part in some), number)
+            yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
+
+    def _result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
         population = self.model.population
-        while some := list(islice(windows, _BATCH)):
-            scores += self.score_windows((part for _, part in some), number)
-            starts += [start for start, _ in some]
+        scores = [score for _, score in windows]
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
         threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
         normal = population.training_scores(number)[0]
@@ -229,7 +236,7 @@ class Detector:
             decision="anomalous" if score > threshold else decision,
             threshold=threshold,
             percentile=percentile,
-            windows=tuple(Window(at, one, one > threshold) for at, one in zip(starts, scores, strict=True)),
+            windows=tuple(Window(start, one, one > threshold) for start, one in windows),
         )
 
     def with_hop(self, hop: float) -> Detector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 from asd import checkpoint as kept
 from asd.data.recordings import LEAST_RECORDINGS
 from asd.deploy.detector import Detector, recordings_in
-from asd.deploy.windows import windows_of
+from asd.deploy.windows import batched, windows_of
 from asd.errors import UserError
 from asd.scoring.bank import Bank
 from asd.scoring.population import Population
+from asd.spectrum import mean_level
 
 _SHOWN = 3
 
@@ -74,18 +76,8 @@ def enroll(
     if name in detector.machines and not replace:
         raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
     paths = list(recordings_in([folder]))
-    embeddings, groups = [], []
-    for number, path in enumerate(paths):
-        rows = detector.embed(part for _, part in windows_of(path, detector.cut))
-        embeddings.append(rows)
-        groups += [number] * len(rows)
-    bank = Bank(
-        torch.cat(embeddings),
-        torch.zeros(len(groups), dtype=torch.int64),
-        torch.zeros(len(groups), dtype=torch.bool),
-        torch.tensor(groups),
-        torch.arange(len(groups)),
-    )
+    bank = bank_of(detector, paths)
+    groups = bank.group
     population = with_machine(detector.model.population, detector, name, bank)
     content = kept.load(source)
     weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("population.")}
@@ -95,6 +87,27 @@ def enroll(
     kept.AtomicCheckpointIO().save_checkpoint({**content, "state_dict": weights, kept.KEY: described}, path)
     threshold = float(population.thresholds[population.index(name)])
     return Enrolled(path, name, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
+
+
+def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
+    """The windows of recordings, of which each is a group.
+
+    Raises:
+        AudioError: A recording cannot be used.
+    """
+    embeddings, groups, facts, spectra = [], [], [], []
+    for number, path in enumerate(paths):
+        for some in batched(windows_of(path, detector.cut)):
+            waveforms = [part for _, part in some]
+            embeddings.append(detector.embed(waveforms))
+            spectra.append(mean_level(torch.stack(waveforms), detector.cut.sample_rate))
+            groups += [number] * len(some)
+            facts += [(f"{path.name} at {start:g} s", "") for start, _ in some]
+    nothing = torch.zeros(len(groups), dtype=torch.int64)
+    rows = torch.arange(len(groups))
+    return Bank(
+        torch.cat(embeddings), nothing, nothing.bool(), torch.tensor(groups), rows, tuple(facts), torch.cat(spectra)
+    )
 
 
 def with_machine(population: Population, detector: Detector, name: str, bank: Bank) -> Population:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soxr
@@ -20,6 +22,10 @@ from asd.data.dataset import Pad
 LONGEST_AT_ONCE = 300.0
 """Seconds up to which a file is decoded as a whole; a longer one is decoded window by window, in bounded memory."""
 
+BATCH = 16
+"""Windows that go through a model at once."""
+
+_Item = TypeVar("_Item")
 _LEAST_PART = 0.5
 """Where this part of a window or more is left at the end, a last window ends with the recording."""
 
@@ -54,6 +60,13 @@ class Cut:
         if spare - starts[-1] >= _LEAST_PART * self.seconds:
             starts.append(spare)
         return starts
+
+
+def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """What comes, in lists of `BATCH`."""
+    remaining = iter(windows)
+    while some := list(islice(remaining, BATCH)):
+        yield some
 
 
 def windows_of(source: Path | str, cut: Cut) -> Iterator[tuple[float, Tensor]]:

@@ -2,6 +2,7 @@
 
 from asd.pictures.back_ends import back_end_chart
 from asd.pictures.embeddings import centre_attention, draw_embeddings, embedding_map
+from asd.pictures.explanation import explanation
 from asd.pictures.scores import det_curves, roc_curves, score_histograms
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "det_curves",
     "draw_embeddings",
     "embedding_map",
+    "explanation",
     "roc_curves",
     "score_histograms",
 ]

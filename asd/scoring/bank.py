@@ -17,6 +17,14 @@ class ReferenceClip(Protocol):
     """What a bank has to know of a clip."""
 
     @property
+    def name(self) -> str:
+        """Of its file."""
+
+    @property
+    def attributes(self) -> str:
+        """Its attribute string; empty where hidden or absent."""
+
+    @property
     def population(self) -> str:
         """The machine and section."""
 
@@ -39,6 +47,8 @@ class Bank:
         target: ``(N,)`` bool, true where the clip is of the target domain.
         group: ``(N,)`` int64, equal for clips of one recording.
         index: ``(N,)`` int64 row of the clip in its data set.
+        facts: Name and attributes of each clip; empty where not known.
+        spectra: ``(N, F)`` level of each frequency as `asd.spectrum.mean_level` has it; ``None``: not known.
     """
 
     embeddings: Tensor
@@ -46,10 +56,17 @@ class Bank:
     target: Tensor
     group: Tensor
     index: Tensor
+    facts: tuple[tuple[str, str], ...] = ()
+    spectra: Tensor | None = None
 
     @classmethod
     def build(
-        cls, embeddings: Tensor, clips: Sequence[ReferenceClip], names: Sequence[str], index: Tensor | None = None
+        cls,
+        embeddings: Tensor,
+        clips: Sequence[ReferenceClip],
+        names: Sequence[str],
+        index: Tensor | None = None,
+        spectra: Tensor | None = None,
     ) -> Self:
         """The bank of the `clips`.
 
@@ -58,6 +75,7 @@ class Bank:
             clips: The ``N`` clips.
             names: Names of the populations, in the order of their numbers.
             index: ``(N,)`` rows of the clips in their data set; ``None``: from 0 on.
+            spectra: ``(N, F)`` levels of their frequencies; ``None``: not known.
         """
         numbers = {name: number for number, name in enumerate(names)}
         groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
@@ -70,6 +88,8 @@ class Bank:
                 [groups.get(clip.group, len(groups) + row) for row, clip in enumerate(clips)], dtype=torch.int64
             ),
             index=torch.arange(len(clips)) if index is None else index,
+            facts=tuple((clip.name, clip.attributes) for clip in clips),
+            spectra=spectra,
         )
 
     def check(self, names: Sequence[str]) -> None:
@@ -100,5 +120,12 @@ class Bank:
     def of(self, population: int) -> Bank:
         """The rows of one population."""
         rows = torch.nonzero(self.population == population).flatten()
-        parts = (self.embeddings, self.population, self.target, self.group, self.index)
-        return Bank(*(part[rows] for part in parts))
+        return Bank(
+            self.embeddings[rows],
+            self.population[rows],
+            self.target[rows],
+            self.group[rows],
+            self.index[rows],
+            tuple(self.facts[row] for row in rows.tolist()) if self.facts else (),
+            None if self.spectra is None else self.spectra[rows],
+        )

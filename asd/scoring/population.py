@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.scoring.bank import Bank
 from asd.scoring.base import Scorer
+from asd.scoring.normal import NormalClips
 from asd.scoring.threshold import Threshold
 
 
@@ -38,7 +39,7 @@ class Population(nn.Module):
         self.threshold = threshold
         # A list, because names may hold dots; sorted, because DDP matches buffers by position.
         self.scorers = nn.ModuleList(copy.deepcopy(scorer) for _ in self.names)
-        self.held_out = nn.ModuleList(_HeldOut() for _ in self.names)
+        self.held_out = nn.ModuleList(NormalClips() for _ in self.names)
         self.register_buffer("thresholds", torch.full((len(self.names),), torch.inf))
         self.register_buffer("doubts", torch.full((len(self.names),), torch.inf))
 
@@ -61,9 +62,24 @@ class Population(nn.Module):
 
     def training_scores(self, population: int) -> tuple[Tensor, Tensor]:
         """Held-out scores ``(N,)`` of the normal clips of a population, and which are of the target domain."""
-        held_out = self.held_out[population]
-        assert isinstance(held_out, _HeldOut)
-        return held_out.scores, held_out.target
+        clips = self.normal_clips(population)
+        return clips.scores, clips.target
+
+    def normal_clips(self, population: int) -> NormalClips:
+        """What is kept of the normal clips of a population."""
+        clips = self.held_out[population]
+        assert isinstance(clips, NormalClips)
+        return clips
+
+    @property
+    def knows_spectra(self) -> bool:
+        """Whether the usual spectrum of every population is kept."""
+        return len(self.names) > 0 and all(len(self.normal_clips(number).spectrum) for number in range(len(self.names)))
+
+    def take_spectra(self, other: Population) -> None:
+        """Keep the usual spectra that another one of the same names knows."""
+        for number in range(len(self.names)):
+            self.normal_clips(number).spectrum = other.normal_clips(number).spectrum.clone()
 
     def fit(self, bank: Bank) -> Self:
         """Fit every scorer on its rows of the bank, and set its threshold.
@@ -76,7 +92,7 @@ class Population(nn.Module):
         for number in range(len(self.names)):
             rows = bank.of(number)
             scores = self._scorer(number).held_out(rows.embeddings, rows.target, rows.group)
-            self.held_out[number].remember(scores, rows.target)  # type: ignore[operator]
+            self.normal_clips(number).remember(scores, rows)
             limits = self.threshold.fit(scores, rows.target)
             self.thresholds[number], self.doubts[number] = limits.alarm, limits.doubt
             self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
@@ -107,25 +123,4 @@ class Population(nn.Module):
         # Checkpoints from before there was a band of abstention.
         if prefix + "thresholds" in state_dict:
             state_dict.setdefault(prefix + "doubts", state_dict[prefix + "thresholds"])
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-class _HeldOut(nn.Module):
-    """Scores of normal clips, whose number is not known before the fit."""
-
-    scores: Tensor
-    target: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.remember(torch.empty(0), torch.empty(0, dtype=torch.bool))
-
-    def remember(self, scores: Tensor, target: Tensor) -> None:
-        self.register_buffer("scores", scores.detach().clone())
-        self.register_buffer("target", target.detach().clone())
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        own = [state_dict.get(prefix + name) for name in ("scores", "target")]
-        if isinstance(own[0], Tensor) and isinstance(own[1], Tensor):
-            self.remember(*(torch.empty_like(one, device=self.scores.device) for one in own if one is not None))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,0 +1,51 @@
+"""`asd explain`: which bands and seconds make a score, and what the sound is like."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("sources", metavar="FILE", type=Path, nargs="+", help="recordings, or folders of them")
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="or a run's folder")
+    parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="write a picture and the numbers of each recording")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain each recording; returns the exit code."""
+    from asd import pictures
+    from asd.deploy import Detector
+    from asd.deploy.detector import recordings_in
+    from asd.files import replace_text
+
+    detector = Detector.load(args.checkpoint, hop=args.hop)
+    detector.population(args.machine)
+    paths = list(recordings_in(args.sources))
+    for path, stem in zip(paths, _stems(paths), strict=True):
+        found = detector.explain(path, machine=args.machine)
+        low, high = found.band
+        first, last = found.span
+        print(f"{path}: score {found.score:.4g}, threshold {found.threshold:.4g}")
+        print(f"  most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s")
+        for near in found.nearest:
+            attributes = f", {near.attributes}" if near.attributes else ""
+            print(f"  like {near.name} ({near.similarity:.3f}{attributes})")
+        if args.out is not None:
+            args.out.mkdir(parents=True, exist_ok=True)
+            print(f"  {pictures.explanation(found, args.out / f'{stem}.png')}", flush=True)
+            replace_text(args.out / f"{stem}.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _stems(paths: list[Path]) -> list[str]:
+    """A file name for each recording, told apart by its folders where the names are the same."""
+    names = [path.stem for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    return [re.sub(r"[^\w.-]+", "_", str(path).lstrip("./")) for path in paths]
