@@ -1,4 +1,4 @@
-"""Build a detector again from its checkpoint alone, without a trainer."""
+"""Build a detector, and the data it was trained on, again from what its checkpoint says, without a trainer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jsonargparse
 
 from asd import checkpoint as kept
 from asd import plugins
+from asd.data.datamodule import ClipDataModule
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 
@@ -45,3 +46,30 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
             f"{path}: its weights do not fit its configuration ({reason}); give one of `asd fit`"
         ) from error
     return detector.eval(), config
+
+
+def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = None) -> ClipDataModule:
+    """The data module of a configuration, set up for testing.
+
+    Args:
+        config: As `restore` returns it.
+        sample_rate: Hz of the encoder.
+        root: Where the data lies now; ``None``: where it lay.
+
+    Raises:
+        UserError: The data cannot be listed, or its class is not known.
+    """
+    given = config["data"]
+    arguments = {**given.get("init_args", {}), "disk_cache": None}
+    if root is not None:
+        arguments["root"] = str(root)
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(ClipDataModule, "data")
+    try:
+        made = parser.parse_object({"data": {"class_path": given["class_path"], "init_args": arguments}})
+        data: ClipDataModule = parser.instantiate_classes(made)["data"]
+    except (jsonargparse.ArgumentError, ImportError) as error:
+        raise UserError(f"the data cannot be built again: {' '.join(str(error).split())[:400]}") from error
+    data.sample_rate = sample_rate
+    data.setup("test")
+    return data

@@ -2,7 +2,7 @@
 
 A bundle is a folder with the graph, ``model.onnx`` or ``model.pt2``, and ``manifest.json``: what goes in and out, for
 which machines, by which version, and a checksum. The graph holds front end, encoder, adapter, scorers and thresholds,
-in float32.
+in float32; linear layers in 8 bits by choice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from asd import __version__
+from asd.data.datamodule import ClipDataModule
 from asd.deploy.detector import Detector
+from asd.deploy.quantise import Loss, loss_of, quantise
 from asd.errors import UserError
 from asd.files import replace_text
 
@@ -72,17 +74,25 @@ class Exported:
     Attributes:
         folder: The bundle.
         machines: Names of the populations, in the order of their numbers.
-        difference: The largest difference of scores from those of torch.
+        difference: The largest difference of scores from those of torch, before linear layers became 8 bits.
         megabytes: Size of the graph's file.
+        loss: What 8 bits cost; ``None`` where all is in float32.
     """
 
     folder: Path
     machines: tuple[str, ...]
     difference: float
     megabytes: float
+    loss: Loss | None = None
 
 
-def export(detector: Detector, out: Path | str, machine: str | None = None, form: Format = "onnx") -> Exported:
+def export(
+    detector: Detector,
+    out: Path | str,
+    machine: str | None = None,
+    form: Format = "onnx",
+    int8: ClipDataModule | None = None,
+) -> Exported:
     """Write a bundle, and compare its scores with those of torch before it is put in place.
 
     Args:
@@ -90,11 +100,14 @@ def export(detector: Detector, out: Path | str, machine: str | None = None, form
         out: The folder to make; must not be there yet.
         machine: The one machine to export; ``None``: all, told apart by a second input where there are several.
         form: ``onnx`` for onnxruntime, or ``pt2`` for `torch.export.load`.
+        int8: Turn linear layers into 8 bits, and measure on the test clips of this data what it costs; ONNX alone.
 
     Raises:
         UserError: The folder is there, a package is missing, the encoder or scorer cannot be exported, its scores
-            differ, or nothing can be written.
+            differ, there is nothing to turn into 8 bits or to measure it on, or nothing can be written.
     """
+    if int8 is not None and form != "onnx":
+        raise UserError("8 bits are made for ONNX alone; choose --format onnx, or leave --int8 out")
     if form not in get_args(Format):
         raise UserError(f"format is {form!r}; choose one of {', '.join(get_args(Format))}")
     folder = Path(out)
@@ -114,7 +127,12 @@ def export(detector: Detector, out: Path | str, machine: str | None = None, form
         else:
             torch.export.save(program, path)
         difference = _difference(graph, path, detector, len(names))
-        manifest = _manifest(detector, names, path)
+        loss = None
+        if int8 is not None:
+            with _quiet():
+                quantise(path, graph)
+            loss = loss_of(path, graph, names, int8)
+        manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
         replace_text(aside / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         megabytes = path.stat().st_size / 1e6
         aside.rename(folder)
@@ -122,7 +140,7 @@ def export(detector: Detector, out: Path | str, machine: str | None = None, form
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Exported(folder, names, difference, megabytes)
+    return Exported(folder, names, difference, megabytes, loss)
 
 
 def verify(folder: Path | str) -> dict[str, Any]:

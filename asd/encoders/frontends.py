@@ -18,7 +18,7 @@ _PAIR = 2
 
 def _in_cache(front_end: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
     """A batch ``(B, T)`` at once, but on a CPU two clips at a time: out of its caches they take three times as long."""
-    if waveform.device.type != "cpu" or len(waveform) <= _PAIR:
+    if torch.compiler.is_exporting() or waveform.device.type != "cpu" or len(waveform) <= _PAIR:
         return front_end(waveform)
     return torch.cat([front_end(part) for part in waveform.split(_PAIR)])
 

@@ -34,6 +34,8 @@ def distances(queries: Tensor, references: Tensor, metric: Metric) -> Tensor:
     with full_precision(queries):
         if metric == "cosine":
             return (1 - queries @ references.mT).clamp_min(0)
+        if torch.compiler.is_exporting():  # ONNX knows no cdist
+            return (queries[:, None] - references).square().sum(2).sqrt()
         # The matrix-product form cancels badly where distances are small.
         return torch.cdist(queries, references, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -59,6 +61,8 @@ def nearest(
         Distances ``(B, k)``, infinite where no reference is left, and their rows ``(B, k)``.
     """
     k = min(k, len(references))
+    if torch.compiler.is_exporting():  # the number of queries is not known then; whoever runs the graph keeps it small
+        return _nearest_of_block(queries, 0, references, k, metric, groups)
     found = [
         _nearest_of_block(queries[at : at + _QUERIES], at, references, k, metric, groups)
         for at in range(0, len(queries), _QUERIES)
@@ -78,8 +82,9 @@ def _nearest_of_block(
 ) -> tuple[Tensor, Tensor]:
     # Larger is nearer: the cosine, or the inner product less half the square of the reference's length, which orders
     # the references of a query as their Euclidean distances do.
-    best = queries.new_empty(len(queries), 0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    # By shape, for the number of queries has no length yet where a graph is exported.
+    best = queries.new_empty(queries.shape[0], 0)
+    rows = torch.empty(queries.shape[0], 0, dtype=torch.int64, device=queries.device)
     # A few more than asked for, because the order of near ties is decided by exact distances below.
     kept = min(len(references), k if metric == "cosine" else k + 4)
     with full_precision(queries):
@@ -105,5 +110,6 @@ def _nearest_of_block(
         else:
             away = (queries[:, None] - references[rows]).square().sum(2).sqrt()
             away = away.masked_fill(best == -torch.inf, torch.inf)
-        away, order = away.sort(dim=1, stable=True)
+        # ONNX knows no stable sort.
+        away, order = away.sort(dim=1) if torch.compiler.is_exporting() else away.sort(dim=1, stable=True)
     return away[:, :k], rows.gather(1, order)[:, :k]

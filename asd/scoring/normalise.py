@@ -108,10 +108,12 @@ class LocalDensity(Scorer):
         rows = placed(embeddings, metric)
         # Identical clips leave no distance to divide by: such a place counts as a thousandth of the usual spacing.
         spacing = self.spacing
-        usual = float(spacing.abs().median()) or 1.0
+        middle = spacing.abs().sort().values[(len(spacing) - 1) // 2]
+        usual = torch.where(middle > 0, middle, 1.0)
         if isinstance(self.scorer, ReferenceScorer):
+            size = max(1, _BLOCK * 1024 // max(1, len(self.references)))
             blocks = []
-            for part in rows.split(max(1, _BLOCK * 1024 // max(1, len(self.references)))):
+            for part in [rows] if torch.compiler.is_exporting() else rows.split(size):
                 away = distances(part, self.references, metric)
                 if self.mode == "ratio":
                     blocks.append((away / spacing.clamp_min(1e-3 * usual)).amin(1))
@@ -158,7 +160,9 @@ class _ByDomain(Scorer):
     def _scores(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the raw scores ``(P, B)`` of the fitted parts."""
         self.check_fitted()
-        scorers = [self.source, self.target] if bool(self.target.fitted) else [self.source]
+        # Asked of the names, for a graph that is exported has no values yet: a fit leaves more than the flag.
+        both = any(name != "fitted" for name, _ in self.target.named_buffers())
+        scorers = [self.source, self.target] if both else [self.source]
         return torch.stack([scorer(embeddings) for scorer in scorers])
 
 

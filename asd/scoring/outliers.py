@@ -13,8 +13,10 @@ from torch import Tensor
 from asd.errors import UserError
 from asd.precision import full_precision
 from asd.scoring.base import Scorer, own_recordings
-from asd.scoring.distances import Metric, check_metric, nearest, placed
+from asd.scoring.distances import Metric, check_metric, distances, nearest, placed
 
+# Of scikit-learn's trees, which are grown on 256 clips at most; a leaf is its own child.
+_DEEPEST = 8
 _TINY = 1e-10
 
 
@@ -109,7 +111,7 @@ class OneClassSVMScorer(Scorer):
         self.check_fitted()
         with full_precision(embeddings):
             rows = (embeddings.float() - self.mean) / self.scale
-            kernel = (-self._gamma(rows.shape[1]) * torch.cdist(rows, self.vectors).square()).exp()
+            kernel = (-self._gamma(rows.shape[1]) * distances(rows, self.vectors, "euclidean").square()).exp()
             return -(kernel @ self.weights + self.offset)
 
 
@@ -161,14 +163,11 @@ class IsolationForestScorer(Scorer):
         self.check_fitted()
         rows = embeddings.float()
         tree = torch.arange(len(self.feature), device=rows.device)[None]
-        node = torch.zeros(len(rows), tree.shape[1], dtype=torch.int64, device=rows.device)
-        while True:
+        node = torch.zeros(rows.shape[0], tree.shape[1], dtype=torch.int64, device=rows.device)
+        for _ in range(_DEEPEST):
             # Cuts are compared in float64, as scikit-learn does: it grows trees on float32 values with float64 cuts.
             right = rows.gather(1, self.feature[tree, node]).double() > self.cut[tree, node]
-            below = self.branches[tree, node, right.long()]
-            if bool((below == node).all()):
-                break
-            node = below
+            node = self.branches[tree, node, right.long()]
         depth = self.depth[tree, node].mean(1)
         return (2 ** (-depth / self.usual.clamp_min(1.0))).float()
 

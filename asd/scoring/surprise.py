@@ -42,10 +42,15 @@ class Surprise:
         if len(self.knots) == 1:
             inside = self.values.expand(len(scores))
         else:
-            upper = torch.searchsorted(self.knots, scores.contiguous()).clamp(1, len(self.knots) - 1)
+            upper = self._place(scores).clamp(1, len(self.knots) - 1)
             low, high = self.knots[upper - 1], self.knots[upper]
             share = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
             inside = torch.lerp(self.values[upper - 1], self.values[upper], share)
         beyond, below = (scores - self.knots[-1]).clamp_min(0), (self.knots[0] - scores).clamp_min(0)
         # Below the lowest normal score the order is kept too, with hardly any weight.
         return inside + self.slope * beyond - 1e-3 * self.slope * below
+
+    def _place(self, scores: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():  # ONNX knows no searchsorted
+            return (self.knots < scores[:, None]).sum(1)
+        return torch.searchsorted(self.knots, scores.contiguous())

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asd.data.audio import decode
 from asd.deploy import Detector
 from asd.deploy.explain import BANDS, band_edges, span_edges
+from asd.deploy.windows import windows_of
 
-LEVELS_DB = (-20, -14, -8, -2, 4)
+LEVELS_DB = (-20, -14, -8, -2, 4, 10, 16)
 KINDS = {"tone": (True, False), "noise": (True, False), "burst": (True, True), "clicks": (False, True)}
 Signal = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def main() -> None:
         normal = detector.model.population.training_scores(number)[0]
         alarm = float(normal.quantile(0.99))
         for path in rng.choice(np.array(paths, dtype=object), args.clips, replace=False):
-            clean = decode(path, rate)[: detector.cut.samples] / 32768
+            clean = next(windows_of(path, detector.cut))[1].double().numpy()
             length = len(clean) / rate
             band_number = int(rng.integers(4, BANDS - 1))
             edges = band_edges(rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -27,6 +28,36 @@ def test_every_plug_in_loads() -> None:
 def test_encoders_hold_to_the_contract(name: str, check: str) -> None:
     torch.manual_seed(0)
     run_check(check, CHECKS[check], plugins.resolve(name, Encoder).tiny())
+
+
+class _Mean(nn.Module):
+    """An encoder as a graph of its own."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        features: Tensor = self.encoder(waveform).float()
+        return features.mean((1, 2))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_encoders_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    encoder = plugins.resolve(name, Encoder).tiny().eval()
+    waveform = 0.1 * torch.randn(5, round(encoder.sample_rate * (encoder.seconds or 1.0)))
+    batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    with torch.no_grad():
+        graph = _Mean(encoder).eval()
+        program = torch.export.export(graph, (waveform[:2],), dynamic_shapes=batch, strict=False)
+        torch.onnx.export(program, (waveform[:2],), dynamo=True, verbose=False).save(str(tmp_path / "encoder.onnx"))
+        session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
+        for size in (1, 5):
+            (found,) = session.run(None, {session.get_inputs()[0].name: waveform[:size].numpy()})
+            assert found == pytest.approx(graph(waveform[:size]).numpy(), rel=1e-4, abs=1e-4)
 
 
 class _Sound(Encoder):

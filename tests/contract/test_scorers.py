@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import asd.scoring
 from asd.plugins import known
 from asd.scoring.base import Scorer
 from asd.testing.contract import run_check
-from asd.testing.scorer import CHECKS, check_scorer
+from asd.testing.scorer import CHECKS, check_scorer, reference
 
 for module in pkgutil.iter_modules(asd.scoring.__path__):
     importlib.import_module(f"asd.scoring.{module.name}")
@@ -24,6 +25,35 @@ FOUND = [name for name, cls in known(Scorer).items() if cls.__module__.startswit
 @pytest.mark.parametrize("name", FOUND)
 def test_scorers_hold_to_the_contract(name: str, check: str) -> None:
     run_check(check, CHECKS[check], known(Scorer)[name]())
+
+
+class _Alone(nn.Module):
+    """A scorer as a graph of its own."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.scorer = scorer
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        scores: Tensor = self.scorer(embeddings).float()
+        return scores
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_scorers_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    rows, target = reference()
+    scorer = known(Scorer)[name]().fit(rows, target)
+    batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    program = torch.export.export(_Alone(scorer).eval(), (rows[:3],), dynamic_shapes=batch, strict=False)
+    written = torch.onnx.export(program, (rows[:3],), dynamo=True, verbose=False)
+    written.save(str(tmp_path / "scorer.onnx"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "scorer.onnx"), providers=["CPUExecutionProvider"])
+    for size in (1, 2, 7):
+        given = torch.cat([rows[: size - 1], -3 * rows[:1]])
+        (found,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+        assert found == pytest.approx(scorer(given).numpy(), rel=1e-4, abs=1e-4)
 
 
 class _Similarity(Scorer):

@@ -17,10 +17,12 @@ from asd.deploy import Detector, enroll
 from asd.deploy.export import export, run_graph, verify
 from asd.deploy.windows import Cut, windows_of
 from asd.errors import UserError
-from asd.results import read_scores
-from asd.scoring import LocalDensity
+from asd.metrics import official_score
+from asd.results import ClipScore, measure, read_scores
+from asd.scoring import KMeansScorer
 from asd.scoring.bank import Bank
 from asd.scoring.population import Population
+from asd.truth import label_of
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -424,23 +426,46 @@ def test_scores_that_differ_are_never_put_in_place(run: Path, tmp_path: Path, mo
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_scorer_that_cannot_be_exported_is_one_line(asd, run: Path, tmp_path: Path) -> None:
-    model = Detector.load(run).model
-    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    rows, groups = torch.randn(12, model.adapter.scored_dim), torch.arange(12)
+class _Branching(KMeansScorer):
+    """Decides by a value, which no graph can hold."""
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        scores = super().forward(embeddings)
+        return -scores if bool(scores.sum() < 0) else scores
+
+
+def test_a_scorer_that_cannot_be_exported_is_refused(run: Path, tmp_path: Path) -> None:
+    detector = Detector.load(run)
+    rows, groups = torch.randn(12, detector.model.adapter.scored_dim), torch.arange(12)
     zeros = torch.zeros(12, dtype=torch.int64)
-    population = Population(LocalDensity(), model.threshold, ["fan_section_00"])
-    population.fit(Bank(rows, zeros, zeros.bool(), groups, groups))
-    weights = {k: v for k, v in content["state_dict"].items() if not k.startswith(("population.", "scorer."))}
-    weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
-    weights |= {f"scorer.{key}": value for key, value in LocalDensity().state_dict().items()}
-    described = {**content["asd"], "populations": ["fan_section_00"]}
-    described["config"]["model"]["scorer"] = {"class_path": "LocalDensity"}
-    torch.save({**content, "state_dict": weights, "asd": described}, tmp_path / "density.ckpt")
-    done = asd("export", "density.ckpt", "bundle", cwd=tmp_path, expect=2)
-    (line,) = done.stderr.splitlines()
-    assert "with LocalDensity cannot be exported" in line
+    population = Population(_Branching(k=2), detector.model.threshold, ["fan_section_00"])
+    detector.model.population = population.fit(Bank(rows, zeros, zeros.bool(), groups, groups))
+    with pytest.raises(UserError, match="with _Branching cannot be exported"):
+        export(detector, tmp_path / "bundle")
     assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_eight_bits_cost_what_is_printed(run: Path, here, synthetic: Path, tmp_path: Path) -> None:
+    done = here("export", run, "small", "--machine", "fan", "--int8", "--data", synthetic)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("8 bits")]
+    detector = Detector.load(run)
+    parameters = sum(parameter.numel() for parameter in detector.model.encoder.parameters())
+    assert (tmp_path / "small/model.onnx").stat().st_size < 4 * parameters
+    rows: list = []
+    for path in sorted((synthetic / "dev_data/raw/fan/test").glob("*.wav")):
+        window = next(windows_of(path, detector.cut))[1]
+        score = float(run_graph(tmp_path / "small/model.onnx", (window[None],))[0][0])
+        said = label_of(path.name)
+        rows.append(ClipScore(path.name, "fan", "00", score, None, said.domain, said.condition))
+    assert f"official score {100 * official_score(measure(rows)):.2f} instead of" in line
+    assert json.loads((tmp_path / "small/manifest.json").read_text())["linear_layers"] == "int8"
+    assert "whole" in here("export", "--verify", "small").stdout
+
+
+def test_what_eight_bits_need(run: Path, here, tmp_path: Path) -> None:
+    assert "no data folder" in here("export", run, "small", "--int8", "--data", tmp_path / "none", expect=2).stderr
+    assert "choose --format onnx" in here("export", run, "small", "--int8", "--format", "pt2", expect=2).stderr
+    assert not (tmp_path / "small").exists()
 
 
 def test_a_checkpoint_whose_weights_do_not_fit_is_one_line(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
