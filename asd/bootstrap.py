@@ -150,6 +150,18 @@ def interval(rows: Sequence[ClipScore], rule: Rule, options: Options) -> Interva
     return Interval(point, float(low), float(high), options.resamples)
 
 
+def by_part(rows: Sequence[ClipScore], rule: Rule, options: Options) -> dict[str, dict[str, Interval]]:
+    """The 95 % intervals of the parts of each machine's score; nan where a part cannot be measured."""
+    found: dict[str, dict[str, Interval]] = {}
+    for name, values in _draw_parts(rows, rule, options).items():
+        ends = np.quantile(values[1:], [0.025, 0.975], axis=0)
+        found[name] = {
+            part: Interval(float(values[0, column]), float(low), float(high), options.resamples)
+            for column, (part, low, high) in enumerate(zip(rule.parts, *ends, strict=True))
+        }
+    return found
+
+
 def compare(ours: Sequence[ClipScore], theirs: Sequence[ClipScore], rule: Rule, options: Options) -> Comparison:
     """Compare two systems on the same draws of the same clips.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
-from asd import calibration, outputs, pictures, store
+from asd import calibration, environment, outputs, pictures, store
 from asd import checkpoint as kept
 from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
@@ -101,6 +102,8 @@ class RunOutputs(pl.Callback):
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
             replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            made_with = environment.found(trainer.strategy.root_device)
+            replace_text(folder / environment.FILE, json.dumps(made_with, indent=2))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""

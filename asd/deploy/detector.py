@@ -126,7 +126,7 @@ class Detector:
         """
         number = self.population(machine)
         name = str(source) if isinstance(source, (str, Path)) else ""
-        return self._result(
+        return self.result(
             name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
         )
 
@@ -152,19 +152,26 @@ class Detector:
         number = self.population(machine)
         length = self._length(source, sample_rate)
         start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
-        seconds, rate = min(length - start, self.cut.seconds), self.cut.sample_rate
-        clips = self.model.population.normal_clips(number)
+        name = str(source) if isinstance(source, (str, Path)) else ""
+        return self.explain_window(window, number, start, min(length - start, self.cut.seconds), score, name)
+
+    @torch.inference_mode()
+    def explain_window(
+        self, window: Tensor, population: int, start: float, seconds: float, score: float, name: str = ""
+    ) -> Explanation:
+        """The same of a window ``(T,)`` that begins at `start`, holds `seconds` of sound and has that score."""
+        rate, clips = self.cut.sample_rate, self.model.population.normal_clips(population)
         by_band, by_span = explain.occlude(
-            window, lambda some: torch.tensor(self.score_windows(some, number)), rate, clips.spectrum.cpu(), seconds
+            window, lambda some: torch.tensor(self.score_windows(some, population)), rate, clips.spectrum.cpu(), seconds
         )
         nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
         drawn, drawn_edges = explain.level(window, rate, seconds)
         return Explanation(
-            name=str(source) if isinstance(source, (str, Path)) else "",
-            machine=self.machines[number],
+            name=name,
+            machine=self.machines[population],
             start=start,
             score=score,
-            threshold=float(self.model.population.thresholds[number]),
+            threshold=float(self.model.population.thresholds[population]),
             band_edges=explain.band_edges(rate),
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
@@ -194,10 +201,10 @@ class Detector:
         return torch.autocast(self.model.device.type, half)
 
     @torch.inference_mode()
-    def score_windows(self, windows: Iterable[Tensor], population: int) -> list[float]:
-        """Scores of windows ``(T,)`` against the population of that number."""
+    def score_windows(self, windows: Iterable[Tensor], population: int | Sequence[int]) -> list[float]:
+        """Scores of windows ``(T,)`` against the population of that number, or each against its own."""
         embeddings = self.embed(windows).to(self.model.device)
-        rows = torch.full((len(embeddings),), population, device=self.model.device)
+        rows = torch.as_tensor(population, device=self.model.device).expand(len(embeddings))
         scores: list[float] = self.model.population(embeddings, rows).tolist()
         return scores
 
@@ -221,7 +228,8 @@ class Detector:
             scores = self.score_windows((part for _, part in some), number)
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
 
-    def _result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
+    def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
+        """What the starts and scores of a recording's windows say."""
         population = self.model.population
         scores = [score for _, score in windows]
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)

@@ -29,21 +29,8 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def run(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch, trained and tested in bfloat16."""
-    folder = tmp_path_factory.mktemp("run")
-    done = asd(
-        "fit", "--config", ROOT / "configs/recipe/dual_branch.yaml", "--data.root", synthetic, "--data.seconds=1",
-        "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=1",
-        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-        cwd=folder,
-    )  # fmt: skip
-    return folder / done.stdout.strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def detector(run: Path) -> Detector:
-    return Detector.load(run)
+def detector(trained: Path) -> Detector:
+    return Detector.load(trained)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +55,8 @@ def hum(seed: int, seconds: float = 4.0, fault: float = 0.0) -> np.ndarray:
     return tone + 0.02 * rng.standard_normal(len(time))
 
 
-def test_scores_and_decisions_are_those_of_asd_test(run: Path, detector: Detector, synthetic: Path) -> None:
-    rows = read_scores(run / "scores")
+def test_scores_and_decisions_are_those_of_asd_test(trained: Path, detector: Detector, synthetic: Path) -> None:
+    rows = read_scores(trained / "scores")
     assert {row.machine for row in rows} == {"fan", "bearing"}
     for row in rows:
         path = synthetic / "dev_data/raw" / row.machine / "test" / row.name
@@ -172,12 +159,12 @@ def test_machines_are_named(detector: Detector, clips: list[Path]) -> None:
         detector.score(np.ones(10), machine="fan")
 
 
-def test_wrong_options_are_named(run: Path, detector: Detector, tmp_path: Path) -> None:
+def test_wrong_options_are_named(trained: Path, detector: Detector, tmp_path: Path) -> None:
     for options, shown in (({"hop": 0.0}, "hop is 0"), ({"aggregate": "sum"}, "aggregate is 'sum'")):
         with pytest.raises(UserError, match=shown):
-            Detector.load(run, **options)  # type: ignore[arg-type]
+            Detector.load(trained, **options)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="device 'tpu' cannot be used"):
-        Detector.load(run, device="tpu")
+        Detector.load(trained, device="tpu")
     with pytest.raises(UserError, match="no checkpoint"):
         Detector.load(tmp_path)
 
@@ -190,11 +177,11 @@ def test_importing_asd_stays_light() -> None:
 # -- the command
 
 
-def test_score_prints_and_its_exit_code_tells(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
-    lowered = _with_threshold(run, tmp_path, 1e9)
+def test_score_prints_and_its_exit_code_tells(trained: Path, here, clips: list[Path], tmp_path: Path) -> None:
+    lowered = _with_threshold(trained, tmp_path, 1e9)
     done = here("score", *clips[:2], "--checkpoint", lowered, "--machine", "fan")
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["decision", "normal", "normal"]
-    raised = _with_threshold(run, tmp_path, -1e9)
+    raised = _with_threshold(trained, tmp_path, -1e9)
     done = here("score", clips[0].parent, "--checkpoint", raised, "--machine", "fan", "--csv", expect=1)
     lines = done.stdout.splitlines()
     assert lines[0] == "file,machine,score,threshold,percentile,decision"
@@ -206,19 +193,19 @@ def test_score_prints_and_its_exit_code_tells(run: Path, here, clips: list[Path]
     assert told["windows"] == [{"start": 0.0, "score": told["score"], "anomalous": True}]
 
 
-def _with_threshold(run: Path, folder: Path, value: float) -> Path:
-    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+def _with_threshold(trained: Path, folder: Path, value: float) -> Path:
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
     for name in ("thresholds", "doubts"):
         content["state_dict"][f"population.{name}"].fill_(value)
     torch.save(content, folder / f"{value}.ckpt")
     return folder / f"{value}.ckpt"
 
 
-def test_a_broken_file_does_not_stop_the_others(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
+def test_a_broken_file_does_not_stop_the_others(trained: Path, here, clips: list[Path], tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound\n")
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     done = here(
-        "score", tmp_path / "text.wav", tmp_path / "silent.wav", clips[0], "--checkpoint", run, "--machine", "fan",
+        "score", tmp_path / "text.wav", tmp_path / "silent.wav", clips[0], "--checkpoint", trained, "--machine", "fan",
         "--csv", expect=2,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 2
@@ -237,8 +224,8 @@ def test_a_broken_file_does_not_stop_the_others(run: Path, here, clips: list[Pat
         (["--machine", "fan", "--json", "--csv"], "not allowed with"),
     ],
 )
-def test_what_score_refuses(arguments: list[str], shown: str, run: Path, here, clips: list[Path]) -> None:
-    done = here("score", clips[0], "--checkpoint", run, *arguments, expect=2)
+def test_what_score_refuses(arguments: list[str], shown: str, trained: Path, here, clips: list[Path]) -> None:
+    done = here("score", clips[0], "--checkpoint", trained, *arguments, expect=2)
     assert shown in done.stderr
     assert not done.stdout
 
@@ -247,9 +234,9 @@ def test_what_score_refuses(arguments: list[str], shown: str, run: Path, here, c
 
 
 def test_a_new_machine_is_learned_without_training(
-    run: Path, detector: Detector, here, pump: Path, clips: list[Path], tmp_path: Path
+    trained: Path, detector: Detector, here, pump: Path, clips: list[Path], tmp_path: Path
 ) -> None:
-    done = here("enroll", run, pump, "--machine", "pump", "--out", "new/grown.ckpt")
+    done = here("enroll", trained, pump, "--machine", "pump", "--out", "new/grown.ckpt")
     assert done.stdout.splitlines()[0].startswith("pump_section_00: 6 recordings, 42 windows, threshold ")
     assert not done.stderr
     grown = Detector.load(tmp_path / "new/grown.ckpt")
@@ -265,31 +252,33 @@ def test_a_new_machine_is_learned_without_training(
     assert len(again.stdout.splitlines()) == 7
 
 
-def test_a_machine_is_learned_anew_on_request_alone(run: Path, pump: Path, tmp_path: Path) -> None:
+def test_a_machine_is_learned_anew_on_request_alone(trained: Path, pump: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="knows fan already"):
-        enroll(run, "fan", pump, tmp_path / "a.ckpt")
-    done = enroll(run, "fan", pump, tmp_path / "a.ckpt", replace=True)
+        enroll(trained, "fan", pump, tmp_path / "a.ckpt")
+    done = enroll(trained, "fan", pump, tmp_path / "a.ckpt", replace=True)
     assert Detector.load(done.path).machines == ("bearing_section_00", "fan_section_00")
 
 
-def test_few_recordings_are_warned_of(run: Path, here, pump: Path) -> None:
+def test_few_recordings_are_warned_of(trained: Path, here, pump: Path) -> None:
     for path in sorted(pump.iterdir())[2:]:
         path.unlink()
-    assert "2 recordings, 14 windows: the threshold is rough" in here("enroll", run, pump, "--machine", "pump").stderr
+    assert (
+        "2 recordings, 14 windows: the threshold is rough" in here("enroll", trained, pump, "--machine", "pump").stderr
+    )
     sorted(pump.iterdir())[0].unlink()
-    assert "nothing could be held out" in here("enroll", run, pump, "--machine", "pump").stderr
+    assert "nothing could be held out" in here("enroll", trained, pump, "--machine", "pump").stderr
 
 
-def test_what_enrolment_refuses(run: Path, here, pump: Path, tmp_path: Path) -> None:
+def test_what_enrolment_refuses(trained: Path, here, pump: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder, machine, shown in (
         (tmp_path / "empty", "pump", "holds no recording"),
         (pump, "a/b", "cannot be a machine's name"),
         (pump, "pump_section_01", "cannot be a machine's name"),
     ):
-        assert shown in here("enroll", run, folder, "--machine", machine, "--out", "x.ckpt", expect=2).stderr
+        assert shown in here("enroll", trained, folder, "--machine", machine, "--out", "x.ckpt", expect=2).stderr
     (pump / "day 0.flac").write_text("no sound\n")
-    assert "day 0.flac" in here("enroll", run, pump, "--machine", "pump", "--out", "x.ckpt", expect=2).stderr
+    assert "day 0.flac" in here("enroll", trained, pump, "--machine", "pump", "--out", "x.ckpt", expect=2).stderr
     assert not (tmp_path / "x.ckpt").exists()
 
 
@@ -301,9 +290,9 @@ def messages(done: subprocess.CompletedProcess[str]) -> list[dict]:
 
 
 @pytest.fixture
-def grown(run: Path, pump: Path, tmp_path: Path) -> Path:
+def grown(trained: Path, pump: Path, tmp_path: Path) -> Path:
     """A checkpoint that knows the pump."""
-    return enroll(run, "pump", pump, tmp_path / "grown.ckpt").path
+    return enroll(trained, "pump", pump, tmp_path / "grown.ckpt").path
 
 
 @pytest.fixture
@@ -355,13 +344,13 @@ def test_a_folder_is_scored_file_by_file(grown: Path, pump: Path, here) -> None:
         (["--machine", "fen"], "Did you mean fan?"),
     ],
 )
-def test_what_watch_refuses(arguments: list[str], shown: str, run: Path, here, day: Path) -> None:
-    done = here("watch", day, "--checkpoint", run, "--machine", "fan", *arguments, expect=2)
+def test_what_watch_refuses(arguments: list[str], shown: str, trained: Path, here, day: Path) -> None:
+    done = here("watch", day, "--checkpoint", trained, "--machine", "fan", *arguments, expect=2)
     assert shown in done.stderr
 
 
-def test_a_source_that_is_not_there_is_named(run: Path, here) -> None:
-    done = here("watch", "absent.wav", "--checkpoint", run, "--machine", "fan", expect=2)
+def test_a_source_that_is_not_there_is_named(trained: Path, here) -> None:
+    done = here("watch", "absent.wav", "--checkpoint", trained, "--machine", "fan", expect=2)
     assert "absent.wav: no such file" in done.stderr
 
 
@@ -369,13 +358,15 @@ def test_a_source_that_is_not_there_is_named(run: Path, here) -> None:
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
-def test_the_exported_file_scores_as_torch_does(form: str, run: Path, here, clips: list[Path], tmp_path: Path) -> None:
-    done = here("export", run, "bundle", "--format", form)
+def test_the_exported_file_scores_as_torch_does(
+    form: str, trained: Path, here, clips: list[Path], tmp_path: Path
+) -> None:
+    done = here("export", trained, "bundle", "--format", form)
     assert done.stdout.splitlines()[0].startswith("bearing_section_00, fan_section_00: ")
     manifest = verify(tmp_path / "bundle")
     assert manifest["machines"] == ["bearing_section_00", "fan_section_00"]
     assert [one["name"] for one in manifest["inputs"]] == ["waveform", "machine"]
-    exact = Detector.load(run)
+    exact = Detector.load(trained)
     exact.precision = "32"
     windows = [next(iter(windows_of(path, exact.cut)))[1] for path in clips[:5]]
     batch = torch.stack(windows)
@@ -387,8 +378,8 @@ def test_the_exported_file_scores_as_torch_does(form: str, run: Path, here, clip
         assert bool(anomalous[row]) == (scores[row] > manifest["thresholds"][machine])
 
 
-def test_one_machine_needs_no_number(run: Path, tmp_path: Path) -> None:
-    done = export(Detector.load(run), tmp_path / "fan", machine="fan")
+def test_one_machine_needs_no_number(trained: Path, tmp_path: Path) -> None:
+    done = export(Detector.load(trained), tmp_path / "fan", machine="fan")
     assert done.machines == ("fan_section_00",)
     assert done.difference < 1e-4
     scores, _ = run_graph(done.folder / "model.onnx", (0.1 * torch.randn(3, RATE),))
@@ -396,8 +387,8 @@ def test_one_machine_needs_no_number(run: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in done.folder.iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_a_tampered_bundle_is_refused(run: Path, here, tmp_path: Path) -> None:
-    export(Detector.load(run), tmp_path / "bundle", machine="fan", form="pt2")
+def test_a_tampered_bundle_is_refused(trained: Path, here, tmp_path: Path) -> None:
+    export(Detector.load(trained), tmp_path / "bundle", machine="fan", form="pt2")
     assert "whole, of asd" in here("export", "--verify", "bundle").stdout
     path = tmp_path / "bundle/model.pt2"
     content = bytearray(path.read_bytes())
@@ -408,21 +399,23 @@ def test_a_tampered_bundle_is_refused(run: Path, here, tmp_path: Path) -> None:
     assert "is no bundle" in here("export", "--verify", "bundle", expect=2).stderr
 
 
-def test_what_export_refuses(run: Path, here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_export_refuses(trained: Path, here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").mkdir()
-    assert "is there already" in here("export", run, "there", expect=2).stderr
-    assert "give a checkpoint and a folder" in here("export", run, expect=2).stderr
-    assert "Did you mean fan?" in here("export", run, "new", "--machine", "fen", expect=2).stderr
+    assert "is there already" in here("export", trained, "there", expect=2).stderr
+    assert "give a checkpoint and a folder" in here("export", trained, expect=2).stderr
+    assert "Did you mean fan?" in here("export", trained, "new", "--machine", "fen", expect=2).stderr
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "install asd-zoo[export]" in here("export", run, "new", expect=2).stderr
+    assert "install asd-zoo[export]" in here("export", trained, "new", expect=2).stderr
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob(".new*")), "nothing half-made stays"
 
 
-def test_scores_that_differ_are_never_put_in_place(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_that_differ_are_never_put_in_place(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("asd.deploy.export.run_graph", lambda path, inputs: (np.full(len(inputs[0]), 9.0), None))
     with pytest.raises(UserError, match="differ from torch's by"):
-        export(Detector.load(run), tmp_path / "bundle", form="pt2")
+        export(Detector.load(trained), tmp_path / "bundle", form="pt2")
     assert not (tmp_path / "bundle").exists()
 
 
@@ -434,8 +427,8 @@ class _Branching(KMeansScorer):
         return -scores if bool(scores.sum() < 0) else scores
 
 
-def test_a_scorer_that_cannot_be_exported_is_refused(run: Path, tmp_path: Path) -> None:
-    detector = Detector.load(run)
+def test_a_scorer_that_cannot_be_exported_is_refused(trained: Path, tmp_path: Path) -> None:
+    detector = Detector.load(trained)
     rows, groups = torch.randn(12, detector.model.adapter.scored_dim), torch.arange(12)
     zeros = torch.zeros(12, dtype=torch.int64)
     population = Population(_Branching(k=2), detector.model.threshold, ["fan_section_00"])
@@ -445,10 +438,10 @@ def test_a_scorer_that_cannot_be_exported_is_refused(run: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("*bundle*"))
 
 
-def test_eight_bits_cost_what_is_printed(run: Path, here, synthetic: Path, tmp_path: Path) -> None:
-    done = here("export", run, "small", "--machine", "fan", "--int8", "--data", synthetic)
+def test_eight_bits_cost_what_is_printed(trained: Path, here, synthetic: Path, tmp_path: Path) -> None:
+    done = here("export", trained, "small", "--machine", "fan", "--int8", "--data", synthetic)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("8 bits")]
-    detector = Detector.load(run)
+    detector = Detector.load(trained)
     parameters = sum(parameter.numel() for parameter in detector.model.encoder.parameters())
     assert (tmp_path / "small/model.onnx").stat().st_size < 4 * parameters
     rows: list = []
@@ -462,14 +455,16 @@ def test_eight_bits_cost_what_is_printed(run: Path, here, synthetic: Path, tmp_p
     assert "whole" in here("export", "--verify", "small").stdout
 
 
-def test_what_eight_bits_need(run: Path, here, tmp_path: Path) -> None:
-    assert "no data folder" in here("export", run, "small", "--int8", "--data", tmp_path / "none", expect=2).stderr
-    assert "choose --format onnx" in here("export", run, "small", "--int8", "--format", "pt2", expect=2).stderr
+def test_what_eight_bits_need(trained: Path, here, tmp_path: Path) -> None:
+    assert "no data folder" in here("export", trained, "small", "--int8", "--data", tmp_path / "none", expect=2).stderr
+    assert "choose --format onnx" in here("export", trained, "small", "--int8", "--format", "pt2", expect=2).stderr
     assert not (tmp_path / "small").exists()
 
 
-def test_a_checkpoint_whose_weights_do_not_fit_is_one_line(run: Path, here, clips: list[Path], tmp_path: Path) -> None:
-    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+def test_a_checkpoint_whose_weights_do_not_fit_is_one_line(
+    trained: Path, here, clips: list[Path], tmp_path: Path
+) -> None:
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
     del content["state_dict"]["population.thresholds"]
     torch.save(content, tmp_path / "broken.ckpt")
     done = here("score", clips[0], "--checkpoint", "broken.ckpt", "--machine", "fan", expect=2)

@@ -145,31 +145,20 @@ def test_the_picture_shows_spectrogram_and_both_bars(detector: Detector, tmp_pat
     assert [patch.get_height() for patch in spans.patches] == pytest.approx(found.by_span.tolist())
 
 
-@pytest.fixture(scope="module")
-def run(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    done = asd(
-        "fit", "--config", Path(__file__).parents[2] / "configs/recipe/dual_branch.yaml", "--data.root", synthetic,
-        "--data.seconds=1", "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4",
-        "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", cwd=folder,
-    )  # fmt: skip
-    return folder / done.stdout.strip().splitlines()[-1]
-
-
 def test_a_trained_detector_explains_from_its_checkpoint_alone(
-    run: Path, synthetic: Path, here, tmp_path: Path
+    trained: Path, synthetic: Path, here, tmp_path: Path
 ) -> None:
     folder = synthetic / "dev_data/raw/fan"
     clip = min((folder / "train").glob("*.wav"))
     test = min((folder / "test").glob("*anomaly*.wav"))
-    done = here("explain", clip, test, "--checkpoint", run, "--machine", "fan", "--out", "why")
+    done = here("explain", clip, test, "--checkpoint", trained, "--machine", "fan", "--out", "why")
     assert f"like {clip.name} (1.000" in done.stdout
     numbers = json.loads((tmp_path / "why" / f"{test.stem}.json").read_text())
     assert len(numbers["by_band"]) == len(numbers["band_edges_hz"]) - 1
     assert len(numbers["by_span"]) == len(numbers["span_edges_s"]) - 1
     assert len(numbers["nearest"]) == 3
     assert (tmp_path / "why" / f"{test.stem}.png").read_bytes().startswith(b"\x89PNG")
-    clips = Detector.load(run).model.population.normal_clips(1)
+    clips = Detector.load(trained).model.population.normal_clips(1)
     assert len(clips.names_and_attributes) == len(clips.embeddings) == len(clips.scores) == 15
     levels = [mean_level(torch.from_numpy(_samples(path))[None], RATE)[0] for path in (folder / "train").glob("*.wav")]
     assert torch.allclose(clips.spectrum, torch.stack(levels).mean(0), atol=1e-3), "kept over the epochs"
@@ -179,8 +168,8 @@ def _samples(path: Path) -> np.ndarray:
     return soundfile.read(path, dtype="float32")[0][:RATE]
 
 
-def test_checkpoints_from_before_explain_as_well(run: Path, synthetic: Path, tmp_path: Path) -> None:
-    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+def test_checkpoints_from_before_explain_as_well(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
     kept = {
         key: value for key, value in content["state_dict"].items()
         if not key.endswith((".spectrum", ".facts")) and ".embeddings" not in key
@@ -191,7 +180,7 @@ def test_checkpoints_from_before_explain_as_well(run: Path, synthetic: Path, tmp
     found = Detector.load(tmp_path / "old.ckpt").explain(clip, machine="fan")
     assert found.nearest == ()
     assert np.isfinite(found.by_band).all()
-    assert found.score == pytest.approx(Detector.load(run).explain(clip, machine="fan").score)
+    assert found.score == pytest.approx(Detector.load(trained).explain(clip, machine="fan").score)
 
 
 def test_samples_without_their_rate_are_refused(detector: Detector) -> None:

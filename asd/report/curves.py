@@ -1,0 +1,26 @@
+"""The course of a training as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asd.pictures.common import grid, save
+from asd.report.gather import Curves
+
+_TITLES = {"train/loss": "training loss", "val/official_score": "validation, official score"}
+
+
+def training_curves(curves: Curves, path: Path) -> Path | None:
+    """Draw loss and official score over the epochs; ``None`` where neither was logged."""
+    from matplotlib.ticker import MaxNLocator
+
+    shown = {title: curves[name] for name, title in _TITLES.items() if curves.get(name)}
+    if not shown:
+        return None
+    figure, panels = grid(list(shown), ("epoch", ""), (4.0, 2.6))
+    for axes, points in zip(panels, shown.values(), strict=True):
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, marker="o", markersize=3, color="#0072B2")
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return save(figure, path)
