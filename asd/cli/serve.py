@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -34,14 +33,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         from asd.serve.app import Service, create_app
         from asd.serve.limits import Limits
-        from asd.serve.server import serve
+        from asd.serve.server import listen, serve
     except ImportError as error:
         raise UserError(f"{error}; the service needs more packages: pip install 'asd-zoo[serve]'") from error
     from asd.deploy import Detector
 
     token = _token(args.token_file)
     detector = Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate)
-    listening = _listen(args.host, args.port)
+    listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     if token is None and not _is_local(args.host):
         print(f"asd: warning: anyone who reaches {host}:{port} can ask; give --token-file", file=sys.stderr)
@@ -62,19 +61,6 @@ def _token(path: Path | None) -> str | None:
     if not token:
         raise UserError(f"--token-file {path} is empty; write the token into it")
     return token
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"cannot listen at {host}:{port} ({reason}); choose another --host or --port") from error
-    return listening
 
 
 def _is_local(host: str) -> bool:

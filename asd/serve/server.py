@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from asd.errors import UserError
+
 _PATIENCE_SECONDS = 30
 
 
@@ -25,6 +27,24 @@ class _Server(uvicorn.Server):
         finally:
             for one, handler in usual.items():
                 signal.signal(one, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that clients can connect to.
+
+    Raises:
+        UserError: The address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot listen at {host}:{port} ({reason}); choose another --host or --port") from error
+    return listening
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Scoring beside the bare forward pass, and a day's stream: ``python -m tests.benchmarks.deploy``.
+"""Ways to score beside the bare forward pass, and a day's stream: ``python -m tests.benchmarks.deploy``.
 
 Detectors have untrained weights and scorers fitted on noise: speed does not depend on what they learned. A stream is
 made as it goes, as fast as it is taken.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import gc
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import soundfile
 import torch
 
 from asd import plugins
 from asd.deploy import Detector
+from asd.deploy.export import export
 from asd.deploy.monitor import Monitor, Rules
 from asd.deploy.stream import Block, Windower
 from asd.detector import AnomalyDetector
@@ -57,22 +61,53 @@ def latencies(run: Callable[[], object], times: int) -> list[float]:
     return found
 
 
-@torch.inference_mode()
-def measure(name: str, precision: str, times: int, path: Path) -> str:
-    """A row of the table."""
+def measure(name: str, precision: str, times: int, folder: Path) -> None:
+    """Print a row for each way to score a clip, beside the bare forward pass."""
     one = detector(name, precision)
+    path = folder / "clip.wav"
     window = torch.randn(1, one.cut.samples) * 0.1
+    population = one.model.population
+    monitor = Monitor(float(population.thresholds[0]), population.training_scores(0)[0], one.cut.hop, Rules())
+    windower = Windower(one.cut, one.cut.sample_rate)
+    block = Block((0.1 * np.random.default_rng(0).standard_normal((one.cut.samples, 1))).astype(np.float32))
 
+    @torch.inference_mode()
     def bare() -> None:
         with one._autocast():
             one.model.embed(window)
 
-    plain = latencies(bare, times)
-    scored = latencies(lambda: one.score(path), times)
-    p50, p95, p99 = (float(np.percentile(scored, q)) for q in (50, 95, 99))
-    ratio = statistics.median(scored) / statistics.median(plain)
-    cells = [f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", f"{statistics.median(plain):.1f}", f"{ratio:.2f}"]
-    return f"| {name} | {precision} | {' | '.join(cells)} | {p50 / 1000 / SECONDS:.4f} |"
+    def watch() -> None:
+        for at, part in windower.push(block):
+            list(monitor.push(at, one.score_windows([part], 0)[0]))
+
+    ways: dict[str, Callable[[], object]] = {
+        "bare forward": bare, "score": lambda: one.score(path), "watch": watch
+    }  # fmt: skip
+    bundle = export(detector(name, "32"), folder / name).folder
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=["CPUExecutionProvider"])
+    given = {session.get_inputs()[0].name: window.numpy()}
+    ways["onnxruntime, float32"] = lambda: session.run(None, given)
+    plain = 0.0
+    for way, run in ways.items():
+        found = latencies(run, times)
+        p50, p95, p99 = (float(np.percentile(found, q)) for q in (50, 95, 99))
+        plain = plain or p50
+        cells = [f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", f"{p50 / plain:.2f}", f"{p50 / 1000 / SECONDS:.4f}"]
+        print(f"| {name} | {way} | {' | '.join(cells)} |", flush=True)
+
+
+def cold_start(checkpoint: Path, path: Path) -> None:
+    """Seconds from nothing to a score on the screen, five times."""
+    command = [sys.executable, "-m", "asd", "score", str(path), "--checkpoint", str(checkpoint)]
+    machine = Detector.load(checkpoint).machines[0]
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([*command, "--machine", machine], check=False, capture_output=True)
+        found.append(time.perf_counter() - start)
+    print(f"\nCold start of `asd score` on one file: {statistics.median(found):.1f} s.")
 
 
 def resident() -> float:
@@ -111,17 +146,23 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["DualBranchCNN", "MobileNet", "BEATs"])
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpoint", type=Path, help="of a run: adds the cold start of `asd score`")
     parser.add_argument("--hours", type=float, default=24.0)
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads)
     plugins.load_all()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.wav"
-        soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000)), 16000)
-        print("| encoder | precision | p50, ms | p95 | p99 | bare forward, p50 | ratio | real-time factor |")
-        print("|---|---|---:|---:|---:|---:|---:|---:|")
-        for name in given.encoders:
-            print(measure(name, given.precision, given.times if name != "BEATs" else max(5, given.times // 10), path))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
+        soundfile.write(folder / "clip.wav", noise, 16000)
+        print("| encoder | way | p50, ms | p95 | p99 | over bare | real-time factor |")
+        print("|---|---|---:|---:|---:|---:|---:|")
+        for encoder in given.encoders:
+            times = given.times if encoder != "BEATs" else max(20, given.times // 10)
+            measure(encoder, given.precision, times, folder)
+        if given.checkpoint is not None:
+            cold_start(given.checkpoint, folder / "clip.wav")
     if given.hours:
         print()
         stream(given.encoders[0], given.precision, given.hours)

@@ -1,0 +1,111 @@
+"""The service beside the bare forward pass: ``python -m tests.benchmarks.serve``.
+
+The service runs in a process of its own, with untrained weights of full size; the clients keep their connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from asd import plugins
+from asd.serve.app import Service, create_app
+from asd.serve.limits import Limits
+from asd.serve.server import listen, serve
+from tests.benchmarks.deploy import SECONDS, detector, latencies
+
+
+def be_the_service(name: str, precision: str, times: int) -> None:
+    """Measure the bare forward pass, tell it and a port, and serve."""
+    plugins.load_all()
+    one = detector(name, precision)
+    window = torch.randn(1, one.cut.samples) * 0.1
+
+    @torch.inference_mode()
+    def bare() -> None:
+        with one._autocast():
+            one.model.embed(window)
+
+    found = latencies(bare, times)
+    listening = listen("127.0.0.1", 0)
+    print(json.dumps({"port": listening.getsockname()[1], "bare": found}), flush=True)
+    serve(create_app(Service(one, Limits(waiting=64))), listening)
+
+
+def ask(connection: http.client.HTTPConnection, body: bytes) -> bool:
+    """Whether a recording was scored."""
+    connection.request("POST", "/score", body)
+    answer = connection.getresponse()
+    content: dict[str, Any] = json.loads(answer.read())
+    return answer.status == 200 and "score" in content
+
+
+def clients(port: int, body: bytes, count: int, seconds: float) -> tuple[list[float], int]:
+    """Milliseconds of each answer to so many clients over so long, and the answers that failed."""
+    found: list[float] = []
+    lost = 0
+    lock = threading.Lock()
+
+    def run(_: int) -> None:
+        nonlocal lost
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            start = time.perf_counter()
+            good = ask(connection, body)
+            with lock:
+                found.append(1000 * (time.perf_counter() - start))
+                lost += not good
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, range(count)))
+    return found, lost
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--encoders", nargs="+", default=["DualBranchCNN", "MobileNet", "BEATs"])
+    parser.add_argument("--precision", default="bf16-mixed")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--service", metavar="NAME", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.service:
+        be_the_service(given.service, given.precision, 100 if given.service != "BEATs" else 20)
+        return
+    buffer = io.BytesIO()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
+    soundfile.write(buffer, noise, 16000, format="WAV", subtype="PCM_16")
+    print("| encoder | clients | p50, ms | p95 | p99 | over bare | real-time factor | requests/s | lost |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for name in given.encoders:
+        command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", given.precision]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            bare = float(np.median(said["bare"]))
+            print(f"| {name} | bare forward | {bare:.1f} | | | 1.00 | {bare / 1000 / SECONDS:.4f} | | |")
+            clients(said["port"], buffer.getvalue(), 1, 2.0)
+            for count in (1, 8, 32):
+                found, lost = clients(said["port"], buffer.getvalue(), count, given.seconds)
+                p50, p95, p99 = (float(np.percentile(found, q)) for q in (50, 95, 99))
+                rate = len(found) / given.seconds
+                cells = [f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", f"{p50 / bare:.2f}", f"{p50 / 1000 / SECONDS:.4f}"]
+                print(f"| {name} | {count} | {' | '.join(cells)} | {rate:.1f} | {lost} |", flush=True)
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()
