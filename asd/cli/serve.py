@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
     from asd.deploy import Detector
 
     token = _token(args.token_file)
-    detector = Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate)
+    limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token)
+    service = Service(lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate), limits)
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     if token is None and not _is_local(args.host):
         print(f"asd: warning: anyone who reaches {host}:{port} can ask; give --token-file", file=sys.stderr)
-    limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token)
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    serve(create_app(Service(detector, limits)), listening)
+    serve(create_app(service), listening)
     return 0
 
 

@@ -42,18 +42,21 @@ class Service:
     """What the routes share.
 
     Args:
-        detector: The detector.
+        load: Gives the detector, in the thread that will use it.
         limits: What is refused.
         decoders: Threads that decode.
+
+    Raises:
+        UserError: The detector cannot be loaded.
     """
 
-    def __init__(self, detector: Detector, limits: Limits, decoders: int = 2) -> None:
-        self.detector = detector
+    def __init__(self, load: Callable[[], Detector], limits: Limits, decoders: int = 2) -> None:
         self.limits = limits
         self.waiting = 0
         self.started = time.time()
         self.observed = Observed(lambda: self.waiting)
-        self.worker = Worker(detector, self.observed.batches.observe)
+        self.worker = Worker(load, self.observed.batches.observe)
+        self.detector = self.worker.detector
         self.decoders = ThreadPoolExecutor(decoders, "asd-decode")
 
     def close(self) -> None:

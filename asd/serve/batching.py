@@ -34,17 +34,25 @@ class _Call:
 class Worker:
     """Scores windows of several recordings together: those that wait when the model is free, without waiting for more.
 
+    The model is loaded in the thread, too: OpenMP keeps a team of threads for each thread that computes, and two teams
+    on the same cores slow each other down.
+
     Args:
-        detector: The detector.
+        load: Gives the detector.
         observe: Told the number of windows of each batch.
     """
 
-    def __init__(self, detector: Detector, observe: Callable[[int], None] = lambda windows: None) -> None:
-        self.detector = detector
+    def __init__(self, load: Callable[[], Detector], observe: Callable[[int], None] = lambda windows: None) -> None:
         self._observe = observe
+        self._loaded: Future[Detector] = Future()
         self._waiting: queue.SimpleQueue[_Scoring | _Call | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="asd-model", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=[load], name="asd-model", daemon=True)
         self._thread.start()
+
+    @property
+    def detector(self) -> Detector:
+        """The detector, once it is loaded; raises what loading it raised."""
+        return self._loaded.result()
 
     def score(self, windows: Sequence[Tensor], population: int) -> Future[list[float]]:
         """Scores of windows ``(T,)`` against a population."""
@@ -63,7 +71,8 @@ class Worker:
         self._waiting.put(None)
         self._thread.join()
 
-    def _run(self) -> None:
+    def _run(self, load: Callable[[], Detector]) -> None:
+        _answer([self._loaded], lambda: [load()])
         held: list[_Scoring | _Call | None] = []
         while True:
             item = held.pop() if held else self._waiting.get()

@@ -329,7 +329,7 @@ def test_a_full_disk_is_told(detector: Detector, clips: list[Path], monkeypatch:
     async def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with TestClient(create_app(Service(detector, Limits()))) as client:
+    with TestClient(create_app(Service(lambda: detector, Limits()))) as client:
         monkeypatch.setattr("asd.serve.limits._copy", full)
         answer = client.post("/score?machine=fan", content=clips[0].read_bytes())
         assert answer.status_code == 507
@@ -340,7 +340,7 @@ def test_a_full_disk_is_told(detector: Detector, clips: list[Path], monkeypatch:
 
 def test_what_waits_is_scored_together(detector: Detector) -> None:
     sizes: list[int] = []
-    worker = Worker(detector, sizes.append)
+    worker = Worker(lambda: detector, sizes.append)
     gate = threading.Event()
     windows = torch.randn(6, detector.cut.samples) * 0.1
     held = worker.call(gate.wait)
@@ -356,7 +356,7 @@ def test_what_waits_is_scored_together(detector: Detector) -> None:
 
 
 def test_a_failure_reaches_the_one_who_asked_and_no_other(detector: Detector) -> None:
-    worker = Worker(detector)
+    worker = Worker(lambda: detector)
     broken = worker.score([torch.zeros(3, 3, 3)], 0)
     with pytest.raises(Exception, match=r"."):
         broken.result(30)
