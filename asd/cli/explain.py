@@ -36,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
         for near in found.nearest:
             attributes = f", {near.attributes}" if near.attributes else ""
             print(f"  like {near.name} ({near.similarity:.3f}{attributes})")
+        if found.resembles:
+            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(found.resembles.items())[:3])
+            print(f"  among the nearest: {shares}")
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
             print(f"  {pictures.explanation(found, args.out / f'{stem}.png')}", flush=True)

@@ -151,12 +151,14 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Observing, observed=service.observed)
 
     @app.post("/score", dependencies=allowed, openapi_extra={"requestBody": _BODY})
-    async def score(request: Request, machine: str | None = None, explain: bool = False) -> JSONResponse:
-        """Score a recording: the body, or the field `file` of a form."""
+    async def score(
+        request: Request, machine: str | None = None, explain: bool = False, name: str = ""
+    ) -> JSONResponse:
+        """Score a recording: the body, or the field `file` of a form. `name` is what the answer calls it."""
         begin = time.perf_counter()
         number = service.population(machine)
         service.refuse_if_full()  # before the body is taken, too
-        async with received(request, service.limits) as upload:
+        async with received(request, service.limits, name) as upload:
             with service.admitted():
                 answer = await service.score(request, upload, number, explain)
         service.observed.latency.observe(time.perf_counter() - begin)

@@ -85,8 +85,8 @@ class Upload:
 
 
 @contextlib.asynccontextmanager
-async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
-    """The recording in the body of a request, as it is or as the field ``file`` of a form.
+async def received(request: Request, limits: Limits, name: str = "") -> AsyncIterator[Upload]:
+    """The recording in the body of a request, as it is or as the field ``file`` of a form, which names it, too.
 
     Raises:
         HTTPException: 413, too large; 422, none there; 507, the disk is full.
@@ -95,7 +95,7 @@ async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
     with tempfile.TemporaryDirectory(prefix="asd-serve-") as folder:
         path = Path(folder) / "recording"
         try:
-            name = await _spool(_limited(request, limits), path)
+            name = await _spool(_limited(request, limits), path) or name
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise HTTPException(507, "the service's disk is full; try again later") from error
@@ -125,6 +125,7 @@ def _limited(request: Request, limits: Limits) -> Request:
 
 
 async def _spool(request: Request, path: Path) -> str:
+    """Write the recording, and return its name where the body tells it."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=8) as form:
             sent = form.get("file")
@@ -136,7 +137,7 @@ async def _spool(request: Request, path: Path) -> str:
             return sent.filename or ""
     with path.open("wb") as file:
         await _copy(request, file)
-    return request.query_params.get("name", "")
+    return ""
 
 
 async def _copy(request: Request, file: IO[bytes]) -> None:

@@ -153,6 +153,7 @@ def test_a_trained_detector_explains_from_its_checkpoint_alone(
     test = min((folder / "test").glob("*anomaly*.wav"))
     done = here("explain", clip, test, "--checkpoint", trained, "--machine", "fan", "--out", "why")
     assert f"like {clip.name} (1.000" in done.stdout
+    assert "among the nearest: spd_" in done.stdout
     numbers = json.loads((tmp_path / "why" / f"{test.stem}.json").read_text())
     assert len(numbers["by_band"]) == len(numbers["band_edges_hz"]) - 1
     assert len(numbers["by_span"]) == len(numbers["span_edges_s"]) - 1
