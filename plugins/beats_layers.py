@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asd.encoders.attention import heads_together
+
 
 @dataclass(frozen=True)
 class BEATsShape:
@@ -98,7 +100,7 @@ class GatedAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
-        output: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        output: Tensor = self.out_proj(heads_together(mixed))
         return output
 
 

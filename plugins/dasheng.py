@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from asd.encoders import Encoder, WeightsCard
+from asd.encoders.attention import heads_together
 from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.frontends import LogMel
 from asd.encoders.weights import find
@@ -49,8 +50,7 @@ class _Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        output: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        output: Tensor = self.proj(heads_together(F.scaled_dot_product_attention(query, key, value)))
         return output
 
 

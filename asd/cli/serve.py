@@ -24,23 +24,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=int, default=32, metavar="N", help="recordings that may wait; then 503 (32)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
+    parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
+    parser.add_argument(
+        "--batch-wait-ms", type=float, default=0.0, metavar="MS", help="to wait for others to share a batch with (0)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; returns the exit code."""
     if args.max_megabytes <= 0 or args.max_seconds <= 0 or args.queue < 1:
         raise UserError("--max-megabytes and --max-seconds must be above 0, --queue 1 or more")
+    if args.batch_wait_ms < 0 or (args.threads is not None and args.threads < 1):
+        raise UserError("--batch-wait-ms must be 0 or more, --threads 1 or more")
     try:
-        from asd.serve.app import Service, create_app
+        from asd.serve.app import create_app
         from asd.serve.limits import Limits
         from asd.serve.server import listen, serve
+        from asd.serve.service import Service
     except ImportError as error:
         raise UserError(f"{error}; the service needs more packages: pip install 'asd-zoo[serve]'") from error
+    import torch
+
     from asd.deploy import Detector
 
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     token = _token(args.token_file)
     limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token)
-    service = Service(lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate), limits)
+    service = Service(
+        lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate),
+        limits,
+        args.batch_wait_ms / 1000,
+    )
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     if token is None and not _is_local(args.host):
@@ -51,15 +66,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _token(path: Path | None) -> str | None:
-    if path is None:
-        return os.environ.get(_TOKEN) or None
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise UserError(f"--token-file {path} cannot be read ({reason}); give a file with one line") from error
+    if path is None and not os.environ.get(_TOKEN):
+        return None
+    where, token = _TOKEN, os.environ.get(_TOKEN, "")
+    if path is not None:
+        where = f"--token-file {path}"
+        try:
+            token = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise UserError(f"{where} cannot be read ({reason}); give a file with one line") from error
+    token = token.strip()
     if not token:
-        raise UserError(f"--token-file {path} is empty; write the token into it")
+        raise UserError(f"{where} is empty; write the token into it")
+    if not (token.isascii() and token.isprintable()):
+        raise UserError(f"{where} holds what no header can carry; choose one line of ASCII characters")
     return token
 
 

@@ -1,26 +1,23 @@
-"""What the service takes: who may ask, how large and how long a recording may be."""
+"""Who may ask, and how large a body may be: enforced before a route sees the request, and while its body arrives."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import errno
 import hmac
-import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
 
 from fastapi import HTTPException
-from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asd.data.audio import read_header
-from asd.deploy.windows import Cut
-
-_CHUNK = 1 << 20
-_MOST_SAMPLES = 150_000_000
-_RATES = (1000, 400_000)
+_IDLE_SECONDS = 30.0
+# After an early answer the rest of the body is taken and dropped for a while: a client that is still sending would
+# otherwise lose the answer with the connection.
+_LINGER_SECONDS = 5.0
+_LINGER_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Limits:
     Attributes:
         megabytes: The largest body of a request.
         seconds: The longest recording.
-        waiting: The most recordings that may wait for the model.
+        waiting: The most recordings that may wait for the model, and that may arrive at a time.
         token: What `Authorization: Bearer` must say; ``None``: anyone may ask.
     """
 
@@ -44,102 +41,92 @@ class Limits:
         """The largest body in bytes."""
         return int(self.megabytes * 1e6)
 
-    def check_token(self, request: Request) -> None:
-        """Refuse a request without the token, with 401."""
+    def knows(self, authorization: str) -> bool:
+        """Whether a header says the token."""
         if self.token is None:
+            return True
+        kind, _, given = authorization.partition(" ")
+        return kind.casefold() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
+
+
+class Limiting:
+    """Answers 401 without the token, 413 to a body that is too large, 408 to one that stops arriving.
+
+    Args:
+        app: What answers the rest.
+        limits: The limits.
+        open_paths: What needs no token.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, open_paths: Collection[str]) -> None:
+        self.app = app
+        self.limits = limits
+        self.open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        if kind.casefold() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
-            raise HTTPException(401, "give the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"})
+        headers = Headers(scope=scope)
+        body = _Body(receive, send, headers, self.limits)
+        answer = self._refusal(scope["path"], headers) or self.app
+        await answer(scope, body.receive, body.send)
 
-    def check_recording(self, path: Path, cut: Cut) -> float:
-        """The seconds of a recording, by its header alone, before anything is decoded.
-
-        Raises:
-            AudioError: No recording.
-            HTTPException: 413, too long; 422, a rate that no recorder has.
-        """
-        header = read_header(path, cut.channel)
-        seconds = header.frames / header.sample_rate
-        if not _RATES[0] <= header.sample_rate <= _RATES[1]:
-            raise HTTPException(422, f"the recording has {header.sample_rate} Hz; give one of 1 to 400 kHz")
-        if seconds > self.seconds or header.frames * header.channels > _MOST_SAMPLES:
-            channels = f" of {header.channels} channels" if header.channels > 1 else ""
-            raise HTTPException(
-                413, f"the recording lasts {seconds:.0f} s{channels}, and {self.seconds:.0f} s are taken; cut it"
-            )
-        return seconds
+    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+        if path not in self.open_paths and not self.limits.knows(headers.get("authorization", "")):
+            text = "give the token: Authorization: Bearer ..."
+            return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+        said = headers.get("content-length", "")
+        if said.isdecimal() and int(said) > self.limits.size:
+            return JSONResponse({"error": _too_large(self.limits)}, 413)
+        return None
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A recording that was sent.
+class _Body:
+    """Counts a body as it arrives, and answers so that the answer arrives, too."""
 
-    Attributes:
-        path: Where it lies, until the request is answered.
-        name: As the client calls it; empty where it does not.
-    """
+    def __init__(self, receive: Receive, send: Send, headers: Headers, limits: Limits) -> None:
+        self._receive, self._send, self._limits = receive, send, limits
+        self._complete = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
+        self._taken = 0
 
-    path: Path
-    name: str
-
-
-@contextlib.asynccontextmanager
-async def received(request: Request, limits: Limits, name: str = "") -> AsyncIterator[Upload]:
-    """The recording in the body of a request, as it is or as the field ``file`` of a form, which names it, too.
-
-    Raises:
-        HTTPException: 413, too large; 422, none there; 507, the disk is full.
-    """
-    # Without a suffix, so that the content alone tells what it is.
-    with tempfile.TemporaryDirectory(prefix="asd-serve-") as folder:
-        path = Path(folder) / "recording"
+    async def receive(self) -> Message:
+        """The next part; raises `HTTPException` beyond a limit."""
+        if self._complete:
+            return await self._receive()
         try:
-            name = await _spool(_limited(request, limits), path) or name
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise HTTPException(507, "the service's disk is full; try again later") from error
-            raise
-        if path.stat().st_size == 0:
-            raise HTTPException(422, "no recording was sent; give it as the body, or as the field `file` of a form")
-        yield Upload(path, name)
-
-
-def _limited(request: Request, limits: Limits) -> Request:
-    """The request, whose body ends with an error beyond the limit, whatever its header says."""
-    refusal = HTTPException(413, f"the body is larger than {limits.megabytes:g} MB", {"Connection": "close"})
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > limits.size:
-        raise refusal
-    taken = 0
-
-    async def receive() -> Any:
-        nonlocal taken
-        message = await request.receive()
-        taken += len(message.get("body", b""))
-        if taken > limits.size:
-            raise refusal
+            async with asyncio.timeout(_IDLE_SECONDS):
+                message = await self._next()
+        except TimeoutError as error:
+            raise HTTPException(408, f"the body stopped arriving for {_IDLE_SECONDS:.0f} s; send it again") from error
+        if self._taken > self._limits.size:
+            raise HTTPException(413, _too_large(self._limits))
         return message
 
-    return Request(request.scope, receive)
+    async def send(self, message: Message) -> None:
+        """Pass an answer on."""
+        if message["type"] == "http.response.start" and not self._complete:
+            MutableHeaders(scope=message)["Connection"] = "close"
+        elif message["type"] == "http.response.body" and not message.get("more_body") and not self._complete:
+            await self._send({**message, "more_body": True})
+            await self._drop_rest()
+            message = {"type": "http.response.body"}
+        await self._send(message)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._complete = not message.get("more_body", False)
+        self._taken += len(message.get("body", b""))
+        return message
+
+    async def _drop_rest(self) -> None:
+        most = self._taken + _LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while not self._complete and self._taken < most:
+                    await self._next()
 
 
-async def _spool(request: Request, path: Path) -> str:
-    """Write the recording, and return its name where the body tells it."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
-            sent = form.get("file")
-            if not isinstance(sent, UploadFile):
-                raise HTTPException(422, "the form has no field `file` with a recording")
-            with path.open("wb") as file:
-                while part := await sent.read(_CHUNK):
-                    file.write(part)
-            return sent.filename or ""
-    with path.open("wb") as file:
-        await _copy(request, file)
-    return ""
-
-
-async def _copy(request: Request, file: IO[bytes]) -> None:
-    async for part in request.stream():
-        file.write(part)
+def _too_large(limits: Limits) -> str:
+    return f"the body is larger than {limits.megabytes:g} MB; cut the recording, or send it as FLAC"

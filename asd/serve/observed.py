@@ -1,21 +1,18 @@
-"""Figures of the service for Prometheus, and what every answer carries."""
+"""Figures of the service for Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_WINDOWS = (1, 2, 4, 8, 16, 64)
+_WINDOWS = (1, 2, 4, 8, 16)
+_log = logging.getLogger(__name__)
 
 
 class Observed:
@@ -41,28 +38,41 @@ class Observed:
 
 
 class Observing:
-    """Counts every answer by its route, and gives each the headers that keep a page to its own service.
+    """Counts every answer by its route, and gives each the same headers; a failure of the service is an answer, too.
 
     Args:
         app: What answers.
         observed: Where it is counted.
+        routes: Paths that are counted by their names; the others together.
+        headers: What every answer carries.
     """
 
-    def __init__(self, app: ASGIApp, observed: Observed) -> None:
+    def __init__(self, app: ASGIApp, observed: Observed, routes: Collection[str], headers: Mapping[str, str]) -> None:
         self.app = app
         self.observed = observed
+        self.routes = frozenset(routes)
+        self.headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        route = scope["path"] if scope["path"] in self.routes else "other"
+        begun = False
 
         async def counted(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
+                begun = True
                 self.observed.requests.labels(route, str(message["status"])).inc()
-                MutableHeaders(scope=message).update(_HEADERS)
+                MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
-        await self.app(scope, receive, counted)
+        try:
+            await self.app(scope, receive, counted)
+        except Exception:  # noqa: BLE001 - whatever it is, the service goes on
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if not begun:
+                answer = JSONResponse({"error": "the service failed on this request; its log says why"}, 500)
+                await answer(scope, receive, counted)

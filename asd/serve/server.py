@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from asd.errors import UserError
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 120
 
 
 class _Server(uvicorn.Server):

@@ -21,9 +21,10 @@ import soundfile
 import torch
 
 from asd import plugins
-from asd.serve.app import Service, create_app
+from asd.serve.app import create_app
 from asd.serve.limits import Limits
 from asd.serve.server import listen, serve
+from asd.serve.service import Service
 from tests.benchmarks.deploy import SECONDS, detector, latencies
 
 

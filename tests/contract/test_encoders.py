@@ -60,6 +60,18 @@ def test_encoders_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None
             assert found == pytest.approx(graph(waveform[:size]).numpy(), rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AST", "BEATs", "CED", "Dasheng", "MobileNet"])
+def test_full_size_encoders_are_written_as_onnx(name: str, tmp_path: Path) -> None:
+    """Attention runs by other kernels there than in the small instances."""
+    graph = _Mean(plugins.resolve(name, Encoder)().eval()).eval()
+    waveform = torch.zeros(2, 10 * graph.encoder.sample_rate)
+    batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    with torch.no_grad():
+        program = torch.export.export(graph, (waveform,), dynamic_shapes=batch, strict=False)
+        assert torch.onnx.export(program, (waveform,), dynamo=True, verbose=False) is not None
+
+
 class _Sound(Encoder):
     """Passes every check.
 

@@ -2,8 +2,8 @@
 "use strict";
 
 const by = (id) => document.getElementById(id);
-let machines = [], shown = null, recorder = null;
 const past = [];
+let known = { machines: [] }, shown = null, recording = null, queue = Promise.resolve();
 
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem("token");
@@ -25,157 +25,192 @@ async function ask(path, options = {}) {
 
 const plain = (name) => name.replace(/_section_00$/, "");
 const clock = () => new Date().toLocaleTimeString([], { hour12: false });
+const hertz = (value) => `${Math.round(value)} Hz`;
+const machineNamed = (name) => known.machines.find((one) => one.name === name);
+const complain = (text) => { by("message").textContent = text; };
+const orDash = (value) => (value === null ? "-" : draw.short(value));
 
 async function start() {
-  const known = await ask("machines");
-  machines = known.machines;
+  known = await ask("machines");
   by("access").hidden = true;
-  by("machine").replaceChildren(...machines.map((one) => new Option(plain(one.name), one.name)));
+  by("machine").replaceChildren(...known.machines.map((one) => new Option(plain(one.name), one.name)));
+  describe();
 }
 
-async function score(sound, name) {
-  by("message").textContent = "listening …";
+function describe() {
+  const machine = machineNamed(by("machine").value);
+  by("machine-facts").textContent = machine
+    ? `threshold ${orDash(machine.threshold)}, from ${machine.normal_clips} normal clips; windows of ${draw.short(known.seconds)} s`
+    : "";
+}
+
+// One after the other, in the order they came.
+function send(sounds) {
   const machine = by("machine").value;
+  complain("");
+  for (const [sound, name] of sounds) queue = queue.then(() => score(sound, name, machine));
+}
+
+async function score(sound, name, machine) {
+  if (sound.size > known.max_megabytes * 1e6) {
+    complain(`${name}: larger than ${known.max_megabytes} MB; cut the recording, or send it as FLAC`);
+    return;
+  }
+  by("progress").textContent = `scoring ${name} …`;
   const query = new URLSearchParams({ machine, name, explain: "true" });
   try {
     const answer = await ask(`score?${query}`, { method: "POST", body: sound });
-    by("message").textContent = "";
-    show(answer, sound);
+    remember({ answer, sound, time: clock() });
   } catch (error) {
-    by("message").textContent = `${name}: ${error.message}`;
+    // The service names the recording itself where the recording is at fault.
+    complain(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`);
+  } finally {
+    by("progress").textContent = "";
   }
 }
 
-function show(answer, sound) {
+function remember(entry) {
+  const { answer, time } = entry, row = by("history").insertRow(0);
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = answer.name;
+  again.title = "Show again";
+  again.addEventListener("click", () => { show(entry); by("result").scrollIntoView(); });
+  const cells = [time, again, plain(answer.machine), draw.short(answer.score), orDash(answer.threshold), answer.decision];
+  for (const cell of cells) row.insertCell().append(cell);
+  row.cells[1].className = "name";
+  row.cells[3].className = row.cells[4].className = "number";
+  row.cells[5].className = answer.decision;
+  past.push(answer);
+  by("past").hidden = false;
+  show(entry);
+}
+
+function show({ answer, sound }) {
   shown = answer;
-  by("result").hidden = by("past").hidden = false;
-  const verdict = by("verdict");
-  verdict.textContent = answer.decision;
-  verdict.className = answer.decision;
+  by("result").hidden = false;
+  by("verdict").textContent = by("verdict").className = answer.decision;
   const among = answer.percentile === null ? "" : `; ${draw.short(answer.percentile)} % of the normal clips score no higher`;
   by("summary").textContent =
-    `${answer.name}: score ${draw.short(answer.score)}, threshold ${draw.short(answer.threshold)}${among}`;
+    `${answer.name} (${plain(answer.machine)}): score ${draw.short(answer.score)}, threshold ${orDash(answer.threshold)}${among}`;
   const player = by("player");
-  if (player.src) URL.revokeObjectURL(player.src);
+  URL.revokeObjectURL(player.src);
+  by("unplayable").hidden = true;
   player.src = URL.createObjectURL(sound);
-  const { band_hz: band, span_s: span, nearest } = answer.explanation;
+  const { band_hz: band, span_s: span, start, seconds } = answer.explanation;
+  by("part").textContent = answer.windows.length > 1
+    ? `The most anomalous of ${answer.windows.length} windows, ${draw.short(start)} to ${draw.short(start + seconds)} s:` : "";
   by("why").textContent =
-    `Most from ${Math.round(band[0])} to ${Math.round(band[1])} Hz, and from ${span[0].toFixed(1)} to ${span[1].toFixed(1)} s.`;
-  by("nearest").replaceChildren(...nearest.map((one) => {
-    const item = document.createElement("li");
-    item.textContent = `${one.name} (${one.similarity.toFixed(3)})${one.attributes ? ` ${one.attributes}` : ""}`;
-    return item;
-  }));
-  past.push(answer);
-  const row = by("history").insertRow(0);
-  const cells = [clock(), answer.name, plain(answer.machine), draw.short(answer.score),
-    draw.short(answer.threshold), answer.decision];
-  for (const text of cells) row.insertCell().textContent = text;
-  row.lastChild.className = answer.decision;
+    `Raised most from ${Math.round(band[0])} to ${hertz(band[1])}, and from ${span[0].toFixed(1)} to ${span[1].toFixed(1)} s.`;
+  showLikeness(answer.explanation);
   redraw();
+}
+
+function showLikeness({ nearest, resembles }) {
+  by("likeness").hidden = !nearest.length;
+  by("nearest").replaceChildren(...nearest.map((one) => {
+    const row = document.createElement("tr");
+    for (const text of [one.name, one.attributes || "-", one.similarity.toFixed(3)]) row.insertCell().textContent = text;
+    row.cells[0].className = "name";
+    row.cells[2].className = "number";
+    return row;
+  }));
+  const parts = Object.entries(resembles).filter(([name]) => name).map(([name, part]) => `${name} ${Math.round(100 * part)} %`);
+  by("resembles").textContent = parts.length ? `Among its nearest normal clips: ${parts.join(", ")}.` : "";
 }
 
 function redraw() {
   if (!shown) return;
-  const machine = machines.find((one) => one.name === shown.machine), found = shown.explanation;
-  draw.distribution(by("distribution"), machine, shown.score, shown.decision);
+  const found = shown.explanation, bands = found.band_edges_hz, spans = found.span_edges_s;
+  draw.distribution(by("distribution"), machineNamed(shown.machine), shown.score, shown.decision);
   drawSound();
-  const edges = found.band_edges_hz, spans = found.span_edges_s;
-  draw.bars(by("bands"), found.by_band, [`${Math.round(edges[0])} Hz`, `${Math.round(edges[edges.length - 1])} Hz`]);
-  draw.bars(by("spans"), found.by_span, [`${draw.short(spans[0])} s`, `${draw.short(spans[spans.length - 1])} s`]);
+  draw.bars(by("bands"), found.by_band, [hertz(bands[0]), hertz(bands[bands.length - 1])],
+    `What each band adds to the score; most from ${hertz(found.band_hz[0])} to ${hertz(found.band_hz[1])}`);
+  draw.bars(by("spans"), found.by_span, [`${draw.short(spans[0])} s`, `${draw.short(spans[spans.length - 1])} s`],
+    `What each span of time adds to the score; most from ${found.span_s[0].toFixed(1)} to ${found.span_s[1].toFixed(1)} s`);
   by("windows-part").hidden = shown.windows.length < 2;
   if (shown.windows.length > 1) {
-    draw.course(by("windows"), shown.windows.map((one) => one.score), shown.threshold, "threshold");
+    const first = shown.windows[0].start, last = shown.windows[shown.windows.length - 1].start;
+    const above = shown.windows.filter((one) => one.anomalous).length;
+    draw.course(by("windows"), shown.windows.map((one) => one.score), shown.threshold,
+      [`${draw.short(first)} s`, `${draw.short(last)} s`], `Scores of ${shown.windows.length} windows, ${above} above the threshold`);
   }
-  const own = past.filter((one) => one.machine === shown.machine);
-  draw.course(by("trend"), own.map((one) => one.score), shown.threshold, "threshold");
+  const own = past.filter((one) => one.machine === shown.machine).map((one) => one.score);
+  draw.course(by("trend"), own, shown.threshold, ["first", `last of ${own.length} on ${plain(shown.machine)}; dashed: threshold`],
+    `Scores of ${plain(shown.machine)} in this session: ${own.map(draw.short).join(", ")}; threshold ${orDash(shown.threshold)}`);
 }
 
 function drawSound() {
-  draw.spectrogram(by("spectrogram"), shown.explanation, by("overlay").checked, by("player").paused ? -1 : by("player").currentTime);
+  draw.spectrogram(by("spectrogram"), shown.explanation, by("overlay").checked);
+  drawCursor();
+}
+
+function drawCursor() {
+  if (shown) draw.cursor(by("cursor"), shown.explanation, by("player").currentTime);
 }
 
 function follow() {
-  drawSound();
+  drawCursor();
   if (!by("player").paused) requestAnimationFrame(follow);
-}
-
-// 16-bit WAV of one channel, which the service reads without further programs.
-function wav(blocks, rate) {
-  const count = blocks.reduce((sum, block) => sum + block.length, 0);
-  const view = new DataView(new ArrayBuffer(44 + 2 * count));
-  const text = (at, word) => [...word].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
-  text(0, "RIFF"); view.setUint32(4, 36 + 2 * count, true); text(8, "WAVEfmt ");
-  view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
-  view.setUint32(24, rate, true); view.setUint32(28, 2 * rate, true);
-  view.setUint16(32, 2, true); view.setUint16(34, 16, true);
-  text(36, "data"); view.setUint32(40, 2 * count, true);
-  let at = 44;
-  for (const block of blocks) {
-    for (const value of block) {
-      view.setInt16(at, Math.max(-32768, Math.min(32767, Math.round(value * 32767))), true);
-      at += 2;
-    }
-  }
-  return new Blob([view], { type: "audio/wav" });
 }
 
 async function record() {
   const button = by("record");
-  if (recorder) {
-    const { blocks, context, stream } = recorder;
-    recorder = null;
-    button.textContent = "record";
-    button.classList.remove("running");
-    stream.getTracks().forEach((track) => track.stop());
-    await context.close();
-    await score(wav(blocks, context.sampleRate), `recorded ${clock()}`);
-    return;
-  }
+  button.disabled = true;
   try {
-    // What a telephone does to a voice would change the machine.
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
-    });
-    const context = new AudioContext(), blocks = [];
-    const tap = context.createScriptProcessor(4096, 1, 1);
-    tap.onaudioprocess = (event) => blocks.push(event.inputBuffer.getChannelData(0).slice());
-    context.createMediaStreamSource(stream).connect(tap);
-    tap.connect(context.destination);
-    recorder = { blocks, context, stream };
-    button.textContent = "stop";
-    button.classList.add("running");
+    if (recording) {
+      const sound = await recording.stop();
+      recording = null;
+      send([[sound, `recorded ${clock()}`]]);
+    } else {
+      complain("");
+      recording = await microphone.start();
+    }
   } catch (error) {
-    by("message").textContent = `the microphone cannot be used (${error.message})`;
+    complain(`the microphone cannot be used (${error.message})`);
   }
+  button.disabled = false;
+  button.textContent = recording ? "Stop and score" : "Record";
+  button.classList.toggle("running", Boolean(recording));
+  tellTime();
+}
+
+function tellTime() {
+  by("microphone").textContent = recording ? `recording, ${recording.seconds().toFixed(0)} s` : "";
+  if (recording) setTimeout(tellTime, 250);
 }
 
 by("access").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("token", by("token").value);
-  start().then(() => { by("message").textContent = ""; }, (error) => { by("message").textContent = error.message; });
+  start().then(() => complain(""), (error) => complain(error.message));
 });
+by("machine").addEventListener("change", describe);
 by("file").addEventListener("change", (event) => {
-  const [file] = event.target.files;
+  const files = [...event.target.files];
   event.target.value = "";
-  if (file) score(file, file.name);
+  send(files.map((file) => [file, file.name]));
 });
 by("drop").addEventListener("dragover", (event) => { event.preventDefault(); by("drop").classList.add("over"); });
 by("drop").addEventListener("dragleave", () => by("drop").classList.remove("over"));
 by("drop").addEventListener("drop", (event) => {
   event.preventDefault();
   by("drop").classList.remove("over");
-  const [file] = event.dataTransfer.files;
-  if (file) score(file, file.name);
+  send([...event.dataTransfer.files].map((file) => [file, file.name]));
 });
 by("record").addEventListener("click", record);
-by("overlay").addEventListener("change", drawSound);
+by("overlay").addEventListener("change", () => { by("key").hidden = !by("overlay").checked; drawSound(); });
 by("player").addEventListener("play", follow);
-by("player").addEventListener("pause", () => shown && drawSound());
+by("player").addEventListener("timeupdate", drawCursor);
+by("player").addEventListener("seeking", drawCursor);
+by("player").addEventListener("error", () => { by("unplayable").hidden = false; });
+by("cursor").addEventListener("click", (event) => {
+  by("player").currentTime = Math.max(0, draw.secondAt(by("cursor"), shown.explanation, event.offsetX));
+});
 window.addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-if (!navigator.mediaDevices) {
+if (!microphone.possible()) {
   by("record").disabled = true;
-  by("microphone").textContent = "Recording needs a microphone, and https or this computer itself.";
+  by("microphone").textContent = "Recording needs a microphone, and a page that comes over https or from this computer.";
 }
-start().catch((error) => { by("message").textContent = error.message; });
+start().catch((error) => complain(error.message));

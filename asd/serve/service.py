@@ -1,0 +1,198 @@
+"""What the routes share: the detector, the threads that work for it, and the places of those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+from fastapi import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from torch import Tensor
+
+from asd.deploy import Detector
+from asd.deploy.explanation import Explanation
+from asd.errors import UserError
+from asd.serve.batching import Worker
+from asd.serve.limits import Limits
+from asd.serve.observed import Observed
+from asd.serve.recording import Recording, TooLongError
+from asd.serve.upload import Upload, telling_full_disk
+
+_BINS = 30
+_DECODERS = 2
+_Value = TypeVar("_Value")
+
+
+class Service:
+    """Scores what is sent.
+
+    Args:
+        load: Gives the detector, in the thread that will use it.
+        limits: What is refused.
+        batch_wait: Seconds that a recording may wait for others to be scored with.
+
+    Attributes:
+        receiving: Recordings that arrive.
+        waiting: Recordings that wait or are scored.
+
+    Raises:
+        UserError: The detector cannot be loaded.
+    """
+
+    def __init__(self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0) -> None:
+        self.limits = limits
+        self.receiving = self.waiting = 0
+        self.started = time.time()
+        self.observed = Observed(lambda: self.waiting)
+        self.worker = Worker(load, batch_wait, self.observed.batches.observe)
+        self.detector = self.worker.detector
+        self.decoders = ThreadPoolExecutor(_DECODERS, "asd-decode")
+
+    def close(self) -> None:
+        """End the threads once what waits is done."""
+        self.decoders.shutdown()
+        self.worker.close()
+
+    def population(self, machine: str | None) -> int:
+        """Number of a machine's population; 404 with the known ones where it is unknown, 422 where it is not said."""
+        try:
+            return self.detector.population(machine)
+        except UserError as error:
+            raise HTTPException(422 if machine is None else 404, str(error)) from error
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """A place among those that arrive; 503 at once where it would have to wait for long."""
+        if max(self.receiving, self.waiting) >= self.limits.waiting:
+            raise self._full()
+        self.receiving += 1
+        try:
+            yield
+        finally:
+            self.receiving -= 1
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """A place among those that wait; 503 where as many wait as may."""
+        if self.waiting >= self.limits.waiting:
+            raise self._full()
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    def _full(self) -> HTTPException:
+        self.observed.rejected.inc()
+        return HTTPException(503, "too many recordings wait; try again in a second", {"Retry-After": "1"})
+
+    async def score(self, upload: Upload, number: int, explained: bool) -> dict[str, Any]:
+        """What the detector says of a recording: the fields of `Result`, and of `Explanation` where it is asked for.
+
+        Raises:
+            HTTPException: 413, it is too long; 422, it cannot be used; 507, the disk is full.
+        """
+        with _refusing(upload), telling_full_disk():
+            recording = await self._decoding(lambda: Recording(upload.path, self.detector.cut, self.limits.seconds))
+            pairs: list[tuple[float, float]] = []
+            worst: tuple[float, float, Tensor] | None = None
+            while windows := await self._decoding(recording.take):
+                scores = await asyncio.wrap_future(self.worker.score([one for _, one in windows], number))
+                for (start, window), score in zip(windows, scores, strict=True):
+                    pairs.append((start, score))
+                    worst = (score, start, window) if worst is None or score > worst[0] else worst
+        result = self.detector.result(upload.name, number, pairs)
+        if worst is None or not math.isfinite(result.score):
+            raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
+        answer = asdict(result) | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
+        if explained:
+            answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
+        self.observed.recordings.labels(result.machine, result.decision).inc()
+        self.observed.audio.inc(recording.seconds)
+        return answer
+
+    async def _explanation(
+        self, name: str, number: int, length: float, score: float, start: float, window: Tensor
+    ) -> dict[str, Any]:
+        seconds = min(length - start, self.detector.cut.seconds)
+        call = self.worker.call(lambda: self.detector.explain_window(window, number, start, seconds, score, name))
+        found: Explanation = await asyncio.wrap_future(call)
+        return {**found.to_dict(), "seconds": seconds, **_drawing(found)}
+
+    async def _decoding(self, function: Callable[[], _Value]) -> _Value:
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, function)
+
+    def machines(self) -> list[dict[str, Any]]:
+        """What is known of each machine."""
+        population = self.detector.model.population
+        return [
+            {
+                "name": name,
+                "threshold": _finite(float(population.thresholds[number])),
+                "normal_clips": len(population.training_scores(number)[0]),
+                "histogram": _histogram(population.training_scores(number)[0]),
+            }
+            for number, name in enumerate(self.detector.machines)
+        ]
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, _Value]) -> _Value:
+    """What `work` returns; given up where the client goes away, so that nothing is computed for nobody."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        # Only then has it left the queue.
+        await asyncio.wait({task, gone})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@contextmanager
+def _refusing(upload: Upload) -> Iterator[None]:
+    """What is wrong with a recording as an answer, which calls it as the client does."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).replace(f"{upload.path}.wav", str(upload.path))
+        text = text.replace(str(upload.path), upload.name or "the recording")
+        raise HTTPException(413 if isinstance(error, TooLongError) else 422, text) from error
+    except MemoryError as error:
+        raise HTTPException(503, "the service has not the memory for this recording", {"Retry-After": "5"}) from error
+
+
+def _drawing(found: Explanation) -> dict[str, Any]:
+    """What the page draws: the spectrogram in whole decibels, and where the score comes from."""
+    return {
+        "band_hz": list(found.band),
+        "span_s": list(found.span),
+        "level": found.level.round().astype(int).tolist(),
+        "level_edges_hz": found.level_edges.tolist(),
+    }
+
+
+def _histogram(scores: Tensor) -> dict[str, list[float]]:
+    values = scores[scores.isfinite()].cpu().numpy()
+    counts, edges = np.histogram(values, _BINS) if len(values) else (np.empty(0), np.empty(0))
+    return {"counts": counts.tolist(), "edges": edges.tolist()}
+
+
+def _finite(value: float) -> float | None:
+    """The value where JSON has one for it."""
+    return value if math.isfinite(value) else None
