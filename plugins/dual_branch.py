@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.encoders import Encoder, Statistics
-from asd.encoders.stft import MagnitudeSpectrogram, magnitudes
+from asd.encoders.stft import MagnitudeSpectrogram, whole_magnitudes
 from asd.errors import UserError
 
 
@@ -90,7 +90,7 @@ class DualBranchCNN(Encoder):
         return self._spectrum(self.prepare(waveform))
 
     def _spectrum(self, prepared: Tensor) -> Tensor:
-        magnitude = magnitudes(torch.fft.rfft(prepared)[:, 1:])
+        magnitude = whole_magnitudes(prepared)
         return F.adaptive_avg_pool1d(magnitude[:, None], self.points)[:, 0]
 
     def encode(self, spectrogram: Tensor) -> Tensor:

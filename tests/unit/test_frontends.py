@@ -7,6 +7,7 @@ import torch
 import torchaudio
 
 from asd.encoders.frontends import KaldiFilterBank, LogMel
+from asd.encoders.stft import _by_products, whole_magnitudes
 
 
 def clips(count: int = 3, samples: int = 16000) -> torch.Tensor:
@@ -45,3 +46,26 @@ def test_short_clips_and_autocast(front_end: torch.nn.Module) -> None:
         rounded = front_end(waveform)
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, front_end(waveform))
+
+
+@pytest.mark.parametrize("length", [16000, 96000, 160000])
+def test_the_transform_by_products_is_the_fast_one(length: int) -> None:
+    waveform = torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+    expected = torch.fft.fft(waveform.double())
+    for found, part in zip(_by_products(waveform), (expected.real, expected.imag), strict=True):
+        assert torch.allclose(found.double(), part, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("length", [16000, 16001])
+def test_the_whole_spectrum_is_exported(length: int) -> None:
+    class Whole(torch.nn.Module):
+        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+            return whole_magnitudes(waveform)
+
+    waveform = torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(Whole(), (waveform,), strict=False)
+    names = {str(node.target) for node in program.graph.nodes}
+    assert any("fft" in name for name in names) == (length == 16001), "lengths without factors keep the fast transform"
+    found = program.module()(waveform)
+    assert found.shape == (2, length // 2)
+    assert torch.allclose(found, whole_magnitudes(waveform), rtol=1e-4, atol=1e-3)
