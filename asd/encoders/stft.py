@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.precision import full_precision
 
-
 _LEAST_FACTOR = 32
 
 
