@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 
@@ -30,6 +31,7 @@ from asd.serve import limits
 from asd.serve.batching import Worker
 from asd.serve.limits import Limits
 from asd.serve.service import Service
+from asd.serve.upload import in_memory
 
 RATE = 16000
 Answer = tuple[int, dict[str, Any], dict[str, str]]
@@ -603,3 +605,18 @@ def test_what_the_command_refuses(trained: Path, here, tmp_path: Path, monkeypat
 def test_a_missing_package_is_one_line(trained: Path, here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asd.serve.app", None)
     assert "pip install 'asd-zoo[serve]'" in here("serve", trained, expect=2).stderr
+
+
+def test_small_bodies_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr("asd.serve.upload.os.access", lambda path, mode: True)
+    room = SimpleNamespace(free=10**9)
+    monkeypatch.setattr("asd.serve.upload.shutil.disk_usage", lambda path: room)
+    assert in_memory("320044") == "/dev/shm"
+    assert in_memory("5000000") is None, "large"
+    assert in_memory("") is None, "of unknown size"
+    room.free = 10**6
+    assert in_memory("320044") is None, "no room"
+    room.free = 10**9
+    monkeypatch.setenv("TMPDIR", "/elsewhere")
+    assert in_memory("320044") is None, "the operator chose another place"
