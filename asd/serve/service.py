@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from asd.deploy import Detector
 from asd.deploy.explanation import Explanation
+from asd.deploy.windows import BATCH
 from asd.errors import UserError
 from asd.serve.batching import Worker
 from asd.serve.limits import Limits
@@ -100,14 +102,15 @@ class Service:
             HTTPException: 413, it is too long; 422, it cannot be used; 507, the disk is full.
         """
         with _refusing(upload), telling_full_disk():
-            recording = await self._decoding(lambda: Recording(upload.path, self.detector.cut, self.limits.seconds))
+            recording, windows = await self._decoding(lambda: self._begun(upload.path))
             pairs: list[tuple[float, float]] = []
             worst: tuple[float, float, Tensor] | None = None
-            while windows := await self._decoding(recording.take):
+            while windows:
                 scores = await asyncio.wrap_future(self.worker.score([one for _, one in windows], number))
                 for (start, window), score in zip(windows, scores, strict=True):
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
+                windows = await self._decoding(recording.take) if len(windows) == BATCH else []
         result = self.detector.result(upload.name, number, pairs)
         if worst is None or not math.isfinite(result.score):
             raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
@@ -117,6 +120,11 @@ class Service:
         self.observed.recordings.labels(result.machine, result.decision).inc()
         self.observed.audio.inc(recording.seconds)
         return answer
+
+    def _begun(self, path: Path) -> tuple[Recording, list[tuple[float, Tensor]]]:
+        # Together, because a turn of another thread takes longer than opening a file.
+        recording = Recording(path, self.detector.cut, self.limits.seconds)
+        return recording, recording.take()
 
     async def _explanation(
         self, name: str, number: int, length: float, score: float, start: float, window: Tensor
