@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from asd.precision import full_precision
 
 _RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 _CLASSES = 527
-_LAST_WIDTH = 1280
+_BANDS = 128
 
 
 class _Row(NamedTuple):
@@ -129,7 +129,7 @@ class MobileNetMel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(800, periodic=False), persistent=False)
-        self.register_buffer("mel", _kaldi_mel(128, 1024, 32000, 0.0, 15000.0), persistent=False)
+        self.register_buffer("mel", _kaldi_mel(_BANDS, 1024, 32000, 0.0, 15000.0), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` at 32 kHz to ``(B, F, 128)``, ``F = 1 + (T - 1) // 320``.
@@ -150,12 +150,15 @@ class MobileNetMel(nn.Module):
 class MobileNet(Encoder):
     """EfficientAT's MobileNets (mn) for AudioSet tagging, 0.98 M parameters at width 0.4.
 
-    The features are the last map averaged over its frequency rows, one frame every 320 ms, so that their mean over
-    frames is the authors' embedding.
+    As it is, the features are the last map averaged over its frequency rows, one frame every 320 ms, so that their mean
+    over frames is the authors' embedding. Earlier blocks, with their rows kept, know more of how a machine sounds and
+    less of what AudioSet calls it.
 
     Args:
         width: Factor on all channel counts: 0.4 for mn04, 1.0 for mn10, as in the names of the published files.
-        layers: Only 1: earlier maps have other widths and frame rates.
+        layers: Only 1: earlier maps have other widths and frame rates, which `blocks` chooses from.
+        blocks: Inverted residual blocks that are run, 1 to 15; the convolution behind them only after all 15.
+        rows: Frequency rows of the last map: averaged, or kept side by side as features.
         checkpoint: A published file, or the name of one that was fetched (``mn04_as``); ``None``: random weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
@@ -187,6 +190,8 @@ class MobileNet(Encoder):
         self,
         width: float = 0.4,
         layers: int = 1,
+        blocks: int = len(_ROWS),
+        rows: Literal["averaged", "kept"] = "averaged",
         checkpoint: str | None = None,
         augment: nn.Module | None = None,
     ) -> None:
@@ -194,19 +199,30 @@ class MobileNet(Encoder):
         if width <= 0:
             raise UserError(f"MobileNet: width is {width}; give 0.4, 0.5, 1, 2, 3 or 4 for the published weights")
         if layers != 1:
-            raise UserError(f"MobileNet: layers is {layers}; it gives its last layer alone, so set layers to 1")
+            raise UserError(
+                f"MobileNet: layers is {layers}; it gives one layer, so set layers to 1 and choose it by blocks"
+            )
+        if not 1 <= blocks <= len(_ROWS):
+            raise UserError(f"MobileNet: blocks is {blocks}; it has 1 to {len(_ROWS)}")
         channels = _multiple_of_eight(_STEM * width)
         features: list[nn.Module] = [_convolution(1, channels, 3, nn.Hardswish, stride=2)]
         for row in _ROWS:
             features.append(_Block(channels, row, width))
             channels = _multiple_of_eight(row.channels * width)
-        self.feature_dim = 6 * channels
-        features.append(_convolution(channels, self.feature_dim, 1, nn.Hardswish))
+        features.append(_convolution(channels, 6 * channels, 1, nn.Hardswish))
+        self.rows = rows
         self.front_end = MobileNetMel()
         self.features = nn.Sequential(*features)
         self.apply(_initialise)
         if checkpoint is not None:
             self._load(checkpoint)
+        if blocks < len(_ROWS):
+            self.features = nn.Sequential(*self.stages()[: 1 + blocks])
+            channels = _multiple_of_eight(_ROWS[blocks - 1].channels * width)
+        else:
+            channels *= 6
+        strides = math.prod(row.stride for row in _ROWS[:blocks])
+        self.feature_dim = channels * (_BANDS // (2 * strides) if rows == "kept" else 1)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -225,15 +241,15 @@ class MobileNet(Encoder):
         return mel
 
     def encode(self, spectrogram: Tensor) -> Tensor:
-        """``(B, F, 128)`` to ``(B, 1, ceil(F / 32), D)``."""
+        """``(B, F, 128)`` to ``(B, 1, ceil(F / stride), D)``, where the stride of all 15 blocks is 32."""
         maps = self.features[0](spectrogram.mT[:, None])
         # Channels last make the depthwise convolutions half as dear again on a CPU.
         maps = self.features[1:](maps.contiguous(memory_format=torch.channels_last))
-        rows_averaged: Tensor = maps.mean(2)
-        return rows_averaged.mT[:, None]
+        columns: Tensor = maps.flatten(1, 2) if self.rows == "kept" else maps.mean(2)
+        return columns.mT[:, None]
 
     def stages(self) -> list[nn.Module]:
-        """First convolution, the fifteen blocks, last convolution."""
+        """First convolution, the blocks, and after all fifteen the last convolution."""
         return list(self.features)
 
 

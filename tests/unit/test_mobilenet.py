@@ -56,6 +56,25 @@ def test_features_are_frames_of_320_ms() -> None:
     assert features.shape == (2, 1, 32, 384)
 
 
+@pytest.mark.parametrize(("blocks", "frames", "channels", "rows"), [(1, 500, 8, 64), (11, 63, 48, 8), (15, 32, 384, 4)])
+def test_earlier_blocks_and_kept_rows_are_maps_of_the_whole_network(
+    weights: str, blocks: int, frames: int, channels: int, rows: int
+) -> None:
+    whole = MobileNet(checkpoint=weights).eval()
+    kept = MobileNet(checkpoint=weights, blocks=blocks, rows="kept").eval()
+    averaged = MobileNet(checkpoint=weights, blocks=blocks).eval()
+    assert (kept.feature_dim, averaged.feature_dim) == (channels * rows, channels)
+    mel = whole.spectrogram(torch.randn(2, 320000))
+    with torch.no_grad():
+        maps = mel.mT[:, None]
+        for stage in whole.stages()[: len(kept.stages())]:
+            maps = stage(maps)
+        assert maps.shape == (2, channels, rows, frames)
+        features = kept.encode(mel)
+        assert difference(features, maps.permute(0, 3, 1, 2).reshape(2, 1, frames, channels * rows)) < TOLERANCE
+        assert difference(averaged.encode(mel), maps.mean(2).mT[:, None]) < TOLERANCE
+
+
 @pytest.mark.parametrize(("width", "feature_dim"), [(0.5, 480), (1.0, 960), (2.0, 1920), (3.0, 2880), (4.0, 3840)])
 def test_widths_of_the_published_family(width: float, feature_dim: int) -> None:
     with torch.device("meta"):
@@ -97,7 +116,12 @@ def test_a_file_without_a_needed_key_is_refused(weights: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"layers": 2}, "layers is 2; .* set layers to 1"), ({"width": 0}, "width is 0")],
+    [
+        ({"layers": 2}, "layers is 2; .* choose it by blocks"),
+        ({"blocks": 0}, "blocks is 0; it has 1 to 15"),
+        ({"blocks": 16}, "blocks is 16; it has 1 to 15"),
+        ({"width": 0}, "width is 0"),
+    ],
 )
 def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
