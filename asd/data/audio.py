@@ -92,14 +92,17 @@ def decode(sound: Sound | Path | str, sample_rate: int, channel: int | None = No
     with _opened(sound, channel) as file:
         start, frames = _span(sound, file)
         rate, one = file.samplerate, file.channels == 1 or channel is not None
-        exact = file.subtype == "PCM_16" and rate == sample_rate and one
+        in_steps = file.subtype == "PCM_16"
+        exact = in_steps and rate == sample_rate and one
         try:
             if start:
                 file.seek(start)
-            samples = file.read(frames, dtype="int16" if exact else "float32", always_2d=True)
+            samples = file.read(frames, dtype="int16" if in_steps else "float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
             raise AudioError(f"{sound}: cannot be decoded ({_reason(error)}); replace the file") from error
-    if not exact:
+    if in_steps and not exact:
+        samples = samples * np.float32(PCM_STEP)  # the same values as libsndfile's float32, in a third of its time
+    elif not in_steps:
         _check_range(sound, samples)
     mono = samples[:, channel or 0] if one else samples.mean(axis=1, dtype=np.float32)
     if not mono.any():
@@ -144,7 +147,7 @@ def _opened(sound: Sound, channel: int | None) -> Iterator[soundfile.SoundFile]:
     try:
         file = soundfile.SoundFile(_readable(sound))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        if sound.member is None and not sound.path.exists():
+        if sound.member is None and sound.content is None and not sound.path.exists():
             raise AudioError(f"{sound}: no such file") from error
         raise AudioError(f"{sound}: cannot be read as audio ({_reason(error)}); replace or remove the file") from error
     with file:
@@ -163,6 +166,8 @@ def _opened(sound: Sound, channel: int | None) -> Iterator[soundfile.SoundFile]:
 
 def _readable(sound: Sound) -> Path | io.BytesIO:
     """What soundfile can open."""
+    if sound.content is not None:
+        return io.BytesIO(sound.content)
     if sound.member is not None:
         return io.BytesIO(read_member(sound.member))
     if sound.path.suffix.casefold() in FOREIGN and sound.path.exists():

@@ -89,9 +89,10 @@ def in_16_bits(samples: NDArray[np.int16] | NDArray[np.float32]) -> tuple[NDArra
     """
     if samples.dtype == np.int16:
         return samples.astype(np.int16, copy=False), PCM_STEP
-    peak = np.float32(max(np.abs(samples).max(), 1e-30))
+    peak = np.float32(max(samples.max(), -samples.min(), 1e-30))
     scale = float(np.nextafter(peak / np.float32(32767), np.float32(0)))  # rounding never passes the peak
-    return np.rint(samples / scale).astype(np.int16), scale
+    steps = samples / np.float32(scale)
+    return np.rint(steps, out=steps).astype(np.int16), scale
 
 
 def _memory(length: int, dtype: type[np.generic], shared: bool) -> Tensor:

@@ -68,12 +68,14 @@ class Sound(NamedTuple):
         start: Where the part begins, in seconds.
         seconds: Length of the part; ``None``: to the end of the file.
         member: Where the file lies in an archive; ``None``: it is a file of its own.
+        content: What the file holds, where that is in memory; `path` is a name for messages then.
     """
 
     path: Path
     start: float = 0.0
     seconds: float | None = None
     member: Member | None = None
+    content: bytes | None = None
 
     def __str__(self) -> str:
         """File and time, for messages."""

@@ -69,21 +69,21 @@ def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield some
 
 
-def windows_of(source: Path | str, cut: Cut) -> Iterator[tuple[float, Tensor]]:
-    """Start in seconds and samples ``(T,)`` float32 of each window of a file, decoded as for training.
+def windows_of(source: Sound | Path | str, cut: Cut) -> Iterator[tuple[float, Tensor]]:
+    """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
 
     Raises:
         AudioError: The file cannot be used.
     """
-    path = Path(source)
-    header = read_header(path, cut.channel)
+    whole = source if isinstance(source, Sound) else Sound(Path(source))
+    header = read_header(whole, cut.channel)
     length = header.frames / header.sample_rate
     if length <= LONGEST_AT_ONCE:
-        yield from _windows(decode(path, cut.sample_rate, cut.channel), length, cut)
+        yield from _windows(decode(whole, cut.sample_rate, cut.channel), length, cut)
         return
     for start in cut.starts(length):
-        part = decode(Sound(path, start, min(cut.seconds, length - start)), cut.sample_rate, cut.channel)
-        yield start, fitted(*in_16_bits(part), cut)
+        part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
+        yield start, fitted(*in_16_bits(decode(part, cut.sample_rate, cut.channel)), cut)
 
 
 def windows_of_array(
@@ -140,9 +140,8 @@ def _windows(
 
 def fitted(part: NDArray[np.int16], step: float, cut: Cut) -> Tensor:
     """``(n,)`` steps to ``(T,)`` values, trimmed or padded."""
-    out = np.zeros(cut.samples, np.float32)
-    values = part[: cut.samples].astype(np.float32) * np.float32(step)
-    out[: len(values)] = values
-    if len(values) < len(out) and cut.pad == "repeat":
-        out = np.resize(values, len(out))
+    out = part[: cut.samples].astype(np.float32)
+    out *= np.float32(step)
+    if len(out) < cut.samples:
+        out = np.resize(out, cut.samples) if cut.pad == "repeat" else np.pad(out, (0, cut.samples - len(out)))
     return torch.from_numpy(out)

@@ -10,6 +10,7 @@ import soundfile
 from torch import Tensor
 
 from asd.data.audio import AudioError, read_header
+from asd.data.clip import Sound
 from asd.deploy.windows import BATCH, LONGEST_AT_ONCE, Cut, windows_of
 from asd.errors import UserError
 
@@ -29,30 +30,35 @@ class Recording:
     """A recording that was sent.
 
     Args:
-        path: The file, without a suffix; a second one may be written beside it.
+        sound: The file, without a suffix; a second one may be written beside it.
         cut: How it becomes windows.
         longest: Seconds that are taken.
 
     Attributes:
         seconds: Its length.
+        samples: Of all channels, or at the rate of the windows, whichever are more.
 
     Raises:
         AudioError: It cannot be used.
         TooLongError: It is too long.
     """
 
-    def __init__(self, path: Path, cut: Cut, longest: float) -> None:
-        path = _as_wav(path, longest) if _is_foreign(path) else path
-        header = read_header(path, cut.channel)
+    def __init__(self, sound: Sound, cut: Cut, longest: float) -> None:
+        if sound.content is None and is_foreign(_head(sound.path)):
+            sound = Sound(_as_wav(sound.path, longest))
+        header = read_header(sound, cut.channel)
         rate, channels = header.sample_rate, header.channels
         if not _RATES[0] <= rate <= _RATES[1]:
-            raise AudioError(f"{path}: its rate is {rate} Hz; give a recording of 1 to 400 kHz")
+            raise AudioError(f"{sound}: its rate is {rate} Hz; give a recording of 1 to 400 kHz")
         self.seconds = header.frames / rate
+        self.samples = max(header.frames * channels, header.samples_at(cut.sample_rate))
         if self.seconds > longest:
-            raise _too_long(path, f"lasts {self.seconds:.0f} s", longest)
+            raise _too_long(sound.path, f"lasts {self.seconds:.0f} s", longest)
         if min(self.seconds, LONGEST_AT_ONCE) * rate * channels > _MOST_SAMPLES:
-            raise TooLongError(f"{path}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels")
-        self._windows = windows_of(path, cut)
+            raise TooLongError(
+                f"{sound}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels"
+            )
+        self._windows = windows_of(sound, cut)
 
     def take(self) -> list[tuple[float, Tensor]]:
         """Start in seconds and samples ``(T,)`` of the next windows, a batch at most; none at the end.
@@ -63,10 +69,14 @@ class Recording:
         return list(islice(self._windows, BATCH))
 
 
-def _is_foreign(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(16)
+def is_foreign(head: bytes) -> bool:
+    """Whether ffmpeg decodes what begins so; it needs a file for that."""
     return any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def _as_wav(path: Path, longest: float) -> Path:

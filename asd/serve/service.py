@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastapi import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from torch import Tensor
 
+from asd.data.clip import Sound
 from asd.deploy import Detector
 from asd.deploy.explanation import Explanation
 from asd.deploy.windows import BATCH
@@ -29,6 +29,7 @@ from asd.serve.upload import Upload, telling_full_disk
 
 _BINS = 30
 _DECODERS = 2
+_QUICK_BYTES, _QUICK_SAMPLES = 1_000_000, 500_000
 _Value = TypeVar("_Value")
 
 
@@ -102,7 +103,7 @@ class Service:
             HTTPException: 413, it is too long; 422, it cannot be used; 507, the disk is full.
         """
         with _refusing(upload), telling_full_disk():
-            recording, windows = await self._decoding(lambda: self._begun(upload.path))
+            recording, windows = await self._begun(upload.sound)
             pairs: list[tuple[float, float]] = []
             worst: tuple[float, float, Tensor] | None = None
             while windows:
@@ -121,10 +122,15 @@ class Service:
         self.observed.audio.inc(recording.seconds)
         return answer
 
-    def _begun(self, path: Path) -> tuple[Recording, list[tuple[float, Tensor]]]:
-        # Together, because a turn of another thread takes longer than opening a file.
-        recording = Recording(path, self.detector.cut, self.limits.seconds)
-        return recording, recording.take()
+    async def _begun(self, sound: Sound) -> tuple[Recording, list[tuple[float, Tensor]]]:
+        """A recording and its first windows."""
+        # A turn of another thread takes as long as decoding a few seconds.
+        if sound.content is not None and len(sound.content) <= _QUICK_BYTES:
+            recording = Recording(sound, self.detector.cut, self.limits.seconds)
+        else:
+            recording = await self._decoding(lambda: Recording(sound, self.detector.cut, self.limits.seconds))
+        quick = recording.samples <= _QUICK_SAMPLES
+        return recording, recording.take() if quick else await self._decoding(recording.take)
 
     async def _explanation(
         self, name: str, number: int, length: float, score: float, start: float, window: Tensor
@@ -153,18 +159,26 @@ class Service:
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _Value]) -> _Value:
     """What `work` returns; given up where the client goes away, so that nothing is computed for nobody."""
-    task = asyncio.ensure_future(work)
+    here = asyncio.current_task()
+    assert here is not None
+    ended = False
+
+    def stop(done: asyncio.Future[None]) -> None:
+        if not ended and not done.cancelled():
+            here.cancel()
+
     gone = asyncio.ensure_future(_disconnected(request))
+    gone.add_done_callback(stop)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if gone.done():
+            here.uncancel()
+            raise ClientDisconnect from None
+        raise
     finally:
-        task.cancel()
+        ended = True
         gone.cancel()
-        # Only then has it left the queue.
-        await asyncio.wait({task, gone})
 
 
 async def _disconnected(request: Request) -> None:
@@ -178,9 +192,7 @@ def _refusing(upload: Upload) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        text = str(error).replace(f"{upload.path}.wav", str(upload.path))
-        text = text.replace(str(upload.path), upload.name or "the recording")
-        raise HTTPException(413 if isinstance(error, TooLongError) else 422, text) from error
+        raise HTTPException(413 if isinstance(error, TooLongError) else 422, upload.named(str(error))) from error
     except MemoryError as error:
         raise HTTPException(503, "the service has not the memory for this recording", {"Retry-After": "5"}) from error
 

@@ -1,25 +1,25 @@
-"""Taking a recording from the body of a request to a file."""
+"""Taking a recording from the body of a request: into memory while it is small, else to a file."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from fastapi import HTTPException
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from asd.data.clip import Sound
+from asd.serve.recording import is_foreign
+
 _LONGEST_NAME = 200
-_MEMORY = "/dev/shm"
-_SMALL, _ROOM = 4_000_000, 256_000_000
+# A file takes longer than decoding what a minute's WAV holds.
+_IN_MEMORY = 4_000_000
+_PART = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,22 @@ class Upload:
     """A recording that was sent.
 
     Attributes:
-        path: Where it lies, until the request is answered.
+        sound: Its bytes, or where it lies until the request is answered.
         name: As the client calls it; empty where it does not.
     """
 
-    path: Path
+    sound: Sound
     name: str
+
+    def named(self, text: str) -> str:
+        """A message that calls the recording as the client does."""
+        path = str(self.sound.path)
+        if self.sound.content is not None:
+            return text
+        return text.replace(f"{path}.wav", path).replace(path, self.name or _NAMELESS)
+
+
+_NAMELESS = "the recording"
 
 
 @contextlib.asynccontextmanager
@@ -46,28 +56,19 @@ async def received(request: Request, name: str) -> AsyncIterator[Upload]:
     Raises:
         HTTPException: 422, none there; 507, the disk is full.
     """
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as kept:
         with telling_full_disk():
-            place = in_memory(request.headers.get("content-length", ""))
-            made = tempfile.TemporaryDirectory(prefix="asd-serve-", dir=place, ignore_cleanup_errors=True)
-            folder = stack.enter_context(made)
-            # Without a suffix: the content tells what it is.
-            path = Path(folder) / "recording"
-            given = await _spool(request, path)
-            size = path.stat().st_size
-        if size == 0:
-            raise HTTPException(422, "no recording was sent; give it as the body, or as the field `file` of a form")
-        yield Upload(path, " ".join((given or name).split())[:_LONGEST_NAME])
-
-
-def in_memory(said: str) -> str | None:
-    """A folder in memory for a body of so many bytes; ``None`` for the usual one, which takes longer than decoding.
-
-    Whoever sets ``TMPDIR`` means it.
-    """
-    if "TMPDIR" in os.environ or not said.isdecimal() or int(said) > _SMALL or not os.access(_MEMORY, os.W_OK):
-        return None
-    return _MEMORY if shutil.disk_usage(_MEMORY).free >= _ROOM else None
+            if request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
+                form = await kept.enter_async_context(request.form(max_files=1, max_fields=8))
+                sent = form.get("file")
+                if not isinstance(sent, UploadFile):
+                    raise HTTPException(422, "the form has no field `file` with a recording")
+                parts, name = _parts(sent), sent.filename or name
+            else:
+                parts = request.stream()
+            name = " ".join(name.split())[:_LONGEST_NAME]
+            sound = await _taken(parts, name, kept)
+        yield Upload(sound, name)
 
 
 @contextlib.contextmanager
@@ -81,21 +82,30 @@ def telling_full_disk() -> Iterator[None]:
         raise HTTPException(507, "the service's disk is full; try again later") from error
 
 
-async def _spool(request: Request, path: Path) -> str:
-    """Write the recording, and return its name where the body tells it."""
-    if request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
-            sent = form.get("file")
-            if not isinstance(sent, UploadFile):
-                raise HTTPException(422, "the form has no field `file` with a recording")
-            await run_in_threadpool(_copy, sent.file, path)
-            return sent.filename or ""
+async def _parts(sent: UploadFile) -> AsyncIterator[bytes]:
+    while part := await sent.read(_PART):
+        yield part
+
+
+async def _taken(parts: AsyncIterator[bytes], name: str, kept: contextlib.AsyncExitStack) -> Sound:
+    held: list[bytes] = []
+    size = 0
+    async for part in parts:
+        held.append(part)
+        size += len(part)
+        if size > _IN_MEMORY:
+            break
+    else:
+        content = b"".join(held)
+        if not content:
+            raise HTTPException(422, "no recording was sent; give it as the body, or as the field `file` of a form")
+        if not is_foreign(content[:16]):
+            return Sound(Path(name or _NAMELESS), content=content)
+    made = tempfile.TemporaryDirectory(prefix="asd-serve-", ignore_cleanup_errors=True)
+    # Without a suffix: the content tells what it is.
+    path = Path(kept.enter_context(made)) / "recording"
     with path.open("wb") as file:
-        async for part in request.stream():
+        file.writelines(held)
+        async for part in parts:
             file.write(part)
-    return ""
-
-
-def _copy(sent: IO[bytes], path: Path) -> None:
-    with path.open("wb") as file:
-        shutil.copyfileobj(sent, file)
+    return Sound(path)

@@ -1,11 +1,14 @@
 """The service beside the bare forward pass: ``python -m tests.benchmarks.serve``.
 
-The service runs in a process of its own, with untrained weights of full size; the clients keep their connections.
+The service runs in a process of its own, with untrained weights of full size; the clients keep their connections. One
+client asks in turns for a score and for a bare pass, which the service times in the thread of its model: both wake from
+the same rest, and the speed of shared cores drifts within seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import http.client
 import io
 import json
@@ -25,26 +28,33 @@ from asd.serve.app import create_app
 from asd.serve.limits import Limits
 from asd.serve.server import listen, serve
 from asd.serve.service import Service
-from tests.benchmarks.deploy import SECONDS, detector, latencies
+from tests.benchmarks.deploy import SECONDS, detector
 
 
-def be_the_service(name: str, precision: str, times: int) -> None:
-    """Measure the bare forward pass, tell it and a port, and serve."""
+def be_the_service(name: str, precision: str) -> None:
+    """Tell a port, and serve; ``/bare`` is a forward pass and the milliseconds that it took."""
     plugins.load_all()
     service = Service(lambda: detector(name, precision), Limits(waiting=64))
     one = service.detector
+    # Made where it is used: a second thread that computes would slow the model's down.
+    window = service.worker.call(lambda: torch.randn(1, one.cut.samples) * 0.1).result()
 
     @torch.inference_mode()
-    def measured() -> list[float]:
-        window = torch.randn(1, one.cut.samples) * 0.1
+    def measured() -> float:
         with one._autocast():
-            return latencies(lambda: one.model.embed(window), times)
+            start = time.perf_counter()
+            one.model.embed(window)
+            return 1000 * (time.perf_counter() - start)
 
-    # In the thread of the model, as the service computes.
-    found = service.worker.call(measured).result()
+    app = create_app(service)
+
+    @app.get("/bare")
+    async def bare() -> float:
+        return await asyncio.wrap_future(service.worker.call(measured))
+
     listening = listen("127.0.0.1", 0)
-    print(json.dumps({"port": listening.getsockname()[1], "bare": found}), flush=True)
-    serve(create_app(service), listening)
+    print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
+    serve(app, listening)
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes) -> bool:
@@ -55,8 +65,22 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> bool:
     return answer.status == 200 and "score" in content
 
 
-def clients(port: int, body: bytes, count: int, seconds: float) -> tuple[list[float], int, float]:
-    """Milliseconds of each answer to so many clients how many failed, and the seconds until the last one."""
+def alone(port: int, body: bytes, seconds: float) -> tuple[list[float], list[float], int]:
+    """Milliseconds of each answer to one client, of the bare passes between them, and how many failed."""
+    answers, bares, lost = [], [], 0
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        start = time.perf_counter()
+        lost += not ask(connection, body)
+        answers.append(1000 * (time.perf_counter() - start))
+        connection.request("GET", "/bare")
+        bares.append(float(json.loads(connection.getresponse().read())))
+    return answers, bares, lost
+
+
+def together(port: int, body: bytes, count: int, seconds: float) -> tuple[list[float], int, float]:
+    """Milliseconds of each answer to so many clients, how many failed, and the seconds until the last one."""
     found: list[float] = []
     lost = 0
     lock = threading.Lock()
@@ -85,11 +109,11 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["DualBranchCNN", "MobileNet", "BEATs"])
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=5, help="of one client")
+    parser.add_argument("--rounds", type=int, default=5, help="new services for one client")
     parser.add_argument("--service", metavar="NAME", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.service:
-        be_the_service(given.service, given.precision, 100 if given.service != "BEATs" else 20)
+        be_the_service(given.service, given.precision)
         return
     buffer = io.BytesIO()
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
@@ -101,34 +125,35 @@ def main() -> None:
 
 
 def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int) -> None:
-    """Print the rows of an encoder; the speed of cores drifts, so every round has its own bare pass."""
-    bares, ratios, single, lost, spent = [], [], [], 0, 0.0
+    """Print the rows of an encoder."""
     command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", precision]
-    rows = []
+    bares: list[float] = []
+    answers: list[float] = []
+    ratios, lost, crowds = [], 0, []
     for number in range(rounds):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            said = json.loads(process.stdout.readline())
-            bares.append(float(np.median(said["bare"])))
-            clients(said["port"], body, 1, 2.0)
-            found, failed, took = clients(said["port"], body, 1, seconds)
-            single, lost, spent = single + found, lost + failed, spent + took
-            ratios.append(float(np.median(found)) / bares[-1])
+            port = json.loads(process.stdout.readline())["port"]
+            alone(port, body, 2.0)
+            found, passes, failed = alone(port, body, seconds)
+            answers, bares, lost = answers + found, bares + passes, lost + failed
+            ratios.append(float(np.median(found) / np.median(passes)))
             for count in (8, 32) if number == rounds - 1 else ():
-                rows.append((count, *clients(said["port"], body, count, seconds)))
+                crowds.append((count, *together(port, body, count, seconds)))
             process.terminate()
     bare = float(np.median(bares))
-    print(f"| {name} | bare forward | {bare:.1f} | | | 1.00 | {bare / 1000 / SECONDS:.4f} | | |")
+    show(name, "bare forward", bares, "1.00", f"{1000 / bare:.1f}", 0)
     spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    rows.insert(0, (1, single, lost, spent))
-    for count, found, failed, took in rows:
-        p50, p95, p99 = (float(np.percentile(found, q)) for q in (50, 95, 99))
-        rate = len(found) / took
-        cells = [f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", spread if count == 1 else f"{p50 / bare:.2f}"]
-        print(
-            f"| {name} | {count} | {' | '.join(cells)} | {p50 / 1000 / SECONDS:.4f} | {rate:.1f} | {failed} |",
-            flush=True,
-        )
+    show(name, "1", answers, spread, f"{1000 / float(np.median(answers)):.1f}", lost)
+    for count, found, failed, took in crowds:
+        show(name, str(count), found, f"{np.median(found) / bare:.2f}", f"{len(found) / took:.1f}", failed)
+
+
+def show(name: str, clients: str, found: list[float], over: str, rate: str, lost: int) -> None:
+    """Print a row."""
+    p50, p95, p99 = (float(np.percentile(found, q)) for q in (50, 95, 99))
+    times = f"{p50:.1f} | {p95:.1f} | {p99:.1f} | {over} | {p50 / 1000 / SECONDS:.4f}"
+    print(f"| {name} | {clients} | {times} | {rate} | {lost} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -17,7 +18,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 
@@ -31,7 +31,6 @@ from asd.serve import limits
 from asd.serve.batching import Worker
 from asd.serve.limits import Limits
 from asd.serve.service import Service
-from asd.serve.upload import in_memory
 
 RATE = 16000
 Answer = tuple[int, dict[str, Any], dict[str, str]]
@@ -458,15 +457,23 @@ def test_the_answer_reaches_a_client_that_is_still_sending(started: Started) -> 
     assert "larger than 2 MB" in found["error"]
 
 
-def test_a_client_that_goes_away_leaves_nothing(started: Started) -> None:
-    content, headers = form(bytes(1_500_000))
-    for head in ("", f"Content-Type: {headers['Content-Type']}\r\n"):
-        with socket.create_connection(("127.0.0.1", started.port)) as connection:
-            line = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\n{head}Content-Length: {len(content)}\r\n\r\n"
-            connection.sendall(line.encode() + content[:1_400_000])
-            until(started.left_over)
-        until(lambda: not started.left_over())
-    assert started.ask("/health")[1]["waiting"] == 0
+def test_a_client_that_goes_away_leaves_nothing(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    content, headers = form(bytes(5_500_000))
+    service = Service(lambda: detector, Limits())
+    with running(service) as client:
+        for head in ("", f"Content-Type: {headers['Content-Type']}\r\n"):
+            with socket.create_connection(("127.0.0.1", client.port)) as connection:
+                line = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\n{head}Content-Length: {len(content)}\r\n\r\n"
+                connection.sendall(line.encode() + content[:5_400_000])
+                until(lambda: service.receiving == 1)
+                if not head:
+                    until(lambda: list(tmp_path.iterdir()))
+            until(lambda: service.receiving == 0)
+            until(lambda: not list(tmp_path.iterdir()))
+        assert client.ask("/health")[1]["waiting"] == 0
 
 
 def test_a_body_that_stops_arriving_is_given_up(
@@ -492,20 +499,25 @@ def test_recordings_that_arrive_are_bounded_too(detector: Detector, clips: list[
         assert client.ask("/score?machine=fan", clips[0].read_bytes())[0] == 200
 
 
-@pytest.mark.parametrize("place", ["tempfile.mkdtemp", "asd.serve.upload._spool"])
+@pytest.mark.parametrize("place", ["tempfile.mkdtemp", "pathlib.Path.open"])
 def test_a_full_disk_is_told(
     place: str, detector: Detector, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
+    small = clips[0].read_bytes()
+    large = small + bytes(4_000_000)  # a player stops at the end of the sound
     with running(Service(lambda: detector, Limits())) as client:
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
-            status, found, _ = client.ask("/score?machine=fan", clips[0].read_bytes())
+            status, found, _ = client.ask("/score?machine=fan", large)
+            assert client.ask("/score?machine=fan", small)[0] == 200, "held in memory"
         assert status == 507
         assert "disk is full" in found["error"]
-        assert client.ask("/score?machine=fan", clips[0].read_bytes())[0] == 200
+        assert (
+            client.ask("/score?machine=fan", large)[1]["score"] == client.ask("/score?machine=fan", small)[1]["score"]
+        )
 
 
 def test_a_failure_of_the_service_is_one_line(
@@ -605,18 +617,3 @@ def test_what_the_command_refuses(trained: Path, here, tmp_path: Path, monkeypat
 def test_a_missing_package_is_one_line(trained: Path, here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asd.serve.app", None)
     assert "pip install 'asd-zoo[serve]'" in here("serve", trained, expect=2).stderr
-
-
-def test_small_bodies_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TMPDIR", raising=False)
-    monkeypatch.setattr("asd.serve.upload.os.access", lambda path, mode: True)
-    room = SimpleNamespace(free=10**9)
-    monkeypatch.setattr("asd.serve.upload.shutil.disk_usage", lambda path: room)
-    assert in_memory("320044") == "/dev/shm"
-    assert in_memory("5000000") is None, "large"
-    assert in_memory("") is None, "of unknown size"
-    room.free = 10**6
-    assert in_memory("320044") is None, "no room"
-    room.free = 10**9
-    monkeypatch.setenv("TMPDIR", "/elsewhere")
-    assert in_memory("320044") is None, "the operator chose another place"
