@@ -42,15 +42,16 @@ def run(args: argparse.Namespace) -> int:
     paths = list(recordings_in(args.files))
     write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
     anomalous = failed = False
-    for path in paths:
-        try:
-            result = detector.score(path, machine=args.machine)
-        except AudioError as error:  # the others are scored all the same
-            print(f"asd: error: {' '.join(str(error).split())}", file=sys.stderr)
-            failed = True
-            continue
-        anomalous |= result.anomalous
-        write(result)
+    with detector.weights_kept():
+        for path in paths:
+            try:
+                result = detector.score(path, machine=args.machine)
+            except AudioError as error:  # the others are scored all the same
+                print(f"asd: error: {' '.join(str(error).split())}", file=sys.stderr)
+                failed = True
+                continue
+            anomalous |= result.anomalous
+            write(result)
     return 2 if failed else int(anomalous)
 
 

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     watch = _watch_folder if Path(args.source).is_dir() else _watch_stream
     try:
-        watch(args, detector, number, monitor, tell)
+        with detector.weights_kept():
+            watch(args, detector, number, monitor, tell)
     finally:
         if hook is not None:
             hook.close()

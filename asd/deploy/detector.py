@@ -200,12 +200,20 @@ class Detector:
         half = torch.bfloat16 if kind == "bf16" else torch.float16
         return torch.autocast(self.model.device.type, half)
 
+    def weights_kept(self) -> contextlib.AbstractContextManager[object]:
+        """Within it, this thread casts the weights to the precision of the passes once, not in each one anew.
+
+        Nothing may be trained there: a weight that changes would not be seen.
+        """
+        # The outermost autocast of a thread throws the cast weights away at its end.
+        return torch.autocast(self.model.device.type, enabled=False)
+
     @torch.inference_mode()
     def score_windows(self, windows: Iterable[Tensor], population: int | Sequence[int]) -> list[float]:
         """Scores of windows ``(T,)`` against the population of that number, or each against its own."""
         embeddings = self.embed(windows).to(self.model.device)
-        rows = torch.as_tensor(population, device=self.model.device).expand(len(embeddings))
-        scores: list[float] = self.model.population(embeddings, rows).tolist()
+        which = population if isinstance(population, int) else torch.as_tensor(population, device=embeddings.device)
+        scores: list[float] = self.model.population(embeddings, which).tolist()
         return scores
 
     def _length(self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None) -> float:

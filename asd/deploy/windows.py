@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asd.data.audio import FULL_SCALE_LIMIT, AudioError, decode, read_header
+from asd.data.audio import FULL_SCALE_LIMIT, AudioError, Header, decode, read_header
 from asd.data.cache import in_16_bits
 from asd.data.clip import Sound
 from asd.data.dataset import Pad
@@ -69,14 +69,19 @@ def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield some
 
 
-def windows_of(source: Sound | Path | str, cut: Cut) -> Iterator[tuple[float, Tensor]]:
+def windows_of(source: Sound | Path | str, cut: Cut, header: Header | None = None) -> Iterator[tuple[float, Tensor]]:
     """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
+
+    Args:
+        source: The file.
+        cut: How it becomes windows.
+        header: What `read_header` said of it, where that is known.
 
     Raises:
         AudioError: The file cannot be used.
     """
     whole = source if isinstance(source, Sound) else Sound(Path(source))
-    header = read_header(whole, cut.channel)
+    header = header or read_header(whole, cut.channel)
     length = header.frames / header.sample_rate
     if length <= LONGEST_AT_ONCE:
         yield from _windows(decode(whole, cut.sample_rate, cut.channel), length, cut)

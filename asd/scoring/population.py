@@ -103,8 +103,11 @@ class Population(nn.Module):
         assert isinstance(scorer, Scorer)
         return scorer
 
-    def forward(self, embeddings: Tensor, population: Tensor) -> Tensor:
-        """``(B, E)`` and population numbers ``(B,)`` to scores ``(B,)``; higher is more anomalous."""
+    def forward(self, embeddings: Tensor, population: Tensor | int) -> Tensor:
+        """``(B, E)`` and population numbers ``(B,)``, or one for all, to scores ``(B,)``; higher is more anomalous."""
+        if isinstance(population, int):
+            found: Tensor = self._scorer(population)(embeddings)
+            return found.float()
         scores = embeddings.new_empty(len(embeddings), dtype=torch.float32)
         for number in population.unique().tolist():
             rows = population == number

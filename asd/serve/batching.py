@@ -89,12 +89,15 @@ class Worker:
 
     def _run(self, load: Callable[[], Detector]) -> None:
         _answer(self._loaded, load)
-        while not self._loaded.exception() and (jobs := self._next()):
-            live = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-            if live and isinstance(live[0], _Call):
-                _answer(live[0].future, live[0].function)
-            elif live:
-                self._score([job for job in live if isinstance(job, _Scoring)])
+        if self._loaded.exception():
+            return
+        with self.detector.weights_kept():
+            while jobs := self._next():
+                live = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+                if live and isinstance(live[0], _Call):
+                    _answer(live[0].future, live[0].function)
+                elif live:
+                    self._score([job for job in live if isinstance(job, _Scoring)])
 
     def _next(self) -> list[_Scoring | _Call]:
         """One call, or scorings that fit into a batch; nothing at the end."""
@@ -116,9 +119,10 @@ class Worker:
     def _score(self, together: Sequence[_Scoring]) -> None:
         windows = [window for job in together for window in job.windows]
         populations = [job.population for job in together for _ in job.windows]
+        population = populations[0] if len(set(populations)) == 1 else populations
         self._observe(len(windows))
         try:
-            every = iter(self.detector.score_windows(windows, populations))
+            every = iter(self.detector.score_windows(windows, population))
         except Exception:  # noqa: BLE001 - whose windows it was shows when each is scored alone
             for job in together:
                 _answer(job.future, partial(self.detector.score_windows, job.windows, job.population))

@@ -58,7 +58,7 @@ class Recording:
             raise TooLongError(
                 f"{sound}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels"
             )
-        self._windows = windows_of(sound, cut)
+        self._windows = windows_of(sound, cut, header)
 
     def take(self) -> list[tuple[float, Tensor]]:
         """Start in seconds and samples ``(T,)`` of the next windows, a batch at most; none at the end.

@@ -77,6 +77,19 @@ def test_samples_score_as_the_file_they_come_from(detector: Detector, clips: lis
         assert detector.score(given, RATE, "fan_section_00").score == pytest.approx(expected, rel=1e-6)
 
 
+def test_kept_weights_score_the_same_and_are_forgotten_afterwards(trained: Path, clips: list[Path]) -> None:
+    one = Detector.load(trained)
+    assert one.precision == "bf16-mixed"
+    expected = [one.score(path, machine="fan").score for path in clips[:3]]
+    with one.weights_kept():
+        assert [one.score(path, machine="fan").score for path in clips[:3]] == expected
+        assert [one.score(path, machine="fan").score for path in clips[:3]] == expected
+    with torch.no_grad():
+        for parameter in one.model.encoder.parameters():
+            parameter.mul_(1.5)
+    assert one.score(clips[0], machine="fan").score != expected[0]
+
+
 def test_another_rate_scores_about_the_same(detector: Detector, clips: list[Path]) -> None:
     import soxr
 

@@ -159,6 +159,7 @@ def test_each_machine_has_its_scorer_and_threshold() -> None:
     for number in (0, 1):
         alone = KMeansScorer(3).fit(bank().of(number).embeddings, bank().of(number).target)
         torch.testing.assert_close(scores[numbers == number], alone(QUERY[numbers == number]))
+        torch.testing.assert_close(population(QUERY, number), alone(QUERY))
     decisions = population.decide(scores, numbers)
     assert torch.equal(decisions, scores > population.thresholds[numbers])
 
