@@ -93,6 +93,9 @@ def main() -> None:
                 chance["span"].append(float(touching.mean()))
     for what in ("band", "span"):
         every = [hit for (one, _), some in hits.items() if one == what for hit in some]
+        if not every:
+            print(f"{what}: no fault of known {what} was heard")
+            continue
         kinds = ", ".join(f"{kind} {np.mean(some):.2f}" for (one, kind), some in sorted(hits.items()) if one == what)
         print(f"{what}: {np.mean(every):.2f} of {len(every)} right (chance {np.mean(chance[what]):.2f}); {kinds}")
     print(f"{np.median(spent):.2f} s an explanation; {quiet} faults were not heard at {LEVELS_DB[-1]} dB")
