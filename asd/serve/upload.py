@@ -17,6 +17,7 @@ from asd.data.clip import Sound
 from asd.serve.recording import is_foreign
 
 _LONGEST_NAME = 200
+_NAMELESS = "the recording"
 # A file takes longer than decoding what a minute's WAV holds.
 _IN_MEMORY = 4_000_000
 _PART = 1_000_000
@@ -36,13 +37,10 @@ class Upload:
 
     def named(self, text: str) -> str:
         """A message that calls the recording as the client does."""
-        path = str(self.sound.path)
         if self.sound.content is not None:
             return text
+        path = str(self.sound.path)
         return text.replace(f"{path}.wav", path).replace(path, self.name or _NAMELESS)
-
-
-_NAMELESS = "the recording"
 
 
 @contextlib.asynccontextmanager
