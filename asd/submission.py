@@ -64,7 +64,8 @@ def count(model: nn.Module, seconds: float) -> Complexity:
             model.embed(waveform)
     parts = [model.encoder, model.adapter]
     weights = sum(p.numel() for part in parts for p in part.parameters())
-    fitted = sum(b.numel() for scorer in model.population.scorers for b in scorer.buffers() if b.is_floating_point())
+    kept = [tensor for scorer in model.population.scorers for tensor in scorer.state_dict().values()]
+    fitted = sum(tensor.numel() for tensor in kept if tensor.is_floating_point())
     return Complexity(weights + fitted, counter.get_total_flops() // 2)
 
 

@@ -6,7 +6,6 @@ import argparse
 import csv
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 class _Json:
     def __call__(self, result: Result) -> None:
-        print(json.dumps(asdict(result), ensure_ascii=False), flush=True)
+        print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
 
 
 class _Csv:

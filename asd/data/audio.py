@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +70,7 @@ def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header
     known = sound.member
     if known is not None and known.frames > 0 and sound.seconds is None and (channel or 0) < known.channels:
         return Header(known.sample_rate, known.channels, known.frames)
-    with _opened(sound, channel) as file:
+    with opened(sound, channel) as file:
         _, frames = _span(sound, file)
         return Header(file.samplerate, file.channels, frames)
 
@@ -88,18 +86,22 @@ def decode(sound: Sound | Path | str, sample_rate: int, channel: int | None = No
     Raises:
         AudioError: See `read_header`; or samples that are not finite, far beyond full scale, or all zero.
     """
-    sound = _sound(sound)
-    with _opened(sound, channel) as file:
-        start, frames = _span(sound, file)
-        rate, one = file.samplerate, file.channels == 1 or channel is not None
-        in_steps = file.subtype == "PCM_16"
-        exact = in_steps and rate == sample_rate and one
-        try:
-            if start:
-                file.seek(start)
-            samples = file.read(frames, dtype="int16" if in_steps else "float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise AudioError(f"{sound}: cannot be decoded ({_reason(error)}); replace the file") from error
+    with opened(sound, channel) as file:
+        return decode_opened(file, _sound(sound), sample_rate, channel)
+
+
+def decode_opened(file: soundfile.SoundFile, sound: Sound, sample_rate: int, channel: int | None = None) -> _Samples:
+    """The same of a sound whose file is `opened`, and stays so."""
+    start, frames = _span(sound, file)
+    rate, one = file.samplerate, file.channels == 1 or channel is not None
+    in_steps = file.subtype == "PCM_16"
+    exact = in_steps and rate == sample_rate and one
+    try:
+        if file.tell() != start:
+            file.seek(start)
+        samples = file.read(frames, dtype="int16" if in_steps else "float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{sound}: cannot be decoded ({_reason(error)}); replace the file") from error
     if in_steps and not exact:
         samples = samples * np.float32(PCM_STEP)  # the same values as libsndfile's float32, in a third of its time
     elif not in_steps:
@@ -111,7 +113,8 @@ def decode(sound: Sound | Path | str, sample_rate: int, channel: int | None = No
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
         if len(mono) == 0:
             raise AudioError(f"{sound}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
-    return np.ascontiguousarray(mono if exact else mono.clip(-1, 1))
+    # In place: fresh memory takes longer than the work.
+    return np.ascontiguousarray(mono if exact else mono.clip(-1, 1, out=mono))
 
 
 def read(sound: Sound | Path | str, sample_rate: int, channel: int | None = None) -> NDArray[np.float32]:
@@ -120,11 +123,34 @@ def read(sound: Sound | Path | str, sample_rate: int, channel: int | None = None
     return samples * np.float32(PCM_STEP) if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
 
 
-@contextmanager
-def opened(sound: Sound | Path | str, channel: int | None = None) -> Iterator[soundfile.SoundFile]:
-    """The file of a sound, whole, after the checks of `read_header`."""
-    with _opened(_sound(sound), channel) as file:
-        yield file
+def opened(sound: Sound | Path | str, channel: int | None = None) -> soundfile.SoundFile:
+    """The file of a sound, whole, after the checks of `read_header`; close it."""
+    sound = _sound(sound)
+    try:
+        file = soundfile.SoundFile(_readable(sound))
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        if sound.member is None and sound.content is None and not sound.path.exists():
+            raise AudioError(f"{sound}: no such file") from error
+        raise AudioError(f"{sound}: cannot be read as audio ({_reason(error)}); replace or remove the file") from error
+    try:
+        _check(sound, file, channel)
+    except AudioError:
+        file.close()
+        raise
+    return file
+
+
+def _check(sound: Sound, file: soundfile.SoundFile, channel: int | None) -> None:
+    cut = _CUT_SHORT.search(file.extra_info)
+    if cut and int(cut[2]) < int(cut[1]) and int(cut[1]) not in _UNKNOWN_LENGTHS:
+        raise AudioError(f"{sound}: cut short, {cut[2]} of {cut[1]} bytes of sound are there; copy the file again")
+    if file.frames <= 0:
+        raise AudioError(f"{sound}: holds no samples; remove or replace the file")
+    if channel is not None and not 0 <= channel < file.channels:
+        raise AudioError(
+            f"{sound}: no channel {channel}, the file has {file.channels} (counted from 0); "
+            "choose another channel, or none for the mean of all"
+        )
 
 
 def _sound(given: Sound | Path | str) -> Sound:
@@ -140,28 +166,6 @@ def _span(sound: Sound, file: soundfile.SoundFile) -> tuple[int, int]:
     if frames <= 0:
         raise AudioError(f"{sound}: begins beyond the end of the file; list the recordings anew")
     return start, frames
-
-
-@contextmanager
-def _opened(sound: Sound, channel: int | None) -> Iterator[soundfile.SoundFile]:
-    try:
-        file = soundfile.SoundFile(_readable(sound))
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        if sound.member is None and sound.content is None and not sound.path.exists():
-            raise AudioError(f"{sound}: no such file") from error
-        raise AudioError(f"{sound}: cannot be read as audio ({_reason(error)}); replace or remove the file") from error
-    with file:
-        cut = _CUT_SHORT.search(file.extra_info)
-        if cut and int(cut[2]) < int(cut[1]) and int(cut[1]) not in _UNKNOWN_LENGTHS:
-            raise AudioError(f"{sound}: cut short, {cut[2]} of {cut[1]} bytes of sound are there; copy the file again")
-        if file.frames <= 0:
-            raise AudioError(f"{sound}: holds no samples; remove or replace the file")
-        if channel is not None and not 0 <= channel < file.channels:
-            raise AudioError(
-                f"{sound}: no channel {channel}, the file has {file.channels} (counted from 0); "
-                "choose another channel, or none for the mean of all"
-            )
-        yield file
 
 
 def _readable(sound: Sound) -> Path | io.BytesIO:

@@ -18,7 +18,7 @@ from asd.data.audio import read_header
 from asd.data.recordings import SUFFIXES
 from asd.deploy import explain
 from asd.deploy.explanation import Explanation
-from asd.deploy.result import Result, Window
+from asd.deploy.result import Result, Usual
 from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
@@ -60,6 +60,7 @@ class Detector:
         self.aggregate = aggregate
         self.cut = Cut(model.encoder.sample_rate, seconds, hop or seconds, data.get("pad", "repeat"), channel)
         self.precision = str(config["trainer"].get("precision") or "32")
+        self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
     @classmethod
     def load(
@@ -171,7 +172,7 @@ class Detector:
             machine=self.machines[population],
             start=start,
             score=score,
-            threshold=float(self.model.population.thresholds[population]),
+            threshold=self._usual[population].threshold,
             band_edges=explain.band_edges(rate),
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
@@ -187,9 +188,10 @@ class Detector:
         """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
         parts = []
         for some in batched(windows):
-            batch = torch.stack(some).to(self.model.device)
+            # A single one is not copied.
+            batch = torch.stack(some) if len(some) > 1 else some[0][None]
             with self._autocast():
-                parts.append(self.model.embed(batch).cpu())
+                parts.append(self.model.embed(batch.to(self.model.device)).cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.adapter.scored_dim)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -238,22 +240,15 @@ class Detector:
 
     def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
         """What the starts and scores of a recording's windows say."""
-        population = self.model.population
         scores = [score for _, score in windows]
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
+        return self._usual[number].result(name, score, windows)
+
+    def _known_of(self, number: int) -> Usual:
+        population = self.model.population
         threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
-        normal = population.training_scores(number)[0]
-        percentile = 100 * float((normal <= score).float().mean()) if len(normal) else float("nan")
-        decision: Literal["anomalous", "doubtful", "normal"] = "doubtful" if score > doubt else "normal"
-        return Result(
-            name=name,
-            machine=self.machines[number],
-            score=score,
-            decision="anomalous" if score > threshold else decision,
-            threshold=threshold,
-            percentile=percentile,
-            windows=tuple(Window(start, one, one > threshold) for start, one in windows),
-        )
+        scores = population.training_scores(number)[0].double().sort().values
+        return Usual(self.machines[number], threshold, doubt, scores.tolist())
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance."""

@@ -1,9 +1,11 @@
-"""What a detector says of a recording."""
+"""What a detector says of a recording, and what it knows of a machine to say so."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,38 @@ class Result:
     def anomalous(self) -> bool:
         """Whether the score lies above the threshold."""
         return self.decision == "anomalous"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in plain types."""
+        return {**vars(self), "windows": [dict(vars(window)) for window in self.windows]}
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What the scores of a machine are compared with.
+
+    Attributes:
+        machine: The name of its population.
+        threshold: Scores above it are anomalous.
+        doubt: Scores above it and up to `threshold` are doubtful.
+        scores: Of the normal training clips, held out; ascending.
+    """
+
+    machine: str
+    threshold: float
+    doubt: float
+    scores: Sequence[float]
+
+    def result(self, name: str, score: float, windows: Sequence[tuple[float, float]]) -> Result:
+        """What a score of a recording says, and the starts and scores of its windows."""
+        decision: Literal["anomalous", "doubtful", "normal"] = "doubtful" if score > self.doubt else "normal"
+        count = len(self.scores)
+        return Result(
+            name=name,
+            machine=self.machine,
+            score=score,
+            decision="anomalous" if score > self.threshold else decision,
+            threshold=self.threshold,
+            percentile=100 * bisect_right(self.scores, score) / count if count else float("nan"),
+            windows=tuple(Window(start, one, one > self.threshold) for start, one in windows),
+        )

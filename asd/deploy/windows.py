@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asd.data.audio import FULL_SCALE_LIMIT, AudioError, Header, decode, read_header
+from asd.data.audio import FULL_SCALE_LIMIT, AudioError, decode_opened, opened
 from asd.data.cache import in_16_bits
 from asd.data.clip import Sound
 from asd.data.dataset import Pad
@@ -69,26 +70,29 @@ def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield some
 
 
-def windows_of(source: Sound | Path | str, cut: Cut, header: Header | None = None) -> Iterator[tuple[float, Tensor]]:
+def windows_of(
+    source: Sound | Path | str, cut: Cut, file: soundfile.SoundFile | None = None
+) -> Iterator[tuple[float, Tensor]]:
     """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
 
     Args:
         source: The file.
         cut: How it becomes windows.
-        header: What `read_header` said of it, where that is known.
+        file: The same, where it is `opened` already; closed after the last window.
 
     Raises:
         AudioError: The file cannot be used.
     """
     whole = source if isinstance(source, Sound) else Sound(Path(source))
-    header = header or read_header(whole, cut.channel)
-    length = header.frames / header.sample_rate
-    if length <= LONGEST_AT_ONCE:
-        yield from _windows(decode(whole, cut.sample_rate, cut.channel), length, cut)
-        return
-    for start in cut.starts(length):
-        part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
-        yield start, fitted(*in_16_bits(decode(part, cut.sample_rate, cut.channel)), cut)
+    with opened(whole, cut.channel) if file is None else file as file:
+        length = file.frames / file.samplerate
+        if length <= LONGEST_AT_ONCE:
+            yield from _windows(decode_opened(file, whole, cut.sample_rate, cut.channel), length, cut)
+            return
+        for start in cut.starts(length):
+            part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
+            samples = decode_opened(file, part, cut.sample_rate, cut.channel)
+            yield start, fitted(*in_16_bits(samples), cut)
 
 
 def windows_of_array(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -34,6 +34,7 @@ class KMeansScorer(ReferenceScorer):
     """
 
     centres: Tensor
+    references: Tensor
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class KMeansScorer(ReferenceScorer):
         if bool((~apart).any()):
             parts.insert(0, self._cluster(rows[~apart]))
         self.remember(centres=torch.cat(parts).to(embeddings.device))
+        self._place()
         return self
 
     def _cluster(self, rows: Tensor) -> Tensor:
@@ -80,10 +82,14 @@ class KMeansScorer(ReferenceScorer):
             fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(values)
         return torch.from_numpy(fitted.cluster_centers_).float()
 
-    @property
-    def references(self) -> Tensor:  # type: ignore[override]
-        """The centres ``(K, E)`` as embeddings are compared with them."""
-        return placed(self.centres, self.metric)
+    def _place(self) -> None:
+        # Follows from the centres, so no checkpoint holds it; found once, for it takes longer than the distances.
+        self.register_buffer("references", placed(self.centres, self.metric), persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if prefix + "centres" in state_dict:
+            self._place()
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the distances ``(B,)`` to the nearest centre."""

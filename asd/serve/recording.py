@@ -9,7 +9,7 @@ import audioread
 import soundfile
 from torch import Tensor
 
-from asd.data.audio import AudioError, read_header
+from asd.data.audio import AudioError, Header, opened
 from asd.data.clip import Sound
 from asd.deploy.windows import BATCH, LONGEST_AT_ONCE, Cut, windows_of
 from asd.errors import UserError
@@ -46,7 +46,8 @@ class Recording:
     def __init__(self, sound: Sound, cut: Cut, longest: float) -> None:
         if sound.content is None and is_foreign(_head(sound.path)):
             sound = Sound(_as_wav(sound.path, longest))
-        header = read_header(sound, cut.channel)
+        file = opened(sound, cut.channel)
+        header = Header(file.samplerate, file.channels, file.frames)
         rate, channels = header.sample_rate, header.channels
         if not _RATES[0] <= rate <= _RATES[1]:
             raise AudioError(f"{sound}: its rate is {rate} Hz; give a recording of 1 to 400 kHz")
@@ -58,7 +59,7 @@ class Recording:
             raise TooLongError(
                 f"{sound}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels"
             )
-        self._windows = windows_of(sound, cut, header)
+        self._windows = windows_of(sound, cut, file)
 
     def take(self) -> list[tuple[float, Tensor]]:
         """Start in seconds and samples ``(T,)`` of the next windows, a batch at most; none at the end.

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,7 +114,7 @@ class Service:
         result = self.detector.result(upload.name, number, pairs)
         if worst is None or not math.isfinite(result.score):
             raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
-        answer = asdict(result) | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
+        answer = result.to_dict() | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
         if explained:
             answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
         self.observed.recordings.labels(result.machine, result.decision).inc()
