@@ -6,6 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
+_LONGEST = 200
+"""Characters of a name that leave room for what is put around it."""
+
 
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all; what cannot be encoded is escaped.
@@ -21,3 +24,8 @@ def replace_text(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name from outside can be part of a file's name: nothing in it leads elsewhere."""
+    return bool(name.strip(". ")) and len(name) <= _LONGEST and not any(one in "/\\\x7f" or one < " " for one in name)

@@ -20,6 +20,7 @@ from asd.files import replace_text
 from asd.pairs import csv_lines, decision, finite, first_few, read_pairs
 from asd.results import DECISIONS, SCORES, ClipScore, read_scores
 from asd.truth import read_truth
+from asd.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -200,9 +201,9 @@ def _faults_of(kinds: Mapping[str, Path], expected: set[str] | None) -> list[str
 
 def _faults_of_meta(path: Path) -> list[str]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return [f"{path.name} is not YAML: {' '.join(str(error).split())}"]
+        content = read_yaml(path)
+    except UserError as error:
+        return [str(error)]
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("submission", "system")):
         return [f"{path.name}: submission and system must be there as mappings"]
     faults = []

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from asd_plugins.transformers_audio import check_layers, last_layers, load_model
 from torch import Tensor, nn
 
-from asd.encoders import Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights import find
 from asd.errors import UserError
@@ -69,7 +69,7 @@ class AST(Encoder):
         tokens: Tokens = "all",
         layers: int = 1,
         config: dict[str, Any] | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         if tokens not in get_args(Tokens):

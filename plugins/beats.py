@@ -16,7 +16,7 @@ from asd_plugins.beats_layers import BEATsLayer, BEATsShape, PositionConvolution
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights import find
@@ -96,7 +96,7 @@ class BEATs(Encoder):
         gradient_decay: float = 1.0,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         shape = BEATsShape() if shape is None else shape

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.attention import heads_together
 from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.frontends import LogMel
@@ -96,7 +96,7 @@ class _MelTransformer(Encoder):
         shape: TransformerShape,
         gradient_checkpointing: bool,
         checkpoint: str | None,
-        augment: nn.Module | None,
+        augment: Augmentation | None,
     ) -> None:
         super().__init__(augment)
         if not 1 <= layers <= shape.depth:
@@ -241,7 +241,7 @@ class Dasheng(_MelTransformer):
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
 
@@ -290,7 +290,7 @@ class CED(_MelTransformer):
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
 

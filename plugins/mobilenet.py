@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders import Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.checkpoints import load_strict, read
 from asd.encoders.weights import find
 from asd.errors import UserError
@@ -193,7 +193,7 @@ class MobileNet(Encoder):
         blocks: int = len(_ROWS),
         rows: Literal["averaged", "kept"] = "averaged",
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         if width <= 0:

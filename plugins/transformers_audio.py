@@ -15,7 +15,7 @@ from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInp
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import Augmentation, Encoder
 from asd.errors import UserError
 
 _WAVEFORM_MODELS = (
@@ -73,7 +73,7 @@ class TransformersAudio(Encoder):
         download: bool = False,
         layers: int = 1,
         config: dict[str, Any] | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         if architecture not in _MODELS:

@@ -98,14 +98,14 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
-    command, rest = arguments[0], arguments[1:]
+    command, rest = arguments[0], _without_plugins(arguments[1:])
     if command == "--version":
         print(f"asd {__version__}")
         return 0
     if command in TRAINER_COMMANDS:
         from asd.cli.training import run_trainer
 
-        return run_trainer(arguments)
+        return run_trainer([command, *rest])
     if command not in SMALL_COMMANDS:
         near = difflib.get_close_matches(command, [*TRAINER_COMMANDS, *SMALL_COMMANDS], n=1)
         guess = f" Did you mean {near[0]}?" if near else ""
@@ -117,6 +117,20 @@ def _dispatch(arguments: list[str]) -> int:
     module.add_arguments(parser)
     code: int = module.run(parser.parse_args(rest))
     return code
+
+
+def _without_plugins(arguments: list[str]) -> list[str]:
+    """Import the modules that ``--plugin`` names; returns the other arguments."""
+    if not any(one.partition("=")[0] == "--plugin" for one in arguments):
+        return arguments
+    from asd.cli.arguments import options
+    from asd.plugins import load
+
+    found = list(options(arguments, ("--plugin",)))
+    for _, _, module in found:
+        load(module)
+    taken = {position for at, length, _ in found for position in range(at, at + length)}
+    return [one for position, one in enumerate(arguments) if position not in taken]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +149,9 @@ def _usage() -> str:
     ]
     width = max(map(len, [*TRAINER_COMMANDS, *SMALL_COMMANDS])) + 2
     lines += [f"  {name:{width}}{text}" for name, text in {**TRAINER_COMMANDS, **SMALL_COMMANDS}.items()]
-    return "\n".join([*lines, "", "  --version  the version of asd", "  COMMAND --help  the options of a command"])
+    lines += ["", "  --version  the version of asd", "  COMMAND --help  the options of a command"]
+    lines += ["  COMMAND --plugin MODULE  import it first: a checkpoint may name the classes in it"]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import pydoc
 import re
 import sys
 import warnings
@@ -16,13 +17,16 @@ from typing import Any
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 import torch
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import checkpoint as kept
 from asd import plugins
 from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal
-from asd.cli.arguments import configs_first, kept_configuration, named_classes
+from asd.cli.arguments import configs_first, named_classes
+from asd.cli.kept import with_checkpoint
 from asd.data.datamodule import ClipDataModule
 from asd.data.mimii import MIMII
 from asd.data.own import Recordings
@@ -35,11 +39,15 @@ from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
 from asd.heads import Head
 from asd.scoring.base import Scorer
+from asd.yaml_file import check_yaml
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 # Imported so that their class names are known to the parser.
 _DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
 
+
+_read = get_loader("yaml")
+set_loader("yaml", lambda text: (check_yaml(text), _read(text))[1], (yaml.YAMLError, ValueError))
 
 _PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")
 
@@ -86,6 +94,10 @@ class TrainingCLI(LightningCLI):
         # Lightning lets the checkpoint's hyper-parameters beat the command line; ours came first, as a config.
         return
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse functions where classes are due: jsonargparse would call them."""
+        _refuse_functions(self.config)
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
         _check_precision(self._get(self.config_init, "trainer").get("precision"))
@@ -117,6 +129,16 @@ class TrainingCLI(LightningCLI):
         """Test with the weights and scorers just fitted."""
         if not self.trainer.interrupted and not is_rehearsal(self.trainer):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+
+def _refuse_functions(config: Any) -> None:
+    parts = vars(config) if isinstance(config, Namespace) else config
+    if isinstance(parts, dict) and isinstance(path := parts.get("class_path"), str):
+        found = pydoc.locate(path)
+        if not isinstance(found, type):
+            raise UserError(f"{path} is no class; where class_path stands, name one")
+    for part in parts.values() if isinstance(parts, dict) else parts if isinstance(parts, list | tuple) else ():
+        _refuse_functions(part)
 
 
 def _check_precision(precision: object) -> None:
@@ -166,7 +188,7 @@ def run_trainer(arguments: list[str]) -> int:
         for key, name in named_classes(arguments, _NAMED):
             plugins.resolve(name, _NAMED[key])
     plugins.load_all()
-    with kept_configuration(arguments) as complete:
+    with with_checkpoint(arguments) as complete:
         training_cli(complete)
     return 0
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from asd.encoders.augment import Augmentation
 from asd.encoders.weights import WeightsCard
 
 
@@ -87,7 +88,7 @@ class Encoder(nn.Module, ABC):
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, augment: nn.Module | None = None) -> None:
+    def __init__(self, augment: Augmentation | None = None) -> None:
         super().__init__()
         self.augment = nn.Identity() if augment is None else augment
 
