@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from asd import __version__
 from asd.encoders.base import Encoder
 from asd.errors import Notice, UserError
-from asd.files import is_plain
+from asd.files import is_plain, written
 
 KEY = "asd"
 SECTIONS = ("seed_everything", "trainer", "model", "data", "warmup", "checkpoint", "outputs")
@@ -122,16 +121,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path`."""
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.{os.getpid()}.part")
         try:
-            torch.save(checkpoint, aside)
-            os.replace(aside, place)  # noqa: PTH105 - replaces the old file in one step
+            with written(Path(path)) as place:
+                torch.save(checkpoint, place)
         except (OSError, RuntimeError) as error:
-            aside.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise UserError(
-                f"cannot write the checkpoint {place}: {error}; free space or choose another folder"
+                f"cannot write the checkpoint {path}: {reason}; free space or choose another folder"
             ) from error
 
 

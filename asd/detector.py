@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 from asd.heads import AdaCos, Head
 from asd.metrics import SectionMetrics, official_score
 from asd.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
@@ -107,6 +108,14 @@ class AnomalyDetector(pl.LightningModule):
                 )
             if self.classes:
                 data.classes.check_same(ClassTable(self.classes))
+            if self.head.classifies and len(data.classes.names) < 2 and distributed.rank() == 0:
+                warnings.warn(
+                    f"there is a single auxiliary class ({', '.join(data.classes.names) or 'none'}), so the loss is "
+                    "zero and the encoder learns nothing: give attributes, clean or noise recordings or more machines, "
+                    "or take configs/my_machine.yaml, whose autoencoder needs no classes",
+                    Notice,
+                    stacklevel=2,
+                )
         if not self.classes:
             self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
 
@@ -158,8 +167,14 @@ class AnomalyDetector(pl.LightningModule):
         waveform = batch.waveform
         if self.mixup is not None:
             waveform, targets = self.mixup(waveform, targets)
-        embeddings = self.adapter(self.encoder(waveform))
-        loss: Tensor = self.head(embeddings, targets)
+        try:
+            loss: Tensor = self.head(self.adapter(self.encoder(waveform)), targets)
+        except ValueError as error:
+            if len(waveform) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                "a batch of a single clip cannot train batch normalisation; raise data.batch_size, or give more clips"
+            ) from error
         if not bool(loss.detach().isfinite()):
             raise UserError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_idx}; lower "

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asd import calibration, pictures, results
 from asd.calibration import Calibrations
@@ -13,6 +14,19 @@ from asd.files import replace_text
 from asd.results import ClipScore
 
 _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
+
+if TYPE_CHECKING:
+    from asd.scoring.population import Population
+
+
+def untested(population: Population, folder: Path) -> str:
+    """What can be said of a run without test clips: for the screen."""
+    lines = ["no test clips: nothing is measured"]
+    for number, name in enumerate(population.names):
+        clips = len(population.training_scores(number)[0])
+        lines.append(f"{name}: {clips} normal clips, threshold {float(population.thresholds[number]):.6g}")
+    machine = f" --machine {population.names[0]}" if len(population.names) > 1 else ""
+    return "\n".join([*lines, f"next: asd score RECORDING --checkpoint {folder}{machine}", str(folder)])
 
 
 @dataclass(frozen=True)

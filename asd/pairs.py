@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from asd.errors import UserError
+from asd.files import replace_text
 
 T = TypeVar("T")
 
@@ -59,12 +59,7 @@ def write_pairs(path: Path, pairs: Sequence[tuple[str, str]]) -> Path:
     """Write the lines, whole or not at all."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(pairs)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_text(path, text.getvalue())
     return path
 
 

@@ -90,6 +90,11 @@ def _subclasses(base: type[T]) -> Iterator[type[T]]:
             yield one
 
 
+def is_contract(base: type) -> bool:
+    """Whether a class is narrow enough for a file to name a subclass of it: `torch.nn.Module` is not."""
+    return base.__module__.partition(".")[0] in (*_OURS, "lightning") or base.__module__ in _module_names()
+
+
 def registered(path: str, base: type[T]) -> type[T] | None:
     """The class of that name or dotted path, of those that are there already: nothing but ours is imported for it.
 

@@ -77,7 +77,7 @@ def _registered(path: str, base: type, named: frozenset[str]) -> type | None:
 def _value(given: Any, hint: Any, place: str, named: frozenset[str]) -> Any:
     """A value whose place has the type `hint`, made of plain parts alone."""
     kinds = _members(hint)
-    contracts = [one for one in kinds if isinstance(one, type) and not _is_plain(one)]
+    contracts = [one for one in kinds if isinstance(one, type) and not _is_plain(one) and plugins.is_contract(one)]
     if isinstance(given, Mapping):
         return _mapping(given, kinds, contracts, place, named)
     if isinstance(given, list | tuple):
@@ -126,7 +126,13 @@ def _members(hint: Any) -> list[Any]:
 
 
 def _is_plain(kind: type) -> bool:
-    return kind in _PLAIN or dataclasses.is_dataclass(kind) or _is_enum(kind) or get_origin(kind) is not None
+    return (
+        kind is Any
+        or kind in _PLAIN
+        or dataclasses.is_dataclass(kind)
+        or _is_enum(kind)
+        or get_origin(kind) is not None
+    )
 
 
 def _is_enum(kind: Any) -> bool:

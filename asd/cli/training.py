@@ -24,7 +24,8 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import checkpoint as kept
 from asd import plugins
-from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal
+from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder
+from asd.cli import processes
 from asd.cli.arguments import configs_first, named_classes
 from asd.cli.kept import with_checkpoint
 from asd.data.datamodule import ClipDataModule
@@ -38,6 +39,7 @@ from asd.encoders.base import Encoder
 from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
 from asd.heads import Head
+from asd.outputs import untested
 from asd.scoring.base import Scorer
 from asd.yaml_file import check_yaml
 
@@ -114,21 +116,31 @@ class TrainingCLI(LightningCLI):
         self.model.config = {key: self.config_dump[key] for key in kept.SECTIONS}
 
     def _run_subcommand(self, subcommand: str) -> None:
+        outputs = [one for one in getattr(self.trainer, "callbacks", []) if isinstance(one, RunOutputs)]
         try:
             super()._run_subcommand(subcommand)
-        except SystemExit as stop:
+        except BaseException as error:
+            for one in outputs:
+                one.withdraw()
+            code = processes.exit_code(self.trainer, error)
+            if code is not None:
+                raise SystemExit(code) from error
             # Lightning turns Ctrl-C into exit code 1.
-            if self.trainer.interrupted:
-                raise KeyboardInterrupt from stop
+            if isinstance(error, SystemExit) and self.trainer.interrupted:
+                raise KeyboardInterrupt from error
             raise
-        for callback in getattr(self.trainer, "callbacks", []):
-            if isinstance(callback, RunOutputs) and callback.summary:
-                print(callback.summary, flush=True)
+        for one in outputs:
+            if one.summary:
+                print(one.summary, flush=True)
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
-        if not self.trainer.interrupted and not is_rehearsal(self.trainer):
+        if self.trainer.interrupted or is_rehearsal(self.trainer):
+            return
+        if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        else:
+            print(untested(self.model.population, run_folder(self.trainer)), flush=True)
 
 
 def _refuse_functions(config: Any) -> None:
@@ -163,6 +175,7 @@ def keep_freed_memory() -> None:
 def _quiet() -> None:
     # Advertisements among Lightning's messages.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    logging.getLogger(processes.subprocess_script.__name__).setLevel(logging.WARNING)
     # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message=text)
@@ -181,6 +194,7 @@ def run_trainer(arguments: list[str]) -> int:
     """Run one of the trainer's commands; returns the exit code."""
     _quiet()
     keep_freed_memory()
+    processes.watch_children()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     arguments = configs_first(arguments)

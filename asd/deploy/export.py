@@ -12,8 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from asd.data.datamodule import ClipDataModule
 from asd.deploy.detector import Detector
 from asd.deploy.quantise import Loss, loss_of, quantise
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.files import replace_text, written
 
 Format = Literal["onnx", "pt2"]
 MANIFEST = "manifest.json"
@@ -118,28 +116,25 @@ def export(
     graph = Graph(detector, numbers).eval().cpu()
     inputs = _example(detector, len(names), 2)
     program = _exported(graph, inputs)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    path = aside / f"model.{form}"
     try:
-        aside.mkdir(parents=True)
-        if form == "onnx":
-            _write_onnx(program, inputs, path)
-        else:
-            torch.export.save(program, path)
-        difference = _difference(graph, path, detector, len(names))
-        loss = None
-        if int8 is not None:
-            with _quiet():
-                quantise(path, graph)
-            loss = loss_of(path, graph, names, int8)
-        manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
-        replace_text(aside / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        megabytes = path.stat().st_size / 1e6
-        aside.rename(folder)
+        with written(folder) as place:
+            place.mkdir()
+            path = place / f"model.{form}"
+            if form == "onnx":
+                _write_onnx(program, inputs, path)
+            else:
+                torch.export.save(program, path)
+            difference = _difference(graph, path, detector, len(names))
+            loss = None
+            if int8 is not None:
+                with _quiet():
+                    quantise(path, graph)
+                loss = loss_of(path, graph, names, int8)
+            manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
+            replace_text(place / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            megabytes = path.stat().st_size / 1e6
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Exported(folder, names, difference, megabytes, loss)
 
 

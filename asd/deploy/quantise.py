@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from asd.data.datamodule import ClipDataModule
 from asd.errors import UserError
+from asd.files import written
 from asd.metrics import official_score
 from asd.results import clip_score, measure
 
@@ -40,19 +40,15 @@ def quantise(path: Path, graph: nn.Module) -> None:
     others = [node.name for node in products if not _is_linear(node, graph)]
     if len(others) == len(products):
         raise UserError("the encoder has no linear layer to quantise; export it without --int8")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written(path) as place:
         quantize_dynamic(
             path,
-            aside,
+            place,
             op_types_to_quantize=list(_PRODUCTS),
             nodes_to_exclude=others,
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _is_linear(node: Any, graph: nn.Module) -> bool:
