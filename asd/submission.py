@@ -16,7 +16,7 @@ import yaml
 
 from asd import calibration, results
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.files import replace_text, written
 from asd.pairs import csv_lines, decision, finite, first_few, read_pairs
 from asd.results import DECISIONS, SCORES, ClipScore, read_scores
 from asd.truth import read_truth
@@ -96,8 +96,10 @@ def write(folder: Path, run: Path, label: str, facts: Mapping[str, Any], complex
     home = folder / label
     if home.exists() and any(home.iterdir()):
         raise UserError(f"{home} is there already; remove it or choose another label")
-    results.write_scores(home, rows)
-    replace_text(home / "meta.yaml", yaml.safe_dump(_meta(label, rows, run, facts, complexity), sort_keys=False))
+    with written(home) as place:
+        results.write_scores(place, rows)
+        meta = _meta(label, rows, run, facts, complexity)
+        replace_text(place / "meta.yaml", yaml.safe_dump(meta, sort_keys=False))
     faults = check(home)
     if faults:
         raise UserError(f"{home}: {faults[0]}")

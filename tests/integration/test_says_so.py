@@ -105,8 +105,8 @@ def test_without_a_checkpoint_it_says_that_nothing_was_trained(command: str, her
     [
         {"machine": "../x"}, {"machine": "a/b"}, {"machine": ""}, {"machine": ".."}, {"machine": "a\nb"},
         {"machine": 1}, {"name": "../x.wav"}, {"name": None}, {"section": "../0"}, {"section": None},
-        {"split": "train/.."}, {"attributes": 3}, {"group": ["a"]}, {"frames": -1}, {"frames": "8"}, {"sample_rate": 1e9},
-        {"channels": True}, {"domain": "both"}, {"kind": "x"}, {"condition": {}},
+        {"split": "train/.."}, {"attributes": 3}, {"group": ["a"]}, {"frames": -1}, {"frames": "8"},
+        {"sample_rate": 1e9}, {"channels": True}, {"domain": "both"}, {"kind": "x"}, {"condition": {}},
     ],
     ids=str,
 )  # fmt: skip
