@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,7 @@ class Encoder(nn.Module, ABC):
         weights: Cards of the published weights it loads.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
+        settled: Arguments of the class that were taken from a file of weights, such as its size.
         expected_failures: Name of a check of `asd.testing` to the reason why this encoder cannot pass it.
     """
 
@@ -90,6 +91,7 @@ class Encoder(nn.Module, ABC):
     def __init__(self, augment: nn.Module | None = None) -> None:
         super().__init__()
         self.augment = nn.Identity() if augment is None else augment
+        self.settled: dict[str, Any] = {}
 
     @classmethod
     def tiny(cls) -> Self:
