@@ -20,7 +20,7 @@ from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
-from asd.encoders.checkpoints import with_settled
+from asd.encoders.checkpoints import settled
 from asd.errors import UserError
 from asd.heads import AdaCos, Head
 from asd.metrics import SectionMetrics, official_score
@@ -121,9 +121,7 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
-        checkpoint[kept.KEY] = kept.describe(
-            with_settled(self.config, self.encoder), self.classes, self.population.names
-        )
+        checkpoint[kept.KEY] = kept.describe(settled(self.config, self.encoder), self.classes, self.population.names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in the file; leave out scorers that were configured differently.
@@ -231,7 +229,8 @@ class AnomalyDetector(pl.LightningModule):
         self.embedded[kind] = store.Stored(embeddings, rows, weights, data.seconds)
 
     def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
-        kind = "query" if loader == (len(loaders) - 1 if isinstance(loaders, Sequence) else 0) else "reference"
+        last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
+        kind = "query" if loader == last else "reference"
         index = batch.index.cpu()
         self._rows.setdefault(kind, []).append((index, self.embed(batch.waveform).cpu()))
         if kind == "reference" and not self.population.knows_spectra:

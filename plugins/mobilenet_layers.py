@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -147,8 +148,9 @@ class MobileNetMel(nn.Module):
 def _kaldi_mel(bands: int, fft: int, sample_rate: int, low: float, high: float) -> Tensor:
     """``(fft // 2 + 1, bands)`` triangles, linear in mel, as Kaldi has them: the Nyquist bin belongs to none."""
     lowest, highest = (1127 * math.log1p(hertz / 700) for hertz in (low, high))
-    edges = lowest + (highest - lowest) / (bands + 1) * torch.arange(bands + 2, dtype=torch.float64)
-    mel = 1127 * torch.log1p(torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft / 700))
+    edges = lowest + (highest - lowest) / (bands + 1) * np.arange(bands + 2)
+    mel = 1127 * np.log1p(np.arange(fft // 2) * (sample_rate / fft / 700))
     rising = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
-    return F.pad(torch.minimum(rising, falling).clamp_min(0), (0, 0, 0, 1)).float()
+    triangles = np.minimum(rising, falling).clip(0)
+    return torch.tensor(np.pad(triangles, ((0, 1), (0, 0))), dtype=torch.float32)

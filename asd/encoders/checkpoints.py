@@ -182,7 +182,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
     module.load_state_dict(dict(state))
 
 
-def with_settled(config: dict[str, Any] | None, encoder: nn.Module) -> dict[str, Any] | None:
+def settled(config: dict[str, Any] | None, encoder: nn.Module) -> dict[str, Any] | None:
     """A run's configuration with what its encoders took from their files of weights, to be built without the files."""
     if config is None:
         return None

@@ -14,7 +14,7 @@ from asd_plugins.mobilenet import MobileNet
 from safetensors.torch import save_file
 from torch import nn
 
-from asd.encoders.checkpoints import load_strict, read, weights_of, with_settled
+from asd.encoders.checkpoints import load_strict, read, settled, weights_of
 from asd.errors import Notice, UserError
 
 
@@ -181,9 +181,9 @@ def test_what_was_read_from_files_is_kept_also_of_encoders_within(shared: Path, 
             }
         },
     }
-    kept = with_settled(config, fusion)
+    kept = settled(config, fusion)
     assert kept is not None
     first, second = kept["model"]["encoder"]["init_args"]["encoders"]
     assert first["init_args"]["shape"] == asdict(BEATs(checkpoint=beats).shape)
     assert second["init_args"] == {"checkpoint": net, "width": 0.2}
-    assert with_settled(None, fusion) is None
+    assert settled(None, fusion) is None
