@@ -183,6 +183,7 @@ def _below(cut: Tensor) -> Tensor:
 
     Trees are grown on float32 values with float64 cuts, and not every device has float64.
     """
+    cut = cut.cpu()
     near = cut.float()
     return torch.where(near.to(cut.dtype) > cut, near.nextafter(torch.tensor(-torch.inf)), near)
 
