@@ -179,7 +179,7 @@ def load_model(
 
 def settled_config(options: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Values from which the model of a folder, and the scale of its inputs, are built again without it."""
-    return options.to_diff_dict() | {name: settings[name] for name in _INPUTS if name in settings}
+    return {**options.to_diff_dict(), **{name: settings[name] for name in _INPUTS if name in settings}}
 
 
 def check_layers(name: str, layers: int, depth: int) -> None:

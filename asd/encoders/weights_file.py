@@ -150,7 +150,7 @@ class _NumpyType:
 
 def _numpy_scalar(kind: _NumpyType, data: bytes) -> Any:
     """Stands in for numpy's own, which reserves what is asked for; a plain number of Python."""
-    dtype = np.dtype(kind.name).newbyteorder(kind.order if kind.order in "<>" else "=")  # type: ignore[call-overload]
+    dtype = np.dtype(kind.order.strip("=|") + kind.name)
     if dtype.kind not in "biufc" or len(data) != dtype.itemsize:
         raise ValueError(f"a numpy scalar of type {kind.name} in {len(data)} bytes")
     return np.frombuffer(data, dtype)[0].item()

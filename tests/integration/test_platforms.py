@@ -10,7 +10,7 @@ from asd.testing.tiny import write_dataset
 
 # Libraries are imported as they are here; then all that Windows lacks is taken away, and the program starts.
 WITHOUT_UNIX = """
-import ctypes, os, pkgutil, signal, sys
+import ctypes, os, pkgutil, signal, sys, types
 import filelock, lightning.pytorch, librosa.display, matplotlib.figure, scipy.stats, sklearn.cluster, soundfile, torch
 import fastapi, multipart, onnx, onnxruntime, peft, prometheus_client, torchaudio, transformers, uvicorn, wandb
 
@@ -21,7 +21,7 @@ for name in ("pread", "preadv", "pwrite", "fork", "forkpty", "mkfifo", "mknod", 
              "killpg", "setsid", "openpty", "posix_fallocate", "sendfile", "getloadavg"):
     if hasattr(os, name):
         delattr(os, name)
-for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "alarm", "setitimer"):
+for name in ("alarm", "setitimer", "pause", "sigwait", "pthread_kill"):
     delattr(signal, name)
 
 class CDLL(ctypes.CDLL):
@@ -31,6 +31,8 @@ class CDLL(ctypes.CDLL):
         super().__init__(name, *args, **kwargs)
 
 ctypes.CDLL = CDLL
+# Its library is the one of this system, whatever it is told.
+soundfile._sys = types.SimpleNamespace(**vars(sys))
 sys.platform = "win32"
 
 import asd, asd_plugins
