@@ -21,6 +21,7 @@ from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
+from asd.encoders.checkpoints import settled
 from asd.errors import Notice, UserError
 from asd.heads import AdaCos, Head
 from asd.metrics import SectionMetrics, official_score
@@ -129,7 +130,7 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
-        checkpoint[kept.KEY] = kept.describe(self.config, self.classes, self.population.names)
+        checkpoint[kept.KEY] = kept.describe(settled(self.config, self.encoder), self.classes, self.population.names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in the file; leave out scorers that were configured differently.

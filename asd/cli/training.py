@@ -165,6 +165,8 @@ def _check_precision(precision: object) -> None:
 
 def keep_freed_memory() -> None:
     """Ask the C library to keep freed memory: giving it back and asking again takes up to a quarter of CPU training."""
+    if sys.platform != "linux":
+        return
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL(None)

@@ -29,9 +29,10 @@ def read_range(place: str, offset: int, size: int) -> bytes:
     if is_remote(place):
         return _fetch(place, offset, size)
     # Opened anew each time: far cheaper than decoding, and no position is shared with threads and forked workers.
-    descriptor = os.open(place, os.O_RDONLY)
+    descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # which Windows alone has, and needs
     try:
-        return os.pread(descriptor, size, offset)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
 

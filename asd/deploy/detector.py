@@ -247,7 +247,7 @@ class Detector:
     def _known_of(self, number: int) -> Usual:
         population = self.model.population
         threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
-        scores = population.training_scores(number)[0].double().sort().values
+        scores = population.training_scores(number)[0].cpu().double().sort().values
         return Usual(self.machines[number], threshold, doubt, scores.tolist())
 
     def with_hop(self, hop: float) -> Detector:

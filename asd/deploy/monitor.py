@@ -57,7 +57,7 @@ class Drift:
     """
 
     def __init__(self, normal: Tensor, rules: Rules) -> None:
-        self.normal: list[float] = normal.double().sort().values.tolist()
+        self.normal: list[float] = normal.cpu().double().sort().values.tolist()
         ranks = (np.arange(len(self.normal) + 1) + 0.5) / (len(self.normal) + 1)
         self.deviations: list[float] = norm.ppf(ranks).tolist()
         self.rules = rules

@@ -50,7 +50,7 @@ class MahalanobisScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Estimate mean and covariance."""
         self.check_reference(embeddings)
-        rows, of_target = embeddings.detach().double().cpu(), target.cpu().bool()
+        rows, of_target = embeddings.detach().cpu().double(), target.cpu().bool()
         parts = (
             [rows] if self.covariance == "one" else [part for part in (rows[~of_target], rows[of_target]) if len(part)]
         )
@@ -124,7 +124,7 @@ class GaussianMixtureScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit the mixture."""
         self.check_reference(embeddings)
-        rows = embeddings.detach().double().cpu()
+        rows = embeddings.detach().cpu().double()
         distinct = len(rows.unique(dim=0))
         self.check_number("components", self.components, distinct)
         width = rows.shape[1]
