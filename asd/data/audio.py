@@ -10,6 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 from asd.data.clip import Sound
+from asd.data.containers import MOST_PER_BYTE
 from asd.data.opening import AudioError, AudioFile, opened
 from asd.data.samples import Samples, why_broken, why_dead
 
@@ -47,7 +48,8 @@ def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header
     """
     sound = _sound(sound)
     known = sound.member
-    if known is not None and known.frames > 0 and sound.seconds is None and (channel or 0) < known.channels:
+    told = known is not None and 0 < known.frames <= MOST_PER_BYTE * known.size
+    if known is not None and told and sound.seconds is None and (channel or 0) < known.channels:
         return Header(known.sample_rate, known.channels, known.frames)
     with opened(sound, channel) as file:
         _, frames = _span(sound, file)
@@ -115,7 +117,7 @@ def resampled(samples: Samples, rate: int, sample_rate: int, name: str) -> Sampl
 
 def unusable(name: str, why: str) -> AudioError:
     """The error of a recording that is no sound, or in which nothing can be heard."""
-    return AudioError(f"{name}: unusable, {why}; check the sensor, replace or remove the recording")
+    return AudioError(f"{name}: {why}; it is unusable, check the sensor, and replace or remove the recording")
 
 
 def _values(samples: Samples) -> NDArray[np.float32]:

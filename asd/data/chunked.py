@@ -37,22 +37,24 @@ def riff(file: BinaryIO, base: int, size: int) -> Promise:
     """What a WAV file promises: RIFF, RIFX, RF64 or BW64 from byte `base` on."""
     magic = _at(file, base, 4)
     order = ">" if magic == b"RIFX" else "<"
-    sizes, layout, steps = b"", b"", 0
+    sizes, layout, rebuilt = b"", b"", magic == b"BW64"  # which libsndfile does not know
     for chunk, irregular in _riff_chunks(file, base + 12, size, order):
-        steps += irregular
+        rebuilt |= irregular
         if chunk.tag == b"ds64":
             sizes = _at(file, chunk.start, 16)
         elif chunk.tag == b"fmt ":
             layout = _at(file, chunk.start, min(chunk.length, 256))
         elif chunk.tag == b"data":
             promised, limit = chunk.length, _UNKNOWN_32
-            if magic in (b"RF64", b"BW64") and promised == 0xFFFFFFFF and len(sizes) == 16:
-                promised, limit = int(struct.unpack("<Q", sizes[8:])[0]), _UNKNOWN_64
+            if len(sizes) == 16:
+                if promised == 0xFFFFFFFF:
+                    promised, limit = int.from_bytes(sizes[8:], "little"), _UNKNOWN_64
+                rebuilt |= promised != int.from_bytes(sizes[8:], "little")
             found = _judged(file, chunk.start, promised, size, limit, order)
-            if (found.end or steps) and len(layout) >= 16:
-                end = found.end or chunk.start + promised
-                return found.seen_as(_wav_head(magic, order, layout, end - chunk.start), chunk.start, end)
-            return found
+            if found.fault or not (found.end or rebuilt) or len(layout) < 16:
+                return found
+            end = found.end or chunk.start + promised
+            return _as_wav(found, magic, order, layout, chunk.start, end)
     return Promise()
 
 
@@ -102,15 +104,20 @@ def _before_chunks(file: BinaryIO, start: int, size: int, order: str) -> int:
     return size
 
 
-def _wav_head(magic: bytes, order: str, layout: bytes, length: int) -> bytes:
+def _as_wav(found: Promise, magic: bytes, order: str, layout: bytes, start: int, end: int) -> Promise:
+    """Sound of a known layout behind a plain WAV header that says its length; half a sample is left out."""
+    length = end - start
+    length -= length % max(1, struct.unpack(f"{order}H", layout[12:14])[0])
     layout += b"\0" * (len(layout) % 2)
     fmt = struct.pack(f"{order}4sI", b"fmt ", len(layout)) + layout
     if length + len(fmt) + 20 < 1 << 32:
         kind = b"RIFX" if magic == b"RIFX" else b"RIFF"
         head = struct.pack(f"{order}4sI4s", kind, length + len(fmt) + 12, b"WAVE")
-        return head + fmt + struct.pack(f"{order}4sI", b"data", length)
-    sizes = struct.pack("<4sIQQQI", b"ds64", 28, length + len(fmt) + 48, length, 0, 0)
-    return b"RF64\xff\xff\xff\xffWAVE" + sizes + fmt + b"data\xff\xff\xff\xff"
+        head += fmt + struct.pack(f"{order}4sI", b"data", length)
+    else:
+        sizes = struct.pack("<4sIQQQI", b"ds64", 28, length + len(fmt) + 48, length, 0, 0)
+        head = b"RF64\xff\xff\xff\xffWAVE" + sizes + fmt + b"data\xff\xff\xff\xff"
+    return found.seen_as(head, start, start + length)
 
 
 def w64(file: BinaryIO, base: int, size: int) -> Promise:
@@ -125,8 +132,7 @@ def w64(file: BinaryIO, base: int, size: int) -> Promise:
             layout = _at(file, start, min(max(0, length - 24), 256))
         elif tag == b"data":
             if length <= 24 or length >= _UNKNOWN_64:
-                head = _wav_head(b"RIFF", "<", layout, size - start) if len(layout) >= 16 else b""
-                return Promise(end=size).seen_as(head, start, size)
+                return _as_wav(Promise(), b"RIFF", "<", layout, start, size) if len(layout) >= 16 else Promise()
             return Promise.cut(size - start, length - 24) if start + length - 24 > size else Promise()
         if length < 24:
             break

@@ -31,7 +31,8 @@ def read_range(place: str, offset: int, size: int) -> bytes:
     # Opened anew each time: far cheaper than decoding, and no position is shared with threads and forked workers.
     descriptor = os.open(place, os.O_RDONLY)
     try:
-        return os.pread(descriptor, size, offset)
+        # No more than is there: memory is taken for all that is asked for.
+        return os.pread(descriptor, min(size, max(0, os.fstat(descriptor).st_size - offset)), offset)
     finally:
         os.close(descriptor)
 

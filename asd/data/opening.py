@@ -49,11 +49,6 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
     sound: Sound
     remark = ""
     goes_on = False
-    _sequential = False
-
-    def seekable(self) -> bool:
-        """Whether `seek` can be used."""
-        return not self._sequential and super().seekable()
 
     def taken(self, frames: int, dtype: str) -> Samples:
         """The next samples ``(frames, C)``, int16 or float32.
@@ -75,12 +70,11 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
             yield samples
 
     def _next(self, frames: int, dtype: str) -> Samples:
-        end = self.tell() + frames
         samples = self._read(frames, dtype)
         missing = frames - len(samples)
-        if missing > _LOST.get(self.format, 0) or (missing and end < self.frames):
+        if missing and (missing > _LOST.get(self.format, 0) or self.tell() + missing < self.frames):
             raise AudioError(
-                f"{self.sound}: cut short, it promises {self.frames} samples and holds {end - missing}; "
+                f"{self.sound}: cut short, it promises {self.frames} samples and holds {self.tell()}; "
                 "copy the file again"
             )
         return samples
@@ -106,9 +100,18 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
                 raise self._broken(error) from error
             self._next(1, "int16")
 
+    def __enter__(self) -> Self:
+        return self
+
+
+class _Endless(AudioFile):
+    """A file that does not say its length, and cannot be sought to its end."""
+
+    def seekable(self) -> bool:
+        return False
+
     def counted(self, at_most: float | None) -> int:
-        """Samples that can be decoded, of a file that does not say it; a few more than `at_most` seconds at the most."""
-        self._sequential = True  # what has no length cannot be sought to its end
+        """Samples that can be decoded; a few more than `at_most` seconds at the most."""
         limit = None if at_most is None else at_most * self.samplerate
         done = 0
         while samples := len(self._read(max(1, _AT_ONCE // (16 * self.channels)), "int16")):
@@ -116,9 +119,6 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
             if limit is not None and done > limit:
                 break
         return done
-
-    def __enter__(self) -> Self:
-        return self
 
 
 def opened(sound: Sound | Path | str, channel: int | None = None, at_most: float | None = None) -> AudioFile:
@@ -164,7 +164,7 @@ def _opened(sound: Sound, at_most: float | None) -> AudioFile:
                 file = AudioFile(Spliced(promise.head, source, promise.begin, promise.end))
                 stack.pop_all()
             else:
-                file = _plain(sound, source)
+                file = AudioFile(_named(sound, source))
         except soundfile.SoundFileError:
             if promise.head or not promise.may_be_foreign:
                 raise
@@ -188,31 +188,33 @@ def _source(sound: Sound) -> BinaryIO:
         return io.BytesIO(read_member(sound.member))
     if not sound.path.is_file():  # opening a pipe would wait for its writer
         raise OSError("it is no file")
-    return sound.path.open("rb")
+    return open(sound.path, "rb", buffering=0)  # type: ignore[return-value]  # a file on disk is read whole
 
 
-def _plain(sound: Sound, source: BinaryIO) -> AudioFile:
-    """As libsndfile reads it: files by their path, which is faster than calls back into Python."""
+def _named(sound: Sound, source: BinaryIO) -> bytes | str | BinaryIO:
+    """What libsndfile opens: files by their path, which is faster than calls back into Python."""
     if isinstance(source, io.BytesIO):
         source.seek(0)
-        return AudioFile(source)
-    return AudioFile(str(sound.path) if os.name == "nt" else os.fsencode(sound.path))
+        return source
+    return str(sound.path) if os.name == "nt" else os.fsencode(sound.path)
 
 
 def _count(sound: Sound, source: BinaryIO, at_most: float | None) -> int:
     """Samples of a file that does not say it; of the last files they are kept."""
     if isinstance(source, io.BytesIO):
-        with _plain(sound, source) as file:
-            file.sound = sound
-            return file.counted(at_most)
+        return _counted(sound, source, at_most)
     facts = os.fstat(source.fileno())
-    return _counted(sound.path, facts.st_size, facts.st_mtime_ns, at_most)
+    return _counted_file(sound.path, facts.st_size, facts.st_mtime_ns, at_most)
 
 
 @functools.lru_cache(maxsize=1024)
-def _counted(path: Path, size: int, changed: int, at_most: float | None) -> int:
-    sound = Sound(path)
-    with path.open("rb") as source, _plain(sound, source) as file:
+def _counted_file(path: Path, size: int, changed: int, at_most: float | None) -> int:
+    with path.open("rb") as source:
+        return _counted(Sound(path), source, at_most)
+
+
+def _counted(sound: Sound, source: BinaryIO, at_most: float | None) -> int:
+    with _Endless(_named(sound, source)) as file:
         file.sound = sound
         return file.counted(at_most)
 
