@@ -17,6 +17,7 @@ from asd.data.samples import Samples, why_broken, why_dead
 PCM_STEP = 1 / 32768
 """Value of one step of a 16-bit sample."""
 
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a file says of itself.

@@ -158,7 +158,9 @@ def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator
         if dead:
             raise unusable(str(whole), dead)
         if zeros := zeros_at_end(samples, rate):
-            warnings.warn(f"{whole}: ends in {zeros:.1f} s of zeros, its recorder may have stopped", Notice, stacklevel=2)
+            warnings.warn(
+                f"{whole}: ends in {zeros:.1f} s of zeros, its recorder may have stopped", Notice, stacklevel=2
+            )
         at_rate = resampled(samples, rate, cut.sample_rate, str(whole))
         yield from _parts(samples, rate, at_rate, length, cut)
         return

@@ -118,6 +118,38 @@ def test_a_file_that_cannot_be_used_is_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("samples", "subtype", "reason"),
+    [
+        (np.full(4000, 0.3), "PCM_16", "constant, every sample is 0.3 of full scale"),
+        (np.full(4000, -0.3), "FLOAT", "constant"),
+        (NOISE[:1], "PCM_16", "constant"),
+        (0.3 + NOISE * 1e-9, "FLOAT", "constant"),
+        (NOISE * 1e-30, "FLOAT", "constant"),
+        (np.full(4000, 1e-30), "DOUBLE", "constant"),
+        (np.sign(NOISE), "PCM_16", "nothing but clipping"),
+        (np.sign(NOISE) * 1.2, "FLOAT", "nothing but clipping"),
+        (np.sign(NOISE), "ULAW", "nothing but clipping"),
+        (np.ones(4000), "PCM_24", "constant"),
+        (np.sign(np.stack([NOISE, NOISE[::-1]], 1)), "PCM_16", "nothing but clipping"),
+    ],
+)
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_where_nothing_can_be_heard_is_unusable(
+    samples: np.ndarray, subtype: str, reason: str, rate: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "dead.wav", samples, rate, subtype)
+    with pytest.raises(AudioError, match=f"dead.wav: {reason}.*unusable.*check the sensor"):
+        read(path, RATE)
+
+
+@pytest.mark.parametrize(
+    "samples", [NOISE * 1e-5, np.clip(NOISE * 30, -1, 1), 0.5 + NOISE * 1e-3, np.sign(NOISE) * 0.5], ids=str
+)
+def test_quiet_clipped_and_shifted_sound_is_used(samples: np.ndarray, tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "a.wav", samples, subtype="FLOAT"), RATE)) == len(NOISE)
+
+
 def test_a_damaged_flac_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.flac", np.random.default_rng(0).normal(0, 0.1, 40000))
     content = bytearray(path.read_bytes())
