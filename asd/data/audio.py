@@ -9,9 +9,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from asd.data.audio_file import AudioError, AudioFile
 from asd.data.clip import Sound
 from asd.data.containers import MOST_PER_BYTE
-from asd.data.opening import AudioError, AudioFile, opened
+from asd.data.opening import opened
 from asd.data.samples import Samples, why_broken, why_dead
 
 PCM_STEP = 1 / 32768

@@ -1,7 +1,7 @@
 """Formats made of chunks, which say how many bytes of sound follow: WAV, RF64, W64, AIFF, CAF, AU.
 
-A recorder that was stopped, or writes on, leaves a length that it did not know yet: such a file is read to its end. Else
-a file that ends before its sound does is cut short.
+A recorder that was stopped, or writes on, leaves a length that it did not know yet: such a file is read to its end. Any
+other that ends before its sound does is cut short.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _decode(path: Path, at_most: float | None) -> Decoded:
     try:
         with audioread.audio_open(str(path)) as sound:
             width, rate = 2 * sound.channels, sound.samplerate
-            out, done = tempfile.TemporaryFile(prefix="asd-"), 0
+            out, done = tempfile.TemporaryFile(prefix="asd-"), 0  # noqa: SIM115 - closed with the last that reads it
             for block in sound:
                 out.write(block)
                 done += len(block)

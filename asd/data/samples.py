@@ -11,7 +11,7 @@ FULL_SCALE_LIMIT = 2.0
 """Lossy codecs and resampling overshoot full scale a little; beyond this the file is scaled differently."""
 
 _LEAST_RANGE = 2.0**-23
-"""Of full scale, a step of 24 bits. What moves less than this, or than `_LEAST_PART` of its own level, is a dead sensor."""
+"""Of full scale, a step of 24 bits: what moves less, or less than `_LEAST_PART` of its own level, is a dead sensor."""
 
 _LEAST_PART = 2.0**-17
 _CLIPPED_FROM = 0.9

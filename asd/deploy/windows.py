@@ -196,7 +196,8 @@ def _living(
     on_unusable: Callable[[float, str], None] | None = None,
 ) -> Iterator[tuple[float, Tensor]]:
     count, left_out = 0, []
-    for count, (start, window) in enumerate(windows, 1):
+    for start, window in windows:
+        count += 1
         if isinstance(window, Tensor):
             yield start, window
         else:

@@ -92,8 +92,8 @@ def test_what_a_stopped_recorder_left_is_read_to_its_end(name: str, tmp_path: Pa
 
 
 WHOLE = [
-    ("WAV", None), ("WAV", "MS_ADPCM"), ("RF64", None), ("W64", None), ("AIFF", None), ("CAF", None), ("CAF", "ALAC_16"), ("AU", None),
-    ("FLAC", None), ("MP3", None), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+    ("WAV", None), ("WAV", "MS_ADPCM"), ("RF64", None), ("W64", None), ("AIFF", None), ("CAF", None),
+    ("CAF", "ALAC_16"), ("AU", None), ("FLAC", None), ("MP3", None), ("OGG", "VORBIS"), ("OGG", "OPUS"),
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_part_of_a_file_is_cut_short(form: str, subtype: str | None, part: float
     assert measure(clip(path)).fault == ""
     path.write_bytes(whole[: int(len(whole) * part)])
     for use in (lambda: read(path, RATE), lambda: read_header(path)):
-        with pytest.raises(AudioError, match="cut short.*; copy the file again"):
+        with pytest.raises(AudioError, match=r"cut short.*; copy the file again"):
             use()
     assert "cut short" in measure(clip(path)).fault
 
@@ -136,7 +136,7 @@ def test_an_mp3_of_changing_rate_that_does_not_say_its_length_is_read_whole(tmp_
     subprocess.run(command, check=True)
     assert abs(len(read(path, RATE)) - 4 * len(STEPS)) < 2500
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(AudioError, match="cut short, 100 bytes of its last frame|cut short"):
+    with pytest.raises(AudioError, match=r"cut short, .* of its last frame are missing"):
         read(path, RATE)
 
 
