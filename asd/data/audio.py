@@ -112,8 +112,7 @@ def resampled(samples: Samples, rate: int, sample_rate: int, name: str) -> Sampl
         if len(samples) == 0:
             raise AudioError(f"{name}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
     if samples.dtype != np.int16:
-        # In place: fresh memory takes longer than the work.
-        samples = samples.clip(-1, 1, out=samples)
+        np.clip(samples, -1, 1, out=samples)  # in place: fresh memory takes longer than the work
     return np.ascontiguousarray(samples)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from asd.data.clip import Sound
 from asd.data.samples import Samples
@@ -51,13 +52,10 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
             return self._next(frames, dtype)
         return np.concatenate([self._next(min(left, most), dtype) for left in range(frames, 0, -most)])
 
-    def parts(self, frames: int, dtype: str) -> Iterator[Samples]:
+    def parts(self, frames: int) -> Iterator[NDArray[np.float32]]:
         """All that is left in parts ``(frames, C)``; the last may be shorter; errors as of `taken`."""
-        left = self.frames - self.tell()
-        while left > 0:
-            samples = self._next(min(frames, left), dtype)
-            left -= frames
-            yield samples
+        for left in range(self.frames - self.tell(), 0, -frames):
+            yield self._next(min(frames, left), "float32").astype(np.float32, copy=False)
 
     def _next(self, frames: int, dtype: str) -> Samples:
         samples = self._read(frames, dtype)

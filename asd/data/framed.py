@@ -126,11 +126,29 @@ def _counted(file: BinaryIO, begin: int, end: int, fixed: int) -> tuple[int, int
             held, start = file.read(_BLOCK), at
         found = _frame(held[at - start : at - start + 4])
         if found is None or found.fixed != fixed:
-            break
-        if at + found.length > end:
+            file.seek(at)
+            skipped = _next_frame(file.read(_BLOCK), fixed)
+            if skipped == 0:  # nothing but other things to the end
+                break
+            at += skipped
+        elif at + found.length > end:
             return frames, at, at + found.length - end
-        frames, at = frames + 1, at + found.length
+        else:
+            frames, at = frames + 1, at + found.length
     return frames, at, 0
+
+
+def _next_frame(held: bytes, fixed: int) -> int:
+    """Bytes up to a frame that another one follows, as a decoder finds its way again; 0: none."""
+    at = held.find(b"\xff", 1)
+    while at >= 0:
+        found = _frame(held[at : at + 4])
+        if found is not None and found.fixed == fixed:
+            after = _frame(held[at + found.length : at + found.length + 4])
+            if after is not None and after.fixed == fixed:
+                return at
+        at = held.find(b"\xff", at + 1)
+    return 0
 
 
 def _described(head: bytes, first: _Frame, frames: int, length: int) -> bytes:

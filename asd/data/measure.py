@@ -77,7 +77,7 @@ def measure(clip: Clip) -> FileFacts:
             fingerprint = Fingerprint(rate)
             nothing = np.full(channels, np.inf, np.float32)
             levels = _Levels(nothing, -nothing, nothing, np.zeros(channels))
-            for block in file.parts(max(1, _BLOCK // channels), "float32"):
+            for block in file.parts(max(1, _BLOCK // channels)):
                 _add(levels, block)
                 digest.update(block.data)
                 fingerprint.add(block[:, 0])

@@ -88,7 +88,7 @@ def _source(sound: Sound) -> BinaryIO:
         return io.BytesIO(read_member(sound.member))
     if not sound.path.is_file():  # opening a pipe would wait for its writer
         raise OSError("it is no file")
-    return sound.path.open("rb", buffering=0)  # type: ignore[return-value]  # as a file on disk gives all at once
+    return sound.path.open("rb", buffering=0)
 
 
 def _named(sound: Sound, source: BinaryIO) -> bytes | str | BinaryIO:

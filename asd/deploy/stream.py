@@ -122,7 +122,7 @@ def from_file(path: Path, speed: float = 1.0, clock: Callable[[float], None] = t
     with opened(path) as file:
         begin, done = time.monotonic(), 0.0
         size = max(1, round(BLOCK_SECONDS * file.samplerate))
-        for samples in file.parts(size, "float32"):
+        for samples in file.parts(size):
             if speed > 0:
                 done += len(samples) / file.samplerate / speed
                 clock(max(0.0, begin + done - time.monotonic()))
