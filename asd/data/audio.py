@@ -90,8 +90,7 @@ def taken(file: AudioFile, sound: Sound, channel: int | None) -> tuple[Samples, 
         AudioError: There are fewer than promised, they cannot be decoded, or are no sound.
     """
     start, frames = _span(sound, file)
-    if file.tell() != start:
-        file.seek(start)
+    file.go_to(start)
     samples = file.taken(frames, "int16" if file.subtype == "PCM_16" else "float32")
     one = file.channels == 1 or channel is not None
     if one:
@@ -113,7 +112,7 @@ def resampled(samples: Samples, rate: int, sample_rate: int, name: str) -> Sampl
             raise AudioError(f"{name}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
     if samples.dtype != np.int16:
         np.clip(samples, -1, 1, out=samples)  # in place: fresh memory takes longer than the work
-    return np.ascontiguousarray(samples)
+    return samples if samples.flags.c_contiguous else samples.copy()
 
 
 def unusable(name: str, why: str) -> AudioError:

@@ -52,6 +52,14 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
             return self._next(frames, dtype)
         return np.concatenate([self._next(min(left, most), dtype) for left in range(frames, 0, -most)])
 
+    def go_to(self, frame: int) -> None:
+        """Read on from there; raises `AudioError` where the file ends before."""
+        if self.tell() != frame:
+            try:
+                self.seek(frame)
+            except soundfile.SoundFileError as error:
+                raise self._broken(error) from error
+
     def parts(self, frames: int) -> Iterator[NDArray[np.float32]]:
         """All that is left in parts ``(frames, C)``; the last may be shorter; errors as of `taken`."""
         for left in range(self.frames - self.tell(), 0, -frames):
@@ -83,10 +91,7 @@ class AudioFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
     def check_end(self) -> None:
         """Raise `AudioError` where it ends before the sample that it calls the last, if that is quickly seen."""
         if self.format == "FLAC":
-            try:
-                self.seek(self.frames - 1)
-            except soundfile.SoundFileError as error:
-                raise self._broken(error) from error
+            self.go_to(self.frames - 1)
             self._next(1, "int16")
 
     def __enter__(self) -> Self:

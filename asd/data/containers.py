@@ -23,6 +23,7 @@ _FOREIGN = (
 )
 _OTHER_CODECS = (b"OggS", b"caff")  # libsndfile reads some of the codecs that may be in them
 _LONGEST_HEAD = 64
+_MOST_TAGS = 16
 
 
 def examine(file: BinaryIO) -> Promise:
@@ -65,7 +66,9 @@ def _begin(file: BinaryIO) -> tuple[int, bytes]:
     """Where a file begins after tags, and its first bytes."""
     file.seek(0)
     base, head = 0, file.read(_LONGEST_HEAD)
-    while head[:3] == b"ID3" and len(head) >= 10:
+    for _ in range(_MOST_TAGS):
+        if head[:3] != b"ID3" or len(head) < 10:
+            break
         length = functools.reduce(lambda sum_, byte: sum_ << 7 | byte & 0x7F, head[6:10], 0)
         base += 10 + length + 10 * (head[5] >> 4 & 1)
         file.seek(base)

@@ -62,9 +62,10 @@ def _opened(sound: Sound, at_most: float | None) -> AudioFile:
         try:
             if promise.head:
                 file = AudioFile(Spliced(promise.head, source, promise.begin, promise.end))
-                stack.pop_all()
             else:
                 file = AudioFile(_named(sound, source))
+            if promise.head or isinstance(source, io.BytesIO):  # which it reads from
+                stack.pop_all()
         except soundfile.SoundFileError:
             if promise.head or not promise.may_be_foreign:
                 raise

@@ -24,6 +24,9 @@ from asd.errors import Notice
 LONGEST_AT_ONCE = 300.0
 """Seconds up to which a file is decoded as a whole; a longer one is decoded window by window, in bounded memory."""
 
+MOST_AT_ONCE = 60_000_000
+"""Samples of all channels up to which the same holds: five minutes at 192 kHz, or at 48 kHz of four channels."""
+
 BATCH = 16
 """Windows that go through a model at once."""
 
@@ -153,7 +156,7 @@ def _checked(samples: NDArray[np.float32], sample_rate: int, channel: int | None
 def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator[tuple[float, Tensor | str]]:
     """Start of each window, and its samples or why nothing can be heard in it."""
     rate = file.samplerate
-    if length <= LONGEST_AT_ONCE:
+    if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE:
         samples, dead = taken(file, whole, cut.channel)
         if dead:
             raise unusable(str(whole), dead)

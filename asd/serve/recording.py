@@ -9,11 +9,8 @@ from torch import Tensor
 
 from asd.data.audio import AudioError, AudioFile, Header, opened
 from asd.data.clip import Sound
-from asd.deploy.windows import BATCH, LONGEST_AT_ONCE, Cut, windows_of
+from asd.deploy.windows import BATCH, LONGEST_AT_ONCE, MOST_AT_ONCE, Cut, windows_of
 from asd.errors import UserError
-
-_MOST_SAMPLES = 60_000_000
-"""Of all channels, decoded at once: as many as five minutes at 192 kHz, or at 48 kHz of four channels."""
 
 _RATES = (1000, 400_000)
 
@@ -52,7 +49,7 @@ class Recording:
         if self.seconds > longest:
             what = "goes on" if file.goes_on else f"lasts {self.seconds:.0f} s"
             raise TooLongError(f"{sound}: {what}, and {longest:.0f} s are taken; cut it")
-        if min(self.seconds, LONGEST_AT_ONCE) * rate * channels > _MOST_SAMPLES:
+        if min(self.seconds, LONGEST_AT_ONCE) * rate * channels > MOST_AT_ONCE:
             raise TooLongError(
                 f"{sound}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels"
             )

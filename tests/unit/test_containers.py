@@ -83,6 +83,7 @@ def test_what_a_stopped_recorder_left_is_read_to_its_end(name: str, tmp_path: Pa
     assert read_header(path).frames == len(STEPS)
     # Encoders round half a step up or down.
     assert np.abs(read(path, RATE) - STEPS / np.float32(32768)).max() < 1e-4
+    assert measure(clip(path)).fault == ""
     part = read(Sound(path, 1.0, 0.5), RATE)
     assert np.array_equal(part, read(path, RATE)[RATE : RATE + RATE // 2]), "parts are found as well"
     assert len(read(Sound(Path("sent"), content=STOPPED[name]), RATE)) == len(STEPS)
@@ -104,6 +105,7 @@ def test_part_of_a_file_is_cut_short(form: str, subtype: str | None, part: float
     whole = encoded(form, subtype)
     path.write_bytes(whole)
     assert abs(len(read(path, RATE)) - len(STEPS)) < 1000
+    assert np.array_equal(read(Sound(Path("sent"), content=whole), RATE), read(path, RATE))
     assert measure(clip(path)).fault == ""
     path.write_bytes(whole[: int(len(whole) * part)])
     for use in (lambda: read(path, RATE), lambda: read_header(path)):

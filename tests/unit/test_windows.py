@@ -111,3 +111,15 @@ def test_zeros_at_the_end_are_told(tmp_path: Path) -> None:
     soundfile.write(path, np.concatenate([SOUND, np.zeros(RATE // 2)]), RATE)
     with pytest.warns(Notice, match=r"a\.wav: ends in 0\.5 s of zeros"):
         list(windows_of(path, CUT))
+
+
+@pytest.mark.parametrize("longest", [300.0, 0.0])
+def test_a_half_file_is_never_scored_on_to_its_end(
+    longest: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "LONGEST_AT_ONCE", longest)
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.tile(SAMPLES, 4), RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match="cut short"):
+        list(windows_of(path, CUT))
