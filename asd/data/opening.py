@@ -27,8 +27,8 @@ def opened(sound: Sound | Path | str, channel: int | None = None, at_most: float
     Args:
         sound: The file, or a part of it.
         channel: The channel that must be there.
-        at_most: Seconds after which a file that does not say its length is looked at no further; it seems to end a
-            little later.
+        at_most: Seconds that are wanted; the caller refuses a file that promises more. One that does not say its length
+            is looked at no further, and seems to end a little later.
     """
     sound = sound if isinstance(sound, Sound) else Sound(Path(sound))
     try:
@@ -73,7 +73,7 @@ def _opened(sound: Sound, at_most: float | None) -> AudioFile:
         file.sound, file.remark = sound, promise.remark
         if promise.no_length_at:
             file.goes_on = _is_beyond(file, at_most)
-        if file.frames > containers.MOST_PER_BYTE * promise.size:
+        if file.frames > containers.MOST_PER_BYTE * promise.size and not _is_beyond(file, at_most):
             file.close()
             raise AudioError(
                 f"{sound}: cut short, it promises {file.frames} samples, more than its {promise.size} bytes can hold; "

@@ -76,7 +76,9 @@ def test_a_header_that_says_too_little_costs_no_memory(started: Started) -> None
     assert started.most_memory() < before + 100
 
 
-@pytest.mark.parametrize("samples", [0.25 + np.sin(np.arange(RATE)) / 100, np.sin(np.arange(RATE // 10) / 9) / 2], ids=["dc", "0.1 s"])
+@pytest.mark.parametrize(
+    "samples", [0.25 + np.sin(np.arange(RATE)) / 100, np.sin(np.arange(RATE // 10) / 9) / 2], ids=["dc", "0.1 s"]
+)
 def test_odd_recordings_are_scored(started: Started, samples: np.ndarray) -> None:
     status, found, _ = started.ask("/score?machine=fan&explain=true", sound(samples))
     assert status == 200
