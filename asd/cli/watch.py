@@ -85,7 +85,7 @@ def _watch_stream(
         blocks = stream.from_file(Path(args.source), args.speed)
     rate = args.rate if live else stream.rate_of(Path(args.source))
     windower = stream.Windower(detector.cut, rate)
-    lost = 0
+    lost, dead = 0, ""
     try:
         for block in stream.buffered(blocks, args.buffer) if live or args.speed > 0 else blocks:
             if block.lost:
@@ -94,6 +94,14 @@ def _watch_stream(
                 tell({"type": "gap", "time": windower.time, "seconds": block.lost / rate})
             for start, window in windower.push(block):
                 _take(start, detector.score_windows([window], number)[0], monitor, tell, args.scores)
+                dead = ""
+            for start, why in windower.left_out:
+                if why != dead:  # once, not again for each window while it lasts
+                    tell({"type": "unusable", "time": start, "reason": why})
+                dead = why
+        if windower.time < detector.cut.seconds:
+            why = f"too short to judge, {windower.time:.3g} s; a window is {detector.cut.seconds:g} s"
+            tell({"type": "unusable", "time": 0.0, "reason": why})
     finally:
         for message in monitor.finish(windower.time):
             if message["type"] == "summary":
@@ -113,7 +121,11 @@ def _watch_folder(
         for path in new_files(Path(args.source), args.poll, follow=not args.once):
             try:
                 begin = path.stat().st_mtime
-                for start, window in windows_of(path, detector.cut):
+
+                def left_out(start: float, why: str, begin: float = begin, name: str = path.name) -> None:
+                    tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
+
+                for start, window in windows_of(path, detector.cut, on_unusable=left_out):
                     now = begin + start
                     _take(now, detector.score_windows([window], number)[0], monitor, tell, args.scores, path.name)
             except (AudioError, OSError) as error:

@@ -32,7 +32,8 @@ def read_range(place: str, offset: int, size: int) -> bytes:
     descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # which Windows alone has, and needs
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
-        return os.read(descriptor, size)
+        # No more than is there: memory is taken for all that is asked for.
+        return os.read(descriptor, min(size, max(0, os.fstat(descriptor).st_size - offset)))
     finally:
         os.close(descriptor)
 

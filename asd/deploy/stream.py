@@ -19,6 +19,7 @@ from torch import Tensor
 from asd.data.audio import AudioError, opened
 from asd.data.cache import in_16_bits
 from asd.data.recordings import SUFFIXES
+from asd.data.samples import why_broken, why_dead
 from asd.deploy.windows import Cut, fitted
 from asd.errors import UserError
 
@@ -48,30 +49,36 @@ class Windower:
 
     Attributes:
         time: Seconds of the stream up to the last sample that was taken.
-        unusable: Windows that were silent or held samples that are not finite; they are left out.
+        unusable: Windows in which nothing can be heard, or that are no sound; they are left out.
+        left_out: Those that the last block completed: when each begins, in seconds, and why it is left out.
     """
 
     def __init__(self, cut: Cut, sample_rate: int) -> None:
         self.cut, self.rate = cut, sample_rate
         self.time = 0.0
         self.unusable = 0
+        self.left_out: list[tuple[float, str]] = []
         self._restart()
 
     def _restart(self) -> None:
         same = self.rate == self.cut.sample_rate
         self._resampler = None if same else soxr.ResampleStream(self.rate, self.cut.sample_rate, 1, quality="HQ")
         self._held = np.empty(0, np.float32)
+        # Whether something can be heard is told before resampling, which rings on where a sound ends.
+        self._own, self._own_begin = np.empty(0, np.float32), self.time
         self._begin = self.time
         self._skip = 0
 
     def push(self, block: Block) -> Iterator[tuple[float, Tensor]]:
-        """Start in seconds and samples ``(T,)`` of every window that the block completes."""
+        """Start in seconds and samples ``(T,)`` of every window that the block completes; then see `left_out`."""
+        self.left_out = []
         if block.lost:
             self.time += block.lost / self.rate
             self._restart()
         self.time += len(block.samples) / self.rate
         mono = self._mono(block.samples)
         if self._resampler is not None:
+            self._own = np.concatenate([self._own, mono])
             mono = self._resampler.resample_chunk(mono)
         self._held = np.concatenate([self._held, mono])
         hop = round(self.cut.hop * self.cut.sample_rate)
@@ -86,10 +93,19 @@ class Windower:
             self._begin += hop / self.cut.sample_rate
             self._skip = max(0, hop - len(self._held))
             self._held = self._held[hop:]
-            if not np.isfinite(part).all() or not part.any():
+            own = part if self._resampler is None else self._own_of(start)
+            why = why_broken(own) or why_broken(part) or why_dead(own)
+            if why:
                 self.unusable += 1
+                self.left_out.append((start, why))
                 continue
             yield start, fitted(*in_16_bits(part.clip(-1, 1)), self.cut)
+
+    def _own_of(self, start: float) -> NDArray[np.float32]:
+        """The samples of a window as they came; those before it are forgotten."""
+        self._own = self._own[max(0, round((start - self._own_begin) * self.rate)) :]
+        self._own_begin = start
+        return self._own[: round(self.cut.seconds * self.rate)]
 
     def _mono(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.cut.channel is None or self.cut.channel >= samples.shape[1]:
@@ -106,7 +122,7 @@ def from_file(path: Path, speed: float = 1.0, clock: Callable[[float], None] = t
     with opened(path) as file:
         begin, done = time.monotonic(), 0.0
         size = max(1, round(BLOCK_SECONDS * file.samplerate))
-        for samples in file.blocks(size, dtype="float32", always_2d=True):
+        for samples in file.parts(size):
             if speed > 0:
                 done += len(samples) / file.samplerate / speed
                 clock(max(0.0, begin + done - time.monotonic()))

@@ -115,6 +115,8 @@ class Service:
         if worst is None or not math.isfinite(result.score):
             raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
         answer = result.to_dict() | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
+        if recording.left_out:
+            answer["unusable_windows"] = len(recording.left_out)
         if explained:
             answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
         self.observed.recordings.labels(result.machine, result.decision).inc()
@@ -123,8 +125,8 @@ class Service:
 
     async def _begun(self, sound: Sound) -> tuple[Recording, list[tuple[float, Tensor]]]:
         """A recording and its first windows."""
-        # A turn of another thread takes as long as decoding a few seconds.
-        if sound.content is not None and len(sound.content) <= _QUICK_BYTES:
+        # A turn of another thread takes as long as decoding a few seconds. What a WAV promises is seen at once.
+        if sound.content is not None and len(sound.content) <= _QUICK_BYTES and sound.content[:4] == b"RIFF":
             recording = Recording(sound, self.detector.cut, self.limits.seconds)
         else:
             recording = await self._decoding(lambda: Recording(sound, self.detector.cut, self.limits.seconds))
