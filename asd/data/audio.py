@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ def _span(sound: Sound, file: soundfile.SoundFile) -> tuple[int, int]:
     return start, frames
 
 
-def _readable(sound: Sound) -> Path | io.BytesIO:
+def _readable(sound: Sound) -> Path | bytes | io.BytesIO:
     """What soundfile can open."""
     if sound.content is not None:
         return io.BytesIO(sound.content)
@@ -176,7 +177,8 @@ def _readable(sound: Sound) -> Path | io.BytesIO:
         return io.BytesIO(read_member(sound.member))
     if sound.path.suffix.casefold() in FOREIGN and sound.path.exists():
         return io.BytesIO(as_wav(sound.path))
-    return sound.path
+    # By its bytes, which need not be text; Windows knows names as text alone.
+    return sound.path if os.name == "nt" else os.fsencode(sound.path)
 
 
 def _check_range(path: Sound, samples: NDArray[np.float32]) -> None:

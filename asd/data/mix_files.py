@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from asd.data.audio import read
 from asd.data.clip import Condition, Domain, Split
 from asd.data.mixing import mix
-from asd.data.recordings import SUFFIXES
+from asd.data.walk import recordings_below
 from asd.errors import UserError
 
 # CN031-carB1-speed1_mic3_00001: car or train, normal or anomaly and its pattern, model, speed, microphone, number.
@@ -104,10 +104,7 @@ def mix_files(
 def _recordings(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.casefold() in SUFFIXES)
-    if not found:
-        raise UserError(f"{folder} holds no recording ({', '.join(SUFFIXES)})")
-    return found
+    return recordings_below(folder)
 
 
 def _condition(path: Path, place: Place) -> Condition:
@@ -145,7 +142,8 @@ def _mixed(path: Path, noise: Path, snr: float | None, sample_rate: int, own: ra
 def _write(path: Path, samples: NDArray[np.float32], sample_rate: int) -> Path:
     aside = path.with_name(f".{path.name}.part")
     try:
-        soundfile.write(aside, samples, sample_rate, "PCM_16", format="WAV")
+        with aside.open("wb") as file:
+            soundfile.write(file, samples, sample_rate, "PCM_16", format="WAV")
         aside.replace(path)
     except soundfile.SoundFileError as error:
         raise OSError(str(error)) from error

@@ -71,6 +71,10 @@ def common_legend(figure: Figure) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may hold dollars
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
