@@ -16,8 +16,8 @@ from asd.errors import UserError
 from asd.sheet import read_sheet
 
 T = TypeVar("T")
-# Folders as Windows writes them, but not the bytes that `asd.text.as_text` escapes.
-_FOLDERS = re.compile(r"\\(?!x[89a-f][0-9a-f])")
+# Folders as Windows writes them, but not what is escaped in the titles of clips.
+_FOLDERS = re.compile(r"\\(?!x(?:5c|[89a-f][0-9a-f]))")
 _SEPARATES = re.compile(r"[\r;\t]")
 _DECIMAL_COMMA = re.compile(r"\.\w+[;\t]-?\d+$")
 

@@ -19,7 +19,7 @@ _REMEDY = "save it as 'CSV UTF-8 (comma delimited)'"
 def read_sheet(path: Path) -> list[tuple[str, list[str]]]:
     """The filled rows of a CSV file, each with where it stands; cells are stripped.
 
-    The separator is the comma, semicolon or tab that the first line holds most of. A byte order mark and the line
+    The separator is the comma, semicolon or tab that the first line with any of them holds most of. A byte order mark and the line
     ``sep=;`` are understood.
 
     Raises:
@@ -28,7 +28,8 @@ def read_sheet(path: Path) -> list[tuple[str, list[str]]]:
     """
     text = _decoded(path, path.read_bytes())
     said = _SAID.match(text)
-    first = _QUOTED.sub("", text[:_BEGINNING]).lstrip().partition("\n")[0]
+    lines = _QUOTED.sub("", text[:_BEGINNING]).splitlines()
+    first = next((line for line in lines if any(one in line for one in _SEPARATORS)), "")
     separator = said[1] if said else max(_SEPARATORS, key=first.count)
     # Said lines are blanked, not cut off, so that the numbers of the others stay right.
     reader = csv.reader(io.StringIO("\n" + text[said.end() :] if said else text, newline=""), delimiter=separator)

@@ -85,6 +85,11 @@ class Sound(NamedTuple):
         return place if self.start == 0 else f"{place} at {self.start:g} s"
 
 
+def without_backslash(name: str) -> str:
+    """The name with its backslashes escaped: whoever reads score files takes what stands before one for a folder."""
+    return name.replace("\\", r"\x5c")
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording, or a part of one, and all that is known of it.
@@ -122,7 +127,7 @@ class Clip:
     @property
     def title(self) -> str:
         """What the clip is called in score files and tables; valid Unicode, whatever the file's name is."""
-        return as_text(self.name or self.path.name)
+        return as_text(self.name or without_backslash(self.path.name))
 
     @property
     def sound(self) -> Sound:

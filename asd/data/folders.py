@@ -75,7 +75,8 @@ def _other_layout(root: Path) -> str:
     """Who reads a folder of another layout; empty where it is none of those."""
     if not root.is_dir() or subsets_there(root):
         return ""
-    if machines_in(root) and not _machines(root):
+    own = machines_in(root)
+    if own and not (own[0].flat and _machines(root)):
         what, reader = "one's own recordings (<machine>/normal)", "Recordings"
     elif next(root.glob("*/id_*/normal"), None) is not None:
         what, reader = "MIMII in its authors' layout (<machine>/id_00/normal)", "MIMII"

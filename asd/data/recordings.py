@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asd.data.audio import AudioError, read_header
-from asd.data.clip import Clip, Condition, Domain, Kind, Split
+from asd.data.clip import Clip, Condition, Domain, Kind, Split, without_backslash
 from asd.data.folders import choose_machines
 from asd.data.layout import Listing
 from asd.data.own_attributes import Facts, read_facts
@@ -215,7 +215,7 @@ def _titled(clips: Iterable[Clip], folder: Path) -> list[Clip]:
         of = numbers.setdefault((clip.split, clip.condition, clip.kind, clip.domain), {})
         number = of.setdefault(clip.path, len(of))
         inside = clip.path.relative_to(folder).parts
-        own = "-".join(inside[1:] or inside)
+        own = without_backslash("-".join(inside[1:] or inside))
         found.append(replace(clip, name=as_text(title(number, clip, own))))
     return found
 
