@@ -19,8 +19,8 @@ _REMEDY = "save it as 'CSV UTF-8 (comma delimited)'"
 def read_sheet(path: Path) -> list[tuple[str, list[str]]]:
     """The filled rows of a CSV file, each with where it stands; cells are stripped.
 
-    The separator is the comma, semicolon or tab that the first line with any of them holds most of. A byte order mark and the line
-    ``sep=;`` are understood.
+    The separator is the comma, semicolon or tab that the first line with any of them holds most of. A byte order mark
+    and the line ``sep=;`` are understood.
 
     Raises:
         UserError: No UTF-8, or no such table.

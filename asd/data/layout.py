@@ -17,7 +17,7 @@ from asd.data.attributes import PATTERN, AttributeTable, key, read_attributes
 from asd.data.clip import Clip, Condition, Domain, Kind, Split
 from asd.data.folders import FOLDERS, choose_machines, machine_folders
 from asd.data.names import EXPECTED, ParsedName, parse_name
-from asd.data.own_folders import machine_name
+from asd.data.own_folders import machine_name, name_faults
 from asd.data.walk import children, left_alone
 from asd.errors import Notice, UserError
 from asd.text import canonical, folded
@@ -116,7 +116,7 @@ def list_machines(root: Path, subsets: Sequence[str], machines: Sequence[str] | 
 
 def read_machine(folder: Path, subset: str = "dev_data") -> Listing:
     """List one machine's folder."""
-    listing = Listing(folder, subset, machine_name(folder))
+    listing = Listing(folder, subset, machine_name(folder), faults=name_faults(folder))
     table = _table(listing)
     below, beside = children(folder)
     present = {name: split for name, split in FOLDERS.items() if (folder / name).is_dir()}

@@ -13,6 +13,7 @@ from asd.text import canonical, folded
 
 EXPECTED = "<machine>/normal/<any name>.wav"
 ATTRIBUTES = "attributes.csv"
+LONGEST_NAME = 200
 PLACES = ("normal", "test/normal", "test/anomaly", "clean", "noise")
 
 _ANOMALY = ("anomaly", "anomalies", "anomalous", "abnormal")
@@ -66,6 +67,14 @@ class MachineFolder:
 def machine_name(folder: Path) -> str:
     """The name of the machine whose folder it is."""
     return canonical(folder.absolute().name)
+
+
+def name_faults(folder: Path) -> list[str]:
+    """What is wrong with the name of a machine's folder: one line, or none."""
+    size = len(machine_name(folder).encode())
+    if size <= LONGEST_NAME:
+        return []
+    return [f"{folder}: a machine's name of {size} bytes, of which files of scores take {LONGEST_NAME}; rename it"]
 
 
 def look_into(folder: Path) -> MachineFolder:

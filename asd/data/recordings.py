@@ -31,6 +31,7 @@ from asd.data.own_folders import (
     MachineFolder,
     machines_in,
     meant,
+    name_faults,
     remedy,
 )
 from asd.data.walk import children, counted, is_misnamed, left_alone, sort_out, walk
@@ -131,7 +132,7 @@ def scan_recordings(
 
 def _read(machine: MachineFolder, cutting: Cutting) -> Listing:
     folder = machine.path
-    listing = Listing(folder, "recordings", machine.name)
+    listing = Listing(folder, "recordings", machine.name, faults=name_faults(folder))
     found, others = _find(machine, listing)
     if machine.flat:
         listing.notes.append(f"{folder}: no folder normal, so the recordings beside each other are taken for normal")

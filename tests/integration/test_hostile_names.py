@@ -20,8 +20,8 @@ from asd.results import read_scores
 ROOT = Path(__file__).parents[2]
 RATE = 16000
 NAMES = [
-    b"ger\xe4usch.wav", b"new\nline.wav", b"cr\rhere.wav", b'quo"te, comma; semi.wav', "emoji 😀 \u202eevaw.wav".encode(),
-    b"<script>alert(1).wav", b"esc\x1b[31m.wav", b"do$llar$_^{.wav", b"a" * 251 + b".wav", b"back\\slash.wav",
+    b"ger\xe4usch.wav", b"new\nline.wav", b"cr\rhere.wav", b'quo"te, comma; semi.wav',
+    "emoji 😀 \u202eevaw.wav".encode(), b"<script>alert(1).wav", b"esc\x1b[31m.wav", b"do$llar$_^{.wav", b"a" * 251 + b".wav", b"back\\slash.wav",
 ]  # fmt: skip
 MACHINE = b"p\xe4mp \x1b[31m $x_{$ <b>"
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="this file system takes text alone")
@@ -73,7 +73,7 @@ COMMANDS: dict[str, list[str]] = {
     "watch": ["{normal}", "--once", "--checkpoint", "{run}", "--scores"],
 }
 NEVER_SEE_A_NAME = {"encoders", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
-"""`fit` is the fixture; `ensemble`, `rescore` and `submit` read what `predict` and `test` write; `serve` has uploads."""
+"""`fit` is the fixture; `ensemble`, `rescore`, `submit` read what others write; uploads to `serve` have other tests."""
 
 
 def test_every_command_is_tried() -> None:
@@ -100,27 +100,16 @@ def test_no_name_stops_a_command(command: str, plant: Path, run: Path, tmp_path:
         assert {json.loads(line)["type"] for line in shown.out.splitlines()} >= {"score", "summary"}
 
 
-def test_what_score_gives_can_be_read(plant: Path, run: Path, here) -> None:
-    normal = machine(plant) / "normal"
-    lines = here("score", normal, "--checkpoint", run, "--json", expect=pytest_any(0, 1)).stdout.splitlines()
-    names = [json.loads(line)["name"] for line in lines]
-    rows = list(
-        csv.DictReader(io.StringIO(here("score", normal, "--checkpoint", run, "--csv", expect=pytest_any(0, 1)).stdout))
-    )
+def test_what_score_gives_can_be_read(plant: Path, run: Path, capsys) -> None:
+    from asd.cli import main
+
+    arguments = ["score", str(machine(plant) / "normal"), "--checkpoint", str(run)]
+    main([*arguments, "--json"])
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    main([*arguments, "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
     assert len(names) == len(rows) == len(NAMES)
     assert any(name.endswith(r"ger\xe4usch.wav") for name in names)
-
-
-class pytest_any:  # noqa: N801 - reads as a matcher
-    """Equal to any of the values."""
-
-    def __init__(self, *values: int) -> None:
-        self.values = values
-
-    def __eq__(self, other: object) -> bool:
-        return other in self.values
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def test_score_files_are_read_back(run: Path) -> None:
@@ -129,18 +118,19 @@ def test_score_files_are_read_back(run: Path) -> None:
     assert {row.condition for row in rows} == {"normal", "anomaly"}
 
 
-def test_one_bad_file_ends_no_batch(plant: Path, run: Path, here, tmp_path: Path) -> None:
+def test_one_bad_file_ends_no_batch(plant: Path, run: Path, capsys, tmp_path: Path) -> None:
+    from asd.cli import main
+
     folder = tmp_path / "batch"
     shutil.copytree(machine(plant) / "normal", folder)
     with open(os.path.join(os.fsencode(folder), b"bad\xe4\x1b.wav"), "wb") as file:  # noqa: PTH118, PTH123
         file.write(b"no sound")
     (folder / "gone.wav").symlink_to("/nowhere")
-    done = here("score", folder, "--checkpoint", run, expect=2)
-    assert len(done.stdout.splitlines()) == 1 + len(NAMES)
-    assert r"bad\xe4\x1b.wav: cannot be read as audio" in done.stderr
-    assert "gone.wav: no such file" in done.stderr
-    told = [
-        json.loads(line)
-        for line in here("watch", folder, "--once", "--checkpoint", run, expect=pytest_any(0, 1)).stdout.splitlines()
-    ]
+    assert main(["score", str(folder), "--checkpoint", str(run)]) == 2
+    done = capsys.readouterr()
+    assert len(done.out.splitlines()) == 1 + len(NAMES)
+    assert r"bad\xe4\x1b.wav: cannot be read as audio" in done.err
+    assert "gone.wav: no such file" in done.err
+    main(["watch", str(folder), "--once", "--checkpoint", str(run)])
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(one["file"] for one in told if one["type"] == "unusable") == ["bad\\xe4\x1b.wav", "gone.wav"]
