@@ -55,8 +55,8 @@ def write_pairs(path: Path, pairs: Sequence[tuple[str, str]]) -> Path:
     text = io.StringIO()
     for pair in pairs:
         # Others' separators and ends of lines are not quoted for being that.
-        quoting = csv.QUOTE_ALL if _SEPARATES.search(pair[0]) else csv.QUOTE_MINIMAL
-        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(pair)
+        whole = _SEPARATES.search(pair[0]) is not None
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if whole else csv.QUOTE_MINIMAL).writerow(pair)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         aside.write_text(text.getvalue(), encoding="utf-8")

@@ -13,6 +13,7 @@ _BEGINNING = 1 << 16
 _SEPARATORS = (",", ";", "\t")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _SAID = re.compile(r"sep=(.)\r?\n")
+_WANTED = "text of comma-separated values in UTF-8"
 _REMEDY = "save it as 'CSV UTF-8 (comma delimited)'"
 
 
@@ -36,15 +37,16 @@ def read_sheet(path: Path) -> list[tuple[str, list[str]]]:
     try:
         rows = [(f"{path}, line {reader.line_num}", [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise UserError(f"{path} is no text of comma-separated values ({error}); {_REMEDY}") from error
+        raise UserError(f"{path} is not {_WANTED} ({error}); {_REMEDY}") from error
     return [row for row in rows if any(row[1])]
 
 
 def _decoded(path: Path, content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise UserError(f"{path} is no text in UTF-8, it looks like UTF-16; {_REMEDY}")
+        raise UserError(f"{path} is not {_WANTED} (zero bytes, as in UTF-16); {_REMEDY}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{content[error.start]:02x} is no UTF-8; {_REMEDY}") from error
+        found = f"byte 0x{content[error.start]:02x} in line {line}"
+        raise UserError(f"{path} is not {_WANTED} ({found}); {_REMEDY}") from error

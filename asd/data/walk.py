@@ -46,18 +46,16 @@ def is_recording(name: str) -> bool:
 
 
 def children(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Folders and files in a folder by name, without litter; links are followed.
+    """Folders and files in a folder by name, without litter; links are followed. None where the folder is not there.
 
-    None where the folder is not there; one that cannot be read comes as if it were a file, for whoever opens it to
-    tell of it.
+    Raises:
+        OSError: It cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
             is_folder = {entry.name: _is_folder(entry) for entry in entries if not is_litter(entry.name)}
     except (FileNotFoundError, NotADirectoryError):
         return [], []
-    except OSError:
-        return [], [folder]
     below: list[Path] = []
     files: list[Path] = []
     for name in sorted(is_folder):
@@ -75,8 +73,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def walk(folder: Path, seen: set[str] | None = None, elsewhere: Iterable[str] = ()) -> Iterator[Path]:
     """Every file below a folder, a folder's own before those of the folders in it, by name.
 
-    Links are followed, and a folder that is reached twice is read once. A link that leads nowhere comes as a file, one
-    to a folder above is left out.
+    Links are followed, and a folder that is reached twice is read once. A link that leads nowhere and a folder that
+    cannot be read come as files, so that whoever opens them tells of it; a link to a folder above is left out.
 
     Args:
         folder: Where to look; if it is not there, nothing is found.
@@ -94,7 +92,10 @@ def walk(folder: Path, seen: set[str] | None = None, elsewhere: Iterable[str] = 
         if real in seen or real in above or f"{real}{os.sep}".startswith(apart):
             continue
         seen.add(real)
-        below, files = children(place)
+        try:
+            below, files = children(place)
+        except OSError:
+            below, files = [], [place]
         yield from files
         left += reversed(below)
 

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 RATE = 16000
 NAMES = [
     b"ger\xe4usch.wav", b"new\nline.wav", b"cr\rhere.wav", b'quo"te, comma; semi.wav',
-    "emoji 😀 \u202eevaw.wav".encode(), b"<script>alert(1).wav", b"esc\x1b[31m.wav", b"do$llar$_^{.wav", b"a" * 251 + b".wav", b"back\\slash.wav",
+    "emoji 😀 \u202eevaw.wav".encode(), b"<script>alert(1).wav", b"esc\x1b[31m.wav", b"do$llar$_^{.wav",
+    b"a" * 251 + b".wav", b"back\\slash.wav",
 ]  # fmt: skip
 MACHINE = b"p\xe4mp \x1b[31m $x_{$ <b>"
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="this file system takes text alone")

@@ -72,9 +72,9 @@ def test_a_separator_inside_quotes_is_none(tmp_path: Path) -> None:
         ("file_name,speed,\nrec1.wav,3,4\n", "line 2: a value lies in a column without a name"),
         ("file_name,speed\n,4\n", "line 2: no file name"),
         ("file_name,domain\nrec1.wav,near\n", "domain is 'near'; give source or target"),
-        ("file_name,größe\nrec1.wav,1\n".encode("cp1252"), "line 1: byte 0xf6 is no UTF-8; save it as 'CSV UTF-8"),
-        ("file_name,speed\nrec1.wav,1\n".encode("utf-16"), "looks like UTF-16; save it as 'CSV UTF-8"),
-        ("file_name,speed\nrec1.wav,1\n".encode("utf-16-le"), "looks like UTF-16; save it as 'CSV UTF-8"),
+        ("file_name,größe\nrec1.wav,1\n".encode("cp1252"), "(byte 0xf6 in line 1); save it as 'CSV UTF-8"),
+        ("file_name,speed\nrec1.wav,1\n".encode("utf-16"), "(zero bytes, as in UTF-16); save it as 'CSV UTF-8"),
+        ("file_name,speed\nrec1.wav,1\n".encode("utf-16-le"), "(zero bytes, as in UTF-16); save it as 'CSV UTF-8"),
         ("", "the first line must be file_name"),
     ],
 )
@@ -94,5 +94,5 @@ def test_lines_are_counted_as_they_stand(tmp_path: Path) -> None:
 def test_a_cell_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("file_name,speed\na," + "9" * 200_000)
-    with pytest.raises(UserError, match="no text of comma-separated values"):
+    with pytest.raises(UserError, match="is not text of comma-separated values"):
         read_sheet(path)

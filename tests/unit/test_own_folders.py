@@ -234,7 +234,7 @@ def test_the_challenges_reader_says_what_it_leaves_alone(tmp_path: Path) -> None
 
 def test_a_machines_name_leaves_room_for_those_of_its_files(tmp_path: Path) -> None:
     write(tmp_path / ("p" * 230) / "normal/a.wav")
-    with pytest.raises(UserError, match="a machine's name of 230 bytes.*rename it"):
+    with pytest.raises(UserError, match=r"a machine's name of 230 bytes.*rename it"):
         scan_recordings(tmp_path)
 
 
