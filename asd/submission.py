@@ -17,8 +17,9 @@ import yaml
 from asd import calibration, results
 from asd.errors import UserError
 from asd.files import replace_text, written
-from asd.pairs import csv_lines, decision, finite, first_few, read_pairs
+from asd.pairs import decision, finite, first_few, read_pairs
 from asd.results import DECISIONS, SCORES, ClipScore, read_scores
+from asd.sheet import read_sheet
 from asd.truth import read_truth
 from asd.yaml_file import read_yaml
 
@@ -183,7 +184,7 @@ def _faults_of(kinds: Mapping[str, Path], expected: set[str] | None) -> list[str
             faults.append(str(error))
             continue
         names[kind] = list(values)
-        folders = [fields[0] for _, fields in csv_lines(path) if "/" in fields[0] or "\\" in fields[0]]
+        folders = [fields[0] for _, fields in read_sheet(path) if "/" in fields[0] or "\\" in fields[0]]
         if folders:
             faults.append(f"{path.name}: {first_few(folders)} with a folder in the name; give the file name alone")
         if kind == SCORES and len(set(values.values())) == 1 and len(values) > 1:

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asd import __version__
+from asd.cli.console import mend_console
 from asd.errors import Notice, UserError
+from asd.text import shown
 
 TRAINER_COMMANDS = {
     "fit": "train a detector, then test it",
@@ -54,6 +56,7 @@ _OUTPUT_ERRORS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    mend_console()
     try:
         with _one_line_notices():
             return _dispatch(arguments)
@@ -79,7 +82,7 @@ def _one_line_notices() -> Iterator[None]:
 
     def one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
         if issubclass(category, Notice):
-            return f"asd: warning: {' '.join(str(message).split())}\n"
+            return f"asd: warning: {shown(' '.join(str(message).split()))}\n"
         return usual(message, category, *place, **more)
 
     warnings.formatwarning = one_line
@@ -90,7 +93,7 @@ def _one_line_notices() -> Iterator[None]:
 
 
 def _refuse(message: str) -> int:
-    print(f"asd: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"asd: error: {shown(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

@@ -7,6 +7,10 @@ import json
 import re
 from pathlib import Path
 
+from asd.text import shown
+
+_LONGEST = 200
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -31,24 +35,31 @@ def run(args: argparse.Namespace) -> int:
         found = detector.explain(path, machine=args.machine)
         low, high = found.band
         first, last = found.span
-        print(f"{path}: score {found.score:.4g}, threshold {found.threshold:.4g}")
+        print(f"{shown(str(path))}: score {found.score:.4g}, threshold {found.threshold:.4g}")
         print(f"  most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s")
         for near in found.nearest:
             attributes = f", {near.attributes}" if near.attributes else ""
-            print(f"  like {near.name} ({near.similarity:.3f}{attributes})")
+            print(f"  like {shown(near.name)} ({near.similarity:.3f}{attributes})")
         if found.resembles:
             shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(found.resembles.items())[:3])
             print(f"  among the nearest: {shares}")
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
-            print(f"  {pictures.explanation(found, args.out / f'{stem}.png')}", flush=True)
+            picture = pictures.explanation(found, args.out / f"{stem}.png")
+            print(f"  {shown(str(picture))}", flush=True)
             replace_text(args.out / f"{stem}.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
     return 0
 
 
 def _stems(paths: list[Path]) -> list[str]:
     """A file name for each recording, told apart by its folders where the names are the same."""
-    names = [path.stem for path in paths]
-    if len(set(names)) == len(names):
-        return names
-    return [re.sub(r"[^\w.-]+", "_", str(path).lstrip("./")) for path in paths]
+    names = [shown(path.stem) for path in paths]
+    if len(set(names)) < len(names):
+        names = [re.sub(r"[^\w.-]+", "_", shown(str(path)).lstrip("./")) for path in paths]
+    return [_short(name, f"{number:04d}") for number, name in enumerate(names)]
+
+
+def _short(name: str, number: str) -> str:
+    """The name, or its beginning and its number where files of that name could not be written."""
+    start = name.encode()[:_LONGEST].decode(errors="ignore")
+    return name if start == name else f"{start}-{number}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
+from asd.text import as_text, shown
 
 if TYPE_CHECKING:
     from asd.deploy import Detector
@@ -78,6 +79,8 @@ def _watch_stream(
 
     live = args.source in ("-", "microphone")
     if args.source == "-":
+        if sys.stdin is None:
+            raise UserError("standard input is closed; pipe raw samples into `asd watch -`")
         blocks = stream.from_pipe(sys.stdin.buffer, args.rate, args.channels, args.format)
     elif args.source == "microphone":
         blocks = stream.from_microphone(args.rate, args.channels)
@@ -119,6 +122,7 @@ def _watch_folder(
     failed, now = 0, time.time()
     try:
         for path in new_files(Path(args.source), args.poll, follow=not args.once):
+            name = as_text(path.relative_to(args.source).as_posix())
             try:
                 begin = path.stat().st_mtime
 
@@ -127,10 +131,10 @@ def _watch_folder(
 
                 for start, window in windows_of(path, detector.cut, on_unusable=left_out):
                     now = begin + start
-                    _take(now, detector.score_windows([window], number)[0], monitor, tell, args.scores, path.name)
+                    _take(now, detector.score_windows([window], number)[0], monitor, tell, args.scores, name)
             except (AudioError, OSError) as error:
                 failed += 1
-                tell({"type": "unusable", "file": path.name, "reason": " ".join(str(error).split())})
+                tell({"type": "unusable", "file": name, "reason": shown(" ".join(str(error).split()))})
     finally:
         for message in monitor.finish(now):
             tell({**message, "unusable_files": failed} if message["type"] == "summary" else message)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from asd.data.audio import read
 from asd.data.clip import Condition, Domain, Split
 from asd.data.mixing import mix
-from asd.data.recordings import SUFFIXES
+from asd.data.walk import recordings_below
 from asd.data.wav import write_wav
 from asd.errors import UserError
 from asd.files import clear_leftovers, written
@@ -106,10 +106,7 @@ def mix_files(
 def _recordings(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.casefold() in SUFFIXES)
-    if not found:
-        raise UserError(f"{folder} holds no recording ({', '.join(SUFFIXES)})")
-    return found
+    return recordings_below(folder)
 
 
 def _condition(path: Path, place: Place) -> Condition:

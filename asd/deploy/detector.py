@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio import read_header
-from asd.data.recordings import SUFFIXES
+from asd.data.walk import recordings_below
 from asd.deploy import explain
 from asd.deploy.explanation import Explanation
 from asd.deploy.result import Result, Usual
@@ -23,6 +23,7 @@ from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.restore import restore
+from asd.text import as_text, canonical
 
 Aggregate = Literal["mean", "max"]
 
@@ -98,6 +99,7 @@ class Detector:
             UserError: None given where there are several, or one that it does not know; the known ones are listed.
         """
         names = list(self.machines)
+        machine = None if machine is None else canonical(machine)
         if machine is None:
             if len(names) == 1:
                 return 0
@@ -127,7 +129,7 @@ class Detector:
             UserError: An unknown machine, or samples without their rate.
         """
         number = self.population(machine)
-        name = str(source) if isinstance(source, (str, Path)) else ""
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         return self.result(
             name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
         )
@@ -154,7 +156,7 @@ class Detector:
         number = self.population(machine)
         length = self._length(source, sample_rate)
         start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
-        name = str(source) if isinstance(source, (str, Path)) else ""
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         return self.explain_window(window, number, start, min(length - start, self.cut.seconds), score, name)
 
     @torch.inference_mode()
@@ -259,18 +261,13 @@ class Detector:
 
 
 def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
-    """The files named, and the recordings in the folders named, sorted.
+    """The files named, and the recordings in the folders named, sorted; a `Notice` tells what is left alone there.
 
     Raises:
         UserError: A folder without recordings.
     """
     for source in map(Path, sources):
-        if not source.is_dir():
+        if source.is_dir():
+            yield from recordings_below(source)
+        else:
             yield source
-            continue
-        found: Sequence[Path] = sorted(
-            path for path in source.rglob("*") if path.suffix.casefold() in SUFFIXES and not path.name.startswith(".")
-        )
-        if not found:
-            raise UserError(f"{source} holds no recording ({', '.join(SUFFIXES)})")
-        yield from found

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from asd.data.audio import AudioError, opened
 from asd.data.cache import in_16_bits
-from asd.data.recordings import SUFFIXES
 from asd.data.samples import why_broken, why_dead
+from asd.data.walk import is_recording, left_alone, sort_out, walk
 from asd.deploy.windows import Cut, fitted
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 
 BLOCK_SECONDS = 0.25
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
@@ -209,9 +210,11 @@ def buffered(blocks: Iterator[Block], seconds: float) -> Iterator[Block]:
 def new_files(
     folder: Path, poll: float = 1.0, follow: bool = True, clock: Callable[[float], None] = time.sleep
 ) -> Iterator[Path]:
-    """Recordings in a folder, in order of time, each once it has stopped growing.
+    """Recordings in a folder and the folders in it, in order of time, each once it has stopped growing.
 
-    Only the names of files no older than the newest that was given are kept in mind, so it can go on for years.
+    A `Notice` tells what is left alone at the start.
+
+    Only the paths of files no older than the newest that was given are kept in mind, so it can go on for years.
 
     Args:
         folder: Where a recorder writes.
@@ -224,28 +227,37 @@ def new_files(
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; give a folder, a file, - for a pipe, or microphone")
-    newest, given = -1, set[str]()
-    sizes: dict[str, int] = {}
+    for note in left_alone(folder, [], sort_out(walk(folder))[1]):
+        warnings.warn(note, Notice, stacklevel=2)
+    newest, given = -1, set[Path]()
+    sizes: dict[Path, int] = {}
     while True:
         found = sorted(_recordings(folder, newest, given))
-        ready = [(at, name) for at, name, size in found if size > 0 and (sizes.get(name) == size or not follow)]
-        sizes = {name: size for _, name, size in found}
-        for at, name in ready:
-            yield folder / name
-            given = {name, *given} if at == newest else {name}
+        ready = [(at, path) for at, path, size in found if not follow or (size > 0 and sizes.get(path) == size)]
+        sizes = {path: size for _, path, size in found}
+        for at, path in ready:
+            yield path
+            given = {path, *given} if at == newest else {path}
             newest = at
         if not follow:
             return
         clock(poll)
 
 
-def _recordings(folder: Path, newest: int, given: set[str]) -> Iterator[tuple[int, str, int]]:
-    for path in folder.iterdir():
-        if path.suffix.casefold() in SUFFIXES and not path.name.startswith("."):
-            with contextlib.suppress(OSError):  # it may have gone since
+def _recordings(folder: Path, newest: int, given: set[Path]) -> Iterator[tuple[int, Path, int]]:
+    # The newest may have been moved to another folder since, which makes it no other recording.
+    moved = {path.name for path in given if not path.exists()}
+    for path in walk(folder):
+        if path in given or not is_recording(path.name):
+            continue
+        with contextlib.suppress(OSError):  # it may have gone since
+            try:
                 facts = path.stat()
-                if facts.st_mtime_ns >= newest and path.name not in given:
-                    yield facts.st_mtime_ns, path.name, facts.st_size
+            except FileNotFoundError:
+                facts = path.lstat()  # a link that leads nowhere, of which whoever opens it tells
+            at = facts.st_mtime_ns
+            if at > newest or (at == newest and path.name not in moved):
+                yield at, path, facts.st_size
 
 
 def rate_of(path: Path) -> int:

@@ -72,6 +72,10 @@ def common_legend(figure: Figure) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may hold dollars
     with written(path) as place:
         figure.savefig(place, format="png")
     return path

@@ -128,8 +128,8 @@ def test_a_broken_recording_stops_or_is_left_out(pump: Path) -> None:
 
 
 def test_a_wrong_folder_is_put_right(pump: Path) -> None:
-    with pytest.raises(UserError, match=f"Did you mean {pump.parent}"):
-        scan_recordings(pump)
+    with pytest.raises(UserError, match=f"it is a folder of a machine: give {pump} in its place"):
+        scan_recordings(pump / "normal")
     with pytest.raises(UserError, match="no folder"):
         scan_recordings(pump / "absent")
     with pytest.raises(UserError, match="Did you mean pump"):
