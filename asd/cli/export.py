@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verify is not None:
         manifest = verify(args.verify)
         print(
-            f"{args.verify / manifest['file']}: whole, of asd {manifest['version']}, {', '.join(manifest['machines'])}"
+            f"{args.verify / manifest['file']}: whole, of asd {manifest.get('version')}, {', '.join(manifest['machines'])}"
         )
         return 0
     if args.checkpoint is None or args.out is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asd import strict_json
 
 if TYPE_CHECKING:
     from asd.deploy import Result
@@ -63,7 +64,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 class _Json:
     def __call__(self, result: Result) -> None:
-        print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
+        print(strict_json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
 
 
 class _Csv:
