@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
             print(f"  {pictures.explanation(found, args.out / f'{stem}.png')}", flush=True)
-            replace_text(args.out / f"{stem}.json", strict_json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
+            replace_text(
+                args.out / f"{stem}.json", strict_json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+            )
     return 2 if failed else 0
 
 

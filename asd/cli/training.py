@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -108,6 +109,8 @@ class TrainingCLI(LightningCLI):
             # Lightning turns Ctrl-C into exit code 1.
             if self.trainer.interrupted:
                 raise KeyboardInterrupt from stop
+            if self.trainer.received_sigterm:  # which ends without a code, as if all were done
+                raise SystemExit(128 + signal.SIGTERM) from stop
             raise
         for callback in getattr(self.trainer, "callbacks", []):
             if isinstance(callback, RunOutputs) and callback.summary:

@@ -60,7 +60,9 @@ class Detector:
         self.model = model.eval()
         self.aggregate = aggregate
         hop = seconds if hop is None else _above_zero(hop, "hop")
-        self.cut = Cut(model.encoder.sample_rate, _above_zero(seconds, "data.seconds"), hop, data.get("pad", "repeat"), channel)
+        self.cut = Cut(
+            model.encoder.sample_rate, _above_zero(seconds, "data.seconds"), hop, data.get("pad", "repeat"), channel
+        )
         self.precision = str(config["trainer"].get("precision") or "32")
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
