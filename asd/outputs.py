@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd import calibration, pictures, results
+from asd import calibration, pictures, results, strict_json
 from asd.calibration import Calibrations
 from asd.files import replace_text
 from asd.results import ClipScore
@@ -63,7 +62,7 @@ def write(
     metrics = results.measure(rows)
     if scores:
         results.write_scores(folder / "scores", rows)
-    replace_text(folder / "results.json", json.dumps(results.to_json(metrics), indent=2))
+    replace_text(folder / "results.json", strict_json.dumps(results.to_json(metrics), indent=2))
     if known is not None:
         replace_text(folder / calibration.FILE, calibration.to_text(known))
     drawn = []

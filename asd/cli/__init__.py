@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import errno
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asd import __version__
+from asd.cli import faults
 from asd.cli.console import mend_console
 from asd.errors import Notice, UserError
 from asd.text import shown
@@ -43,36 +42,45 @@ SMALL_COMMANDS = {
     "watch": "listen on and on: events and drift as JSON lines",
     "weights": "list, fetch and verify published weights",
 }
-_OUTPUT_ERRORS = {
-    errno.ENOSPC: "the disk is full; free space or choose another folder",
-    errno.EDQUOT: "the disk quota is used up; free space or choose another folder",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; choose another folder or mend its permissions",
-    errno.EPERM: "permission denied; choose another folder or mend its permissions",
-    errno.ENOTDIR: "not a folder; choose another one",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    """Run the program; returns its exit code.
+
+    0, done; 1, an anomaly was found (`score`, `watch`) or something must be mended (`data check`); 2, the user can mend
+    what went wrong; 130, interrupted; 70, a fault of ours, whose trace is in a file.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     mend_console()
     try:
-        with _one_line_notices():
+        with _one_line_notices(), _written_out():
             return _dispatch(arguments)
-    except UserError as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("asd: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has enough, as `head` does; nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in _OUTPUT_ERRORS:
+    except BaseException as error:
+        # The end of `--help`, or by a signal; 1 would be an alarm.
+        if isinstance(error, SystemExit) and error.code != 1 and not isinstance(error.code, str):
             raise
-        return _refuse(f"{error.filename or 'output'}: {_OUTPUT_ERRORS[error.errno]}")
+        reader_gone = faults.settle()
+        if isinstance(error, BrokenPipeError) and reader_gone:
+            return 0
+        code, line = faults.outcome(error, arguments)
+        faults.say(line)
+        return code
+
+
+@contextlib.contextmanager
+def _written_out() -> Iterator[None]:
+    """Write out what was printed while an error can still be told."""
+    try:
+        yield
+    except SystemExit:
+        _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -90,11 +98,6 @@ def _one_line_notices() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
-
-
-def _refuse(message: str) -> int:
-    print(f"asd: error: {shown(' '.join(message.split()))}", file=sys.stderr)
-    return 2
 
 
 def _dispatch(arguments: list[str]) -> int:

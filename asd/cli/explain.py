@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
+import sys
 from pathlib import Path
 
+from asd import strict_json
 from asd.text import shown
 
 _LONGEST = 200
@@ -22,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain each recording; returns the exit code."""
+    """Explain each recording; returns 2 where one cannot be used, else 0."""
     from asd import pictures
+    from asd.data.audio import AudioError
     from asd.deploy import Detector
     from asd.deploy.detector import recordings_in
     from asd.files import replace_text
@@ -31,8 +33,14 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, hop=args.hop)
     detector.population(args.machine)
     paths = list(recordings_in(args.sources))
+    failed = False
     for path, stem in zip(paths, _stems(paths), strict=True):
-        found = detector.explain(path, machine=args.machine)
+        try:
+            found = detector.explain(path, machine=args.machine)
+        except AudioError as error:  # the others are explained all the same
+            print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+            failed = True
+            continue
         low, high = found.band
         first, last = found.span
         print(f"{shown(str(path))}: score {found.score:.4g}, threshold {found.threshold:.4g}")
@@ -47,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             picture = pictures.explanation(found, args.out / f"{stem}.png")
             print(f"  {shown(str(picture))}", flush=True)
-            replace_text(args.out / f"{stem}.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    return 0
+            replace_text(
+                args.out / f"{stem}.json", strict_json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+            )
+    return 2 if failed else 0
 
 
 def _stems(paths: list[Path]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd import strict_json
 from asd.text import shown
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 class _Json:
     def __call__(self, result: Result) -> None:
-        print(json.dumps(result.to_dict()), flush=True)
+        print(strict_json.dumps(result.to_dict()), flush=True)
 
 
 class _Csv:

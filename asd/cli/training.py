@@ -8,6 +8,7 @@ import logging
 import os
 import pydoc
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -128,6 +129,9 @@ class TrainingCLI(LightningCLI):
             # Lightning turns Ctrl-C into exit code 1.
             if isinstance(error, SystemExit) and self.trainer.interrupted:
                 raise KeyboardInterrupt from error
+            if isinstance(error, SystemExit) and self.trainer.received_sigterm:
+                # It would end without a code, as if all were done.
+                raise SystemExit(128 + signal.SIGTERM) from error
             raise
         for one in outputs:
             if one.summary:

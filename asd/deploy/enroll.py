@@ -73,7 +73,7 @@ def enroll(
     source = Path(checkpoint)
     source = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
     detector = Detector.load(source)
-    detector = detector.with_hop(hop or detector.cut.seconds / 2)
+    detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
     name = f"{machine}_section_00"
     if name in detector.machines and not replace:
         raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")

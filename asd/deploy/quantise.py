@@ -95,7 +95,7 @@ def loss_of(path: Path, graph: nn.Module, machines: Sequence[str], data: ClipDat
     """Score the labelled test clips of the machines with the file and with the module it was exported from.
 
     Raises:
-        UserError: There are no such clips.
+        UserError: There are no such clips, or a score of one is not finite.
     """
     run = _Runner(path)
     rows: tuple[list[Any], list[Any]] = ([], [])
@@ -109,7 +109,10 @@ def loss_of(path: Path, graph: nn.Module, machines: Sequence[str], data: ClipDat
         machine = torch.tensor([machines.index(clips[row].population) for row in known])
         inputs = (waveform,) if len(machines) == 1 else (waveform, machine)
         expected, found = graph(*inputs)[0], run(waveform, machine)
-        worst = max(worst, float((found - expected).abs().max()))
+        apart = (found - expected).abs()
+        if not bool(apart.isfinite().all()):
+            raise UserError("8 bits, or the detector itself, give scores that are not finite; export without --int8")
+        worst = max(worst, float(apart.max()))
         for kept, scores in zip(rows, (found, expected), strict=True):
             kept += [clip_score(clips[row], score) for row, score in zip(known, scores.tolist(), strict=True)]
     if not rows[0]:

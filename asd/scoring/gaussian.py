@@ -110,7 +110,7 @@ class GaussianMixtureScorer(Scorer):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if components < 1 or regularisation <= 0 or covariance_type not in get_args(CovarianceType):
+        if components < 1 or not 0 < regularisation < math.inf or covariance_type not in get_args(CovarianceType):
             raise UserError(
                 f"GaussianMixtureScorer: components is {components}, regularisation {regularisation} and "
                 f"covariance_type {covariance_type!r}; give components of 1 or more, regularisation above 0, and a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -81,7 +82,7 @@ class OneClassSVMScorer(Scorer):
 
     def __init__(self, nu: float = 0.1, gamma: float | None = None) -> None:
         super().__init__()
-        if not 0 < nu <= 1 or (gamma is not None and gamma <= 0):
+        if not 0 < nu <= 1 or (gamma is not None and not 0 < gamma < math.inf):
             raise UserError(f"OneClassSVMScorer: nu is {nu} and gamma {gamma}; give nu in (0, 1] and gamma above 0")
         self.nu = nu
         self.gamma = gamma

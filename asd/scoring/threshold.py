@@ -55,11 +55,19 @@ class Threshold(ABC):
         """The score below which a part `quantile` of clips like these ``(N,)`` lies, ``N`` at least 1."""
 
     def fit(self, scores: Tensor, target: Tensor | None = None) -> Limits:
-        """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain."""
-        alarm = self._by_domain(scores, target, self.quantile)
-        if self.abstain == 0:
-            return Limits(alarm, alarm)
-        return Limits(alarm, min(alarm, self._by_domain(scores, target, self.quantile - self.abstain)))
+        """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain.
+
+        Raises:
+            UserError: No score, or scores or limits that are not finite.
+        """
+        if len(scores) == 0 or not bool(scores.isfinite().all()):
+            raise UserError(f"the scores of {len(scores)} normal clips are none or not finite: no threshold follows")
+        alarm = doubt = self._by_domain(scores, target, self.quantile)
+        if self.abstain:
+            doubt = min(alarm, self._by_domain(scores, target, self.quantile - self.abstain))
+        if not (math.isfinite(alarm) and math.isfinite(doubt)):
+            raise UserError(f"{type(self).__name__} gave a threshold of {alarm} and {doubt}; choose another one")
+        return Limits(alarm, doubt)
 
     def _by_domain(self, scores: Tensor, target: Tensor | None, quantile: float) -> float:
         scores = scores.detach().cpu().double()

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,10 +19,17 @@ _PATIENCE_SECONDS = 120
 class _Server(uvicorn.Server):
     """Ends at a signal after what waits is answered, and lets the program go on."""
 
+    interrupted = False
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals here; uvicorn's own would end the program by the same signal once more."""
-        usual = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+
+        def end(number: int, frame: FrameType | None) -> None:
+            self.interrupted = number == signal.SIGINT
+            self.handle_exit(number, frame)
+
+        usual = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -49,6 +57,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer at a socket until SIGINT or SIGTERM."""
+    """Answer at a socket until SIGTERM, or SIGINT, which is raised again once all is answered."""
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_PATIENCE_SECONDS)
-    _Server(config).run(sockets=[listening])
+    server = _Server(config)
+    server.run(sockets=[listening])
+    if server.interrupted:
+        raise KeyboardInterrupt

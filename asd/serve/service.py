@@ -111,14 +111,12 @@ class Service:
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
                 windows = await self._decoding(recording.take) if len(windows) == BATCH else []
-        result = self.detector.result(upload.name, number, pairs)
-        if worst is None or not math.isfinite(result.score):
-            raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
-        answer = result.to_dict() | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
-        if recording.left_out:
-            answer["unusable_windows"] = len(recording.left_out)
-        if explained:
-            answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
+            result = self.detector.result(upload.name, number, pairs)
+            answer = result.to_dict()
+            if recording.left_out:
+                answer["unusable_windows"] = len(recording.left_out)
+            if explained and worst is not None:
+                answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
         self.observed.recordings.labels(result.machine, result.decision).inc()
         self.observed.audio.inc(recording.seconds)
         return answer
