@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
 
 from asd.errors import UserError
+from asd.serve.connection import Connection
 
-_PATIENCE_SECONDS = 120
+_KEEP_ALIVE_SECONDS = 15
+# Connections give up before.
+_LAST_SECONDS = 14
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +53,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How the routes are served."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_LAST_SECONDS,
+    )
+
+
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer at a socket until SIGINT or SIGTERM."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_PATIENCE_SECONDS)
-    _Server(config).run(sockets=[listening])
+    """Answer at a socket until SIGINT or SIGTERM; ends the program where a thread still computes for nobody."""
+    _Server(configured(app)).run(sockets=[listening])
+    if not app.state.service.ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

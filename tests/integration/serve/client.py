@@ -55,7 +55,7 @@ class Client:
     def begin(self, content: bytes, said: int | None = None) -> socket.socket:
         """A connection on which a recording was sent, or a part of it where its length is said to be larger."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        head = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\nContent-Length: {said or len(content)}\r\n\r\n"
+        head = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nContent-Length: {said or len(content)}\r\n\r\n"
         connection.sendall(head.encode() + content)
         return connection
 
@@ -98,10 +98,10 @@ def running(service: Service) -> Iterator[Client]:
     import uvicorn
 
     from asd.serve.app import create_app
-    from asd.serve.server import listen
+    from asd.serve.server import configured, listen
 
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="warning"))
+    server = uvicorn.Server(configured(create_app(service)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

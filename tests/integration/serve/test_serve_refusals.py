@@ -100,7 +100,7 @@ def test_ten_gigabytes_are_refused_before_they_come(started: Started) -> None:
     with started.begin(b"", said=10_000_000_000) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", started.port), timeout=30) as connection:
-        connection.sendall(b"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         sent, stored = 0, 0
         try:
             while sent < 200_000_000:
@@ -130,7 +130,7 @@ def test_a_client_that_goes_away_leaves_nothing(
     with running(service) as client:
         for head in ("", f"Content-Type: {headers['Content-Type']}\r\n"):
             with socket.create_connection(("127.0.0.1", client.port)) as connection:
-                line = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\n{head}Content-Length: {len(content)}\r\n\r\n"
+                line = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(content)}\r\n\r\n"
                 connection.sendall(line.encode() + content[:5_400_000])
                 until(lambda: service.receiving == 1)
                 if not head:
