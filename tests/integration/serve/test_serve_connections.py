@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from asd.deploy import Detector
-from asd.serve import connection
+from asd.serve import connection, server
 from asd.serve.hosts import Hosts
 from asd.serve.limits import Limits
 from asd.serve.service import Service
 from tests.integration.serve.client import Client, held, running, until
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHUNKED = b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 HANDLED = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
@@ -29,13 +30,6 @@ HANDLED = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 def client(detector: Detector) -> Iterator[Client]:
     with running(Service(lambda: detector, Limits(hosts=Hosts.of("127.0.0.1", [])))) as client:
         yield client
-
-
-def connected(client: Client, *parts: bytes) -> socket.socket:
-    one = socket.create_connection(("127.0.0.1", client.port), timeout=30)
-    for part in parts:
-        one.sendall(part)
-    return one
 
 
 def rest(one: socket.socket) -> bytes:
@@ -52,7 +46,7 @@ def rest(one: socket.socket) -> bytes:
 def refused(client: Client, *parts: bytes) -> tuple[int, str, float]:
     """Status, error and seconds of the only answer, after which the service hangs up."""
     begin = time.monotonic()
-    with connected(client, *parts) as one:
+    with client.connected(*parts) as one:
         found = rest(one)
     head, _, body = found.partition(b"\r\n\r\n")
     assert b"\r\nconnection: close" in head.lower()
@@ -65,7 +59,7 @@ def refused(client: Client, *parts: bytes) -> tuple[int, str, float]:
 def test_a_head_that_drips_or_never_comes_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.5)
     begin = time.monotonic()
-    with connected(client) as silent, connected(client) as one:
+    with client.connected() as silent, client.connected() as one:
         with pytest.raises(ConnectionError):  # noqa: PT012 - whichever byte it is
             for letter in HEALTH * 10:
                 one.send(bytes([letter]))
@@ -75,7 +69,7 @@ def test_a_head_that_drips_or_never_comes_is_given_up(client: Client, monkeypatc
     status, error, took = refused(client, b"GET /health HTTP/1.1\r\nHost: loc")
     assert (status, error) == (408, "the head of the request did not arrive within 0 s")
     assert took > 0.4
-    with connected(client, HEALTH) as one:
+    with client.connected(HEALTH) as one:
         until(lambda: b"uptime" in one.recv(4096))
         one.sendall(b"GET /hea")
         assert HANDLED.findall(rest(one)) == [b"408"], "the second head on a connection, too"
@@ -83,20 +77,19 @@ def test_a_head_that_drips_or_never_comes_is_given_up(client: Client, monkeypatc
 
 
 def test_idle_connections_are_closed(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asd.serve import server
-
     monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 0.3)
-    with running(Service(lambda: detector, Limits())) as client, connected(client, HEALTH, HEALTH) as one:
+    with running(Service(lambda: detector, Limits())) as client, client.connected(HEALTH, HEALTH) as one:
         assert HANDLED.findall(rest(one)) == [b"200", b"200"]
 
 
-def test_answers_that_nobody_reads_are_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_nobody_reads_are_given_up(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     lost, usual = threading.Event(), connection.Connection.connection_lost
     monkeypatch.setattr(connection, "_READ_SECONDS", 0.3)
+    monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 0.3)
     monkeypatch.setattr(
         connection.Connection, "connection_lost", lambda self, error: (usual(self, error), lost.set())[0]
     )
-    with socket.socket() as one:
+    with running(Service(lambda: detector, Limits())) as client, socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.connect(("127.0.0.1", client.port))
         one.sendall(b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 90)
@@ -104,7 +97,7 @@ def test_answers_that_nobody_reads_are_given_up(client: Client, monkeypatch: pyt
 
 
 def test_requests_far_ahead_of_their_answers_are_not_read(client: Client) -> None:
-    with connected(client) as one:
+    with client.connected() as one:
         one.settimeout(30)
         sender = threading.Thread(target=flood, args=[one])
         sender.start()
@@ -128,14 +121,12 @@ def flood(one: socket.socket) -> None:
         (b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhellox", 400),
         (b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n", 400),
         (b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (CHUNKED + b"xyz\r\n", 400),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 20_000, 431),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\na: " + bytes([97]) * 400_000, 431),
         (b"GET /" + bytes([97]) * 400_000, 431),
-        (b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a=" + b"b" * 99999,
-         431),
-        (b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
-         + b"a: b\r\n" * 200_000, 431),
+        (CHUNKED + b"1;a=" + b"b" * 100_000, 431),
+        (CHUNKED + b"1\r\nx\r\n0\r\n" + b"a: b\r\n" * 200_000, 431),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_one_line(client: Client, sent: bytes, status: int) -> None:
@@ -148,12 +139,14 @@ def test_what_is_no_request_is_one_line(client: Client, sent: bytes, status: int
 def test_what_was_asked_before_is_answered_first(detector: Detector, clips: list[Path]) -> None:
     service = Service(lambda: detector, Limits())
     content = clips[0].read_bytes()
-    score = b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(content) + content
-    broken = b"POST /score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+    score = (
+        b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    )
+    broken = CHUNKED + b"xyz\r\n"
     with running(service) as client:
         for more, expected in ((b"\x00\x01", 1), (HEALTH + b"garbage\r\n\r\n", 2), (broken, 1), (HEALTH + broken, 2)):
             with held(service):
-                one = connected(client, score, more)
+                one = client.connected(score, more)
                 until(lambda: service.waiting == 1)
                 time.sleep(0.05)
             with one:
@@ -163,7 +156,7 @@ def test_what_was_asked_before_is_answered_first(detector: Detector, clips: list
 def test_another_protocol_is_not_taken_up(client: Client) -> None:
     asked = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
     for protocol in (b"websocket", b"h2c"):
-        with connected(client, asked % protocol) as one:
+        with client.connected(asked % protocol) as one:
             assert HANDLED.findall(rest(one)) == [b"200"], "and the connection ends"
 
 
@@ -178,7 +171,7 @@ def test_the_host_is_asked_for(client: Client) -> None:
         (b"GET http://[::1]/health HTTP/1.1\r\nHost: localhost\r\n", 200),
         (b"POST /score HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n", 403),
     ):
-        with connected(client, head + b"Connection: close\r\n\r\n") as one:
+        with client.connected(head + b"Connection: close\r\n\r\n") as one:
             found = rest(one)
         assert HANDLED.findall(found) == [b"%d" % status], head
         assert status == 200 or set(json.loads(found.partition(b"\r\n\r\n")[2])) == {"error"}
@@ -189,7 +182,7 @@ def test_beyond_so_many_connections_the_longest_idle_gives_way(detector: Detecto
     service = Service(lambda: detector, Limits(connections=4))
     content = clips[0].read_bytes()
     with running(service) as client, ExitStack() as kept:
-        many = [kept.enter_context(connected(client, b"GET /he")) for _ in range(20)]
+        many = [kept.enter_context(client.connected(b"GET /he")) for _ in range(20)]
         assert client.ask("/health")[0] == client.ask("/score?machine=fan", content)[0] == 200
         assert [rest(one) for one in many[:16]] == [b""] * 16
         with held(service):

@@ -130,8 +130,8 @@ def test_a_client_that_goes_away_leaves_nothing(
     with running(service) as client:
         for head in ("", f"Content-Type: {headers['Content-Type']}\r\n"):
             with socket.create_connection(("127.0.0.1", client.port)) as connection:
-                line = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(content)}\r\n\r\n"
-                connection.sendall(line.encode() + content[:5_400_000])
+                begin = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(content)}"
+                connection.sendall(f"{begin}\r\n\r\n".encode() + content[:5_400_000])
                 until(lambda: service.receiving == 1)
                 if not head:
                     until(lambda: list(tmp_path.iterdir()))
