@@ -95,6 +95,18 @@ def test_machines_that_are_not_known_are_told(started: Started, clips: list[Path
     assert started.ask("/docs")[0] == started.ask("/page.js/../../app.py")[0] == 404
 
 
+def test_names_in_odd_charsets(started: Started, clips: list[Path]) -> None:
+    body, headers = form(clips[0].read_bytes(), "\\ud800 a.wav")
+    for charset, status, name in (
+        ("unicode_escape", 200, "? a.wav"),
+        ("undefined", 400, ""),
+        ("none", 200, "\\ud800 a.wav"),
+    ):
+        kind = f"{headers['Content-Type']}; charset={charset}"
+        found = started.ask("/score?machine=fan", body, {"Content-Type": kind})
+        assert (found[0], found[1].get("name", "")) == (status, name)
+
+
 def test_ten_gigabytes_are_refused_before_they_come(started: Started) -> None:
     before = started.most_memory()
     with started.begin(b"", said=10_000_000_000) as connection:
