@@ -15,13 +15,22 @@ _TOKEN = "ASD_TOKEN"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
+    parser.epilog = (
+        "The head of a request must arrive within 10 s, a body within 300 s and at 1 kB/s or more; connections "
+        "without a request are closed after 15 s. At a signal, what is asked already has 10 s."
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of `asd fit`, or a run's folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="(8000); 0: any that is free")
     parser.add_argument("--token-file", metavar="FILE", type=Path, help=f"what clients must know; or set {_TOKEN}")
+    parser.add_argument(
+        "--allowed-hosts", metavar="NAME", nargs="+", action="extend", default=[],
+        help="by which the service is asked, beside localhost and --host: asd.example.com, *.example.com, * for any",
+    )  # fmt: skip
     parser.add_argument("--max-megabytes", type=float, default=50.0, metavar="MB", help="of a recording (50)")
     parser.add_argument("--max-seconds", type=float, default=600.0, metavar="S", help="of a recording (600)")
     parser.add_argument("--queue", type=int, default=32, metavar="N", help="recordings that may wait; then 503 (32)")
+    parser.add_argument("--connections", type=int, default=256, metavar="N", help="that may be open (256)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
@@ -34,10 +43,13 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; returns the exit code."""
     if not (args.max_megabytes > 0 and args.max_seconds > 0 and args.queue >= 1):
         raise UserError("--max-megabytes and --max-seconds must be above 0, --queue 1 or more")
+    if args.connections < 1:
+        raise UserError("--connections must be 1 or more")
     if not 0 <= args.batch_wait_ms < 1e6 or (args.threads is not None and args.threads < 1):
         raise UserError("--batch-wait-ms must be 0 or more, --threads 1 or more")
     try:
         from asd.serve.app import create_app
+        from asd.serve.hosts import Hosts
         from asd.serve.limits import Limits
         from asd.serve.server import listen, serve
         from asd.serve.service import Service
@@ -50,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     token = _token(args.token_file)
-    limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token)
+    hosts = Hosts.of(args.host, args.allowed_hosts)
+    limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token, hosts, args.connections)
     service = Service(
         lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate),
         limits,
@@ -59,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     if token is None and not _is_local(args.host):
-        print(f"asd: warning: anyone who reaches {host}:{port} can ask; give --token-file", file=sys.stderr)
+        names = "" if args.allowed_hosts else "; it is asked by address, by other names with --allowed-hosts"
+        print(f"asd: warning: anyone who reaches {host}:{port} can ask; give --token-file{names}", file=sys.stderr)
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     serve(create_app(service), listening)
     return 0

@@ -21,6 +21,7 @@ from asd.serve.service import Service, unless_gone
 from asd.serve.upload import received
 
 _GONE = 499
+_CLOSE_SECONDS = 2.0
 _BODY = {
     "required": True,
     "content": {
@@ -36,12 +37,13 @@ def create_app(service: Service) -> FastAPI:
     """The routes over a service, which ends with them."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        service.close()
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Service]]:
+        yield {"service": service}
+        service.close(_CLOSE_SECONDS)
 
     # FastAPI's own pages of the interface load their scripts from elsewhere.
     app = FastAPI(title="asd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.service = service
     _add_scoring(app, service)
     _add_state(app, service)
     add_page(app)
@@ -61,7 +63,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         begin = time.perf_counter()
         number = service.population(machine)
         async with AsyncExitStack() as kept:
-            with service.arriving():
+            with service.arriving(request.scope["asd.body"]):
                 upload = await kept.enter_async_context(received(request, name))
             with service.admitted():
                 answer = await unless_gone(request, service.score(upload, number, explain))

@@ -75,12 +75,13 @@ class Worker:
         self._put(_Call(function, future))
         return future
 
-    def close(self) -> None:
-        """End after what waits is done."""
+    def close(self, seconds: float | None = None) -> bool:
+        """End after what waits is done; whether it has ended within so many seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _put(self, job: _Scoring | _Call) -> None:
         with self._changed:

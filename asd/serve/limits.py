@@ -1,10 +1,11 @@
-"""Who may ask, and how large a body may be: enforced before a route sees the request, and while its body arrives."""
+"""Who may ask, how large and how slow a body may be: enforced before a route sees the request, and as it arrives."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hmac
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -13,7 +14,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from asd.serve.hosts import Hosts
+
+# A body may pause for so long, must come at this rate on average once it has begun, and be there in the end.
 _IDLE_SECONDS = 30.0
+_BEGIN_SECONDS = 10.0
+_LEAST_RATE = 1000.0  # bytes/s
+_BODY_SECONDS = 300.0
+# Where every place is taken, one that is slower than this after a moment gives its place up.
+_MOMENT_SECONDS = 2.0
+_SLOW_RATE = 20_000.0
 # After an early answer the rest of the body is taken and dropped for a while: a client that is still sending would
 # otherwise lose the answer with the connection.
 _LINGER_SECONDS = 5.0
@@ -29,12 +39,16 @@ class Limits:
         seconds: The longest recording.
         waiting: The most recordings that may wait for the model, and that may arrive at a time.
         token: What `Authorization: Bearer` must say; ``None``: anyone may ask.
+        hosts: Whom a request must mean; ``None``: not asked.
+        connections: The most that are open; beyond, the one that has waited longest for a request is closed.
     """
 
     megabytes: float = 50.0
     seconds: float = 600.0
     waiting: int = 32
     token: str | None = None
+    hosts: Hosts | None = None
+    connections: int = 256
 
     @property
     def size(self) -> int:
@@ -50,7 +64,9 @@ class Limits:
 
 
 class Limiting:
-    """Answers 401 without the token, 413 to a body that is too large, 408 to one that stops arriving.
+    """Answers 401 without the token, 413 to a body that is too large, 421 to what is meant for another host.
+
+    A body that stops arriving, or arrives too slowly, is answered with 408 where it is read: ``scope["asd.body"]``.
 
     Args:
         app: What answers the rest.
@@ -69,37 +85,66 @@ class Limiting:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = _Body(receive, send, headers, self.limits)
-        answer = self._refusal(scope["path"], headers) or self.app
+        scope["asd.body"] = body = Body(receive, send, headers, self.limits)
+        answer = self._refusal(scope["method"], scope["path"], headers) or self.app
         await answer(scope, body.receive, body.send)
 
-    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
         if path not in self.open_paths and not self.limits.knows(headers.get("authorization", "")):
             text = "give the token: Authorization: Bearer ..."
             return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
-        said = headers.get("content-length", "")
-        if said.isdecimal() and int(said) > self.limits.size:
+        # Not all of it: Python refuses to read thousands of digits, and they may be zeros.
+        said = headers.get("content-length", "").lstrip("0")
+        if said.isdecimal() and int(said[:20]) > self.limits.size:
             return JSONResponse({"error": _too_large(self.limits)}, 413)
+        if self.limits.hosts and (foreign := self.limits.hosts.refusal(method, headers)):
+            return JSONResponse({"error": foreign[1]}, foreign[0])
         return None
 
 
-class _Body:
+class Body:
     """Counts a body as it arrives, and answers so that the answer arrives, too."""
 
     def __init__(self, receive: Receive, send: Send, headers: Headers, limits: Limits) -> None:
         self._receive, self._send, self._limits = receive, send, limits
         self._complete = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
         self._taken = 0
+        self._begin = asyncio.get_running_loop().time()
+        self._end = self._begin + _BODY_SECONDS
+        self._arriving: asyncio.Timeout | None = None
+
+    @property
+    def rate(self) -> float:
+        """Bytes/s so far; infinite in the first moment."""
+        since = asyncio.get_running_loop().time() - self._begin
+        return self._taken / since if since > _MOMENT_SECONDS else math.inf
+
+    @property
+    def slow(self) -> bool:
+        """Whether it may be given up for another."""
+        return self.rate < _SLOW_RATE
+
+    def give_up(self) -> None:
+        """Wait for no more of it."""
+        self._end = -math.inf
+        if self._arriving is not None:
+            self._arriving.reschedule(self._end)
 
     async def receive(self) -> Message:
         """The next part; raises `HTTPException` beyond a limit."""
         if self._complete:
             return await self._receive()
+        now = asyncio.get_running_loop().time()
+        slowest = self._begin + _BEGIN_SECONDS + self._taken / _LEAST_RATE
         try:
-            async with asyncio.timeout(_IDLE_SECONDS):
+            async with asyncio.timeout_at(min(now + _IDLE_SECONDS, slowest, self._end)) as self._arriving:
                 message = await self._next()
         except TimeoutError as error:
-            raise HTTPException(408, f"the body stopped arriving for {_IDLE_SECONDS:.0f} s; send it again") from error
+            stopped = f"stopped arriving for {_IDLE_SECONDS:.0f} s"
+            what = stopped if now + _IDLE_SECONDS < min(slowest, self._end) else "arrived too slowly"
+            raise HTTPException(408, f"the body {what}; send it again") from error
+        finally:
+            self._arriving = None
         if self._taken > self._limits.size:
             raise HTTPException(413, _too_large(self._limits))
         return message

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,8 +14,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from asd.errors import UserError
+from asd.serve.connection import Connection
 
-_PATIENCE_SECONDS = 120
+_KEEP_ALIVE_SECONDS = 15
+# Connections give up before.
+_LAST_SECONDS = 14
 
 
 class _Server(uvicorn.Server):
@@ -56,10 +61,29 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How the routes are served."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_LAST_SECONDS,
+    )
+
+
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer at a socket until SIGTERM, or SIGINT, which is raised again once all is answered."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_PATIENCE_SECONDS)
-    server = _Server(config)
+    """Answer at a socket until SIGTERM, or SIGINT, which is raised again once all is answered.
+
+    The program ends here where a thread still computes for nobody.
+    """
+    server = _Server(configured(app))
     server.run(sockets=[listening])
+    if not app.state.service.ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130 if server.interrupted else 0)
     if server.interrupted:
         raise KeyboardInterrupt

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from asd.deploy.explanation import Explanation
 from asd.deploy.windows import BATCH
 from asd.errors import UserError
 from asd.serve.batching import Worker
-from asd.serve.limits import Limits
+from asd.serve.limits import Body, Limits
 from asd.serve.observed import Observed
 from asd.serve.recording import Recording, TooLongError
 from asd.serve.upload import Upload, telling_full_disk
@@ -41,8 +41,8 @@ class Service:
         batch_wait: Seconds that a recording may wait for others to be scored with.
 
     Attributes:
-        receiving: Recordings that arrive.
         waiting: Recordings that wait or are scored.
+        ended: Whether its threads have.
 
     Raises:
         UserError: The detector cannot be loaded.
@@ -50,17 +50,26 @@ class Service:
 
     def __init__(self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0) -> None:
         self.limits = limits
-        self.receiving = self.waiting = 0
+        self.waiting = 0
+        self.ended = False
         self.started = time.time()
         self.observed = Observed(lambda: self.waiting)
         self.worker = Worker(load, batch_wait, self.observed.batches.observe)
         self.detector = self.worker.detector
-        self.decoders = ThreadPoolExecutor(_DECODERS, "asd-decode")
+        self._decoders = ThreadPoolExecutor(_DECODERS, "asd-decode")
+        self._decodings: set[Future[Any]] = set()
+        self._arriving: set[Body] = set()
 
-    def close(self) -> None:
-        """End the threads once what waits is done."""
-        self.decoders.shutdown()
-        self.worker.close()
+    @property
+    def receiving(self) -> int:
+        """Recordings that arrive."""
+        return len(self._arriving)
+
+    def close(self, seconds: float | None = None) -> None:
+        """End the threads once what waits is done, or after so many seconds: no thread can be stopped."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        still = wait(set(self._decodings), seconds).not_done
+        self.ended = self.worker.close(seconds) and not still
 
     def population(self, machine: str | None) -> int:
         """Number of a machine's population; 404 with the known ones where it is unknown, 422 where it is not said."""
@@ -70,15 +79,23 @@ class Service:
             raise HTTPException(422 if machine is None else 404, str(error)) from error
 
     @contextmanager
-    def arriving(self) -> Iterator[None]:
+    def arriving(self, body: Body) -> Iterator[None]:
         """A place among those that arrive; 503 at once where it would have to wait for long."""
-        if max(self.receiving, self.waiting) >= self.limits.waiting:
+        if self.waiting >= self.limits.waiting or (self.receiving >= self.limits.waiting and not self._made_room()):
             raise self._full()
-        self.receiving += 1
+        self._arriving.add(body)
         try:
             yield
         finally:
-            self.receiving -= 1
+            self._arriving.discard(body)
+
+    def _made_room(self) -> bool:
+        """Whether the slowest of those that arrive gave up its place: clients that drip lock nobody out."""
+        slowest = min(self._arriving, key=lambda body: body.rate)
+        if slowest.slow:
+            slowest.give_up()
+            self._arriving.remove(slowest)
+        return slowest.slow
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -140,7 +157,10 @@ class Service:
         return {**found.to_dict(), "seconds": seconds, **_drawing(found)}
 
     async def _decoding(self, function: Callable[[], _Value]) -> _Value:
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, function)
+        decoding = self._decoders.submit(function)
+        self._decodings.add(decoding)
+        decoding.add_done_callback(self._decodings.discard)
+        return await asyncio.wrap_future(decoding)
 
     def machines(self) -> list[dict[str, Any]]:
         """What is known of each machine."""

@@ -52,19 +52,23 @@ async def received(request: Request, name: str) -> AsyncIterator[Upload]:
         name: What the recording is called where the form does not tell.
 
     Raises:
-        HTTPException: 422, none there; 507, the disk is full.
+        HTTPException: 400, a form that cannot be read; 422, none there; 507, the disk is full.
     """
     async with contextlib.AsyncExitStack() as kept:
         with telling_full_disk():
             if request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
-                form = await kept.enter_async_context(request.form(max_files=1, max_fields=8))
+                try:
+                    form = await kept.enter_async_context(request.form(max_files=1, max_fields=8))
+                except UnicodeError as error:
+                    raise HTTPException(400, "the form's names are not in the charset that it says") from error
                 sent = form.get("file")
                 if not isinstance(sent, UploadFile):
                     raise HTTPException(422, "the form has no field `file` with a recording")
                 parts, name = _parts(sent), sent.filename or name
             else:
                 parts = request.stream()
-            name = " ".join(name.split())[:_LONGEST_NAME]
+            # Some charsets give halves of characters, which no answer can carry.
+            name = " ".join(name.encode(errors="replace").decode().split())[:_LONGEST_NAME]
             sound = await _taken(parts, name, kept)
         yield Upload(sound, name)
 

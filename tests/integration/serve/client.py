@@ -54,9 +54,14 @@ class Client:
 
     def begin(self, content: bytes, said: int | None = None) -> socket.socket:
         """A connection on which a recording was sent, or a part of it where its length is said to be larger."""
+        head = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nContent-Length: {said or len(content)}\r\n\r\n"
+        return self.connected(head.encode() + content)
+
+    def connected(self, *parts: bytes) -> socket.socket:
+        """A connection on which so much was sent."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        head = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\nContent-Length: {said or len(content)}\r\n\r\n"
-        connection.sendall(head.encode() + content)
+        for part in parts:
+            connection.sendall(part)
         return connection
 
 
@@ -81,13 +86,23 @@ class Started(Client):
 
     def most_memory(self) -> float:
         """Megabytes that the process ever held."""
-        (line,) = [
-            one for one in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if one.startswith("VmHWM")
-        ]
+        return self._memory("VmHWM")
+
+    def memory(self) -> float:
+        """Megabytes that the process holds."""
+        return self._memory("VmRSS")
+
+    def _memory(self, which: str) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (line,) = [one for one in lines if one.startswith(which)]
         return int(line.split()[1]) / 1000
 
-    def stop(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGTERM)
+    def descriptors(self) -> int:
+        """Files and connections that the process has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=60)
         return self.process.returncode, errors
 
@@ -98,10 +113,10 @@ def running(service: Service) -> Iterator[Client]:
     import uvicorn
 
     from asd.serve.app import create_app
-    from asd.serve.server import listen
+    from asd.serve.server import configured, listen
 
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="warning"))
+    server = uvicorn.Server(configured(create_app(service)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -100,12 +100,24 @@ def test_machines_that_are_not_known_are_told(started: Started, clips: list[Path
     assert started.ask("/docs")[0] == started.ask("/page.js/../../app.py")[0] == 404
 
 
+def test_names_in_odd_charsets(started: Started, clips: list[Path]) -> None:
+    body, headers = form(clips[0].read_bytes(), "\\ud800 a.wav")
+    for charset, status, name in (
+        ("unicode_escape", 200, "? a.wav"),
+        ("undefined", 400, ""),
+        ("none", 200, "\\ud800 a.wav"),
+    ):
+        kind = f"{headers['Content-Type']}; charset={charset}"
+        found = started.ask("/score?machine=fan", body, {"Content-Type": kind})
+        assert (found[0], found[1].get("name", "")) == (status, name)
+
+
 def test_ten_gigabytes_are_refused_before_they_come(started: Started) -> None:
     before = started.most_memory()
     with started.begin(b"", said=10_000_000_000) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", started.port), timeout=30) as connection:
-        connection.sendall(b"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         sent, stored = 0, 0
         try:
             while sent < 200_000_000:
@@ -135,8 +147,8 @@ def test_a_client_that_goes_away_leaves_nothing(
     with running(service) as client:
         for head in ("", f"Content-Type: {headers['Content-Type']}\r\n"):
             with socket.create_connection(("127.0.0.1", client.port)) as connection:
-                line = f"POST /score?machine=fan HTTP/1.1\r\nHost: here\r\n{head}Content-Length: {len(content)}\r\n\r\n"
-                connection.sendall(line.encode() + content[:5_400_000])
+                begin = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(content)}"
+                connection.sendall(f"{begin}\r\n\r\n".encode() + content[:5_400_000])
                 until(lambda: service.receiving == 1)
                 if not head:
                     until(lambda: list(tmp_path.iterdir()))
