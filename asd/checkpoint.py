@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from asd import __version__
 from asd.encoders.base import Encoder
+from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
 from asd.files import is_plain, written
 
@@ -48,7 +49,7 @@ def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint"
     return described
 
 
-def _are_names(values: object) -> bool:
+def _are_names(values: object) -> TypeGuard[Sequence[str]]:
     return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
 
 
@@ -73,14 +74,14 @@ def load(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint {path}; give the .ckpt file in the checkpoints folder of a run")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint of `asd fit`")
+    content = dict(read(path))
     described = read_description(content, path)
+    state = content.get("state_dict", {})
+    if not isinstance(state, Mapping) or not all(
+        isinstance(one, torch.Tensor) and one.layout == torch.strided and not one.is_meta for one in state.values()
+    ):
+        raise UserError(f"{path}: its weights are no tensors by name; give a checkpoint that `asd fit` wrote")
+    check_sizes(state, path)
     if is_newer(described):
         warnings.warn(
             f"{path} is of asd {described['version']}, newer than this {__version__}; if it fails, update asd",

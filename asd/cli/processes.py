@@ -26,7 +26,7 @@ class _Observer(subprocess_script._ChildProcessObserver):
 
 def watch_children() -> None:
     """End this process with the exit code of one that it started, where that one fails while this one waits for it."""
-    subprocess_script._ChildProcessObserver = _Observer
+    subprocess_script._ChildProcessObserver = _Observer  # type: ignore[misc]
 
 
 def exit_code(trainer: pl.Trainer, error: BaseException) -> int | None:

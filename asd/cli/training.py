@@ -50,7 +50,14 @@ _DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
 
 
 _read = get_loader("yaml")
-set_loader("yaml", lambda text: (check_yaml(text), _read(text))[1], (yaml.YAMLError, ValueError))
+
+
+def _read_checked(text: str) -> Any:
+    check_yaml(text)
+    return _read(text)
+
+
+set_loader("yaml", _read_checked, (yaml.YAMLError, ValueError))
 
 _PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")
 
@@ -181,7 +188,7 @@ def keep_freed_memory() -> None:
 def _quiet() -> None:
     # Advertisements among Lightning's messages.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
-    logging.getLogger(processes.subprocess_script.__name__).setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.WARNING)
     # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message=text)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asd.encoders.weights_file import read
+from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
 
 # What wrappers put in the midst of a name; no network has parts that are called so.
@@ -21,7 +21,6 @@ _WRAPPED = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_mo
 _AVERAGED = re.compile(r"(?:^|[._])(ema|averaged|swa|teacher|target)(?=[._])", re.IGNORECASE)
 _USUAL = {"model", "state_dict", "module", "net", "network", "encoder", "backbone", "weights", "params", "student"}
 _DEEPEST = 6
-_FORGED = 4
 
 # A key that tells a network, with the last dimension of its tensor where another network has the key, too.
 _LAYOUTS: tuple[tuple[str, str, int | None], ...] = (
@@ -103,9 +102,7 @@ def weights_of(path: Path, network: str, anchor: str) -> Weights:
     """
     content = read(path)
     state = dict(_tensors(content))
-    held, there = sum(value.nbytes for value in state.values()), path.stat().st_size
-    if held > _FORGED * there + 2**20:
-        raise UserError(f"{path} says it holds {held:,} bytes of weights, but has {there:,}; get it from its authors")
+    check_sizes(state, path)
     prefixes = [key.removesuffix(anchor) for key in state if f".{key}".endswith(f".{anchor}")]
     if not prefixes:
         raise UserError(f"{path} is no file of {network}: it holds {_told(state)}")

@@ -15,8 +15,12 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from asd.errors import UserError
+
+_FORGED = 4
+"""Networks may name a tensor a few times."""
 
 _ZIP = b"PK\x03\x04"
 # The number that files of torch.save began with until 2020, as a pickle.
@@ -101,6 +105,13 @@ def read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
     return content
+
+
+def check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `UserError` for tensors that fill more memory than their file could hold: their shapes are forged."""
+    held, there = sum(value.nbytes for value in state.values()), path.stat().st_size
+    if held > _FORGED * there + 2**20:
+        raise UserError(f"{path} says it holds {held:,} bytes of weights, but has {there:,}; get it from its authors")
 
 
 def _check_archive(file: BinaryIO, path: Path) -> None:
