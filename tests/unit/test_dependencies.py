@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+DISTRIBUTIONS = packages_distributions()  # reads the records of every package: once
 OWN = {"asd", "asd_plugins", "tests"}
 # Distributions that may not be installed here, by the module that is imported.
 OPTIONAL = {"sounddevice": "sounddevice", "umap": "umap-learn"}
@@ -35,6 +37,7 @@ def name_of(requirement: str) -> str:
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
+@cache
 def imported(*folders: str) -> dict[str, set[str]]:
     """Top-level modules, and the files that import them anywhere."""
     found: dict[str, set[str]] = {}
@@ -51,7 +54,7 @@ def imported(*folders: str) -> dict[str, set[str]]:
 
 
 def distribution_of(module: str) -> str:
-    found = packages_distributions().get(module, [OPTIONAL.get(module, module)])
+    found = DISTRIBUTIONS.get(module, [OPTIONAL.get(module, module)])
     return found[0].lower().replace("_", "-")
 
 
