@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
 from asd.encoders.checkpoints import settled
-from asd.errors import Notice, UserError
+from asd.errors import UserError
 from asd.heads import AdaCos, Head
 from asd.metrics import SectionMetrics, official_score
 from asd.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
@@ -109,14 +108,8 @@ class AnomalyDetector(pl.LightningModule):
                 )
             if self.classes:
                 data.classes.check_same(ClassTable(self.classes))
-            if self.head.classifies and len(data.classes.names) < 2 and distributed.rank() == 0:
-                warnings.warn(
-                    f"there is a single auxiliary class ({', '.join(data.classes.names) or 'none'}), so the loss is "
-                    "zero and the encoder learns nothing: give attributes, clean or noise recordings or more machines, "
-                    "or take configs/my_machine.yaml, whose autoencoder needs no classes",
-                    Notice,
-                    stacklevel=2,
-                )
+            if self.head.classifies and distributed.rank() == 0:
+                data.classes.warn_of_one()
         if not self.classes:
             self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
 
