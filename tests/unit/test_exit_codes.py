@@ -271,7 +271,9 @@ def test_a_service_ended_by_ctrl_c_is_130_and_by_sigterm_is_done() -> None:
 
         original = _Server.startup
         monkeypatch.setattr(_Server, "startup", startup)
-        serve(FastAPI(), listen("127.0.0.1", 0))
+        app = FastAPI()
+        app.state.service = SimpleNamespace(ended=True)
+        serve(app, listen("127.0.0.1", 0))
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         end_by(signal.SIGINT, patch)
