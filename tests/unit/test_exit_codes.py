@@ -7,11 +7,13 @@ import errno
 import importlib
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -234,3 +236,46 @@ def test_an_output_that_cannot_be_written_is_2() -> None:
 def test_a_reader_that_has_enough_is_0() -> None:
     done = program('[print("x" * 1000) for _ in range(1000)]; return 0', "| head -n 1")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "terminated", "expected"), [(True, False, KeyboardInterrupt), (False, True, SystemExit)]
+)
+def test_a_training_that_was_stopped_is_not_done(
+    interrupted: bool, terminated: bool, expected: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning.pytorch.cli import LightningCLI
+
+    from asd.cli.training import TrainingCLI
+
+    def stop(*_: object) -> None:
+        raise SystemExit  # as Lightning ends, which would be exit code 0
+
+    monkeypatch.setattr(LightningCLI, "_run_subcommand", stop)
+    one = object.__new__(TrainingCLI)
+    one.trainer = SimpleNamespace(interrupted=interrupted, received_sigterm=terminated)
+    with pytest.raises(expected) as raised:
+        one._run_subcommand("fit")
+    assert not terminated or raised.value.code == 143  # type: ignore[attr-defined]
+
+
+def test_a_service_ended_by_ctrl_c_is_130_and_by_sigterm_is_done() -> None:
+    from fastapi import FastAPI
+
+    from asd.serve.server import _Server, listen, serve
+
+    def end_by(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+        def startup(self: _Server, sockets: object = None) -> object:
+            signal.raise_signal(number)
+            return original(self, sockets)
+
+        original = _Server.startup
+        monkeypatch.setattr(_Server, "startup", startup)
+        app = FastAPI()
+        app.state.service = SimpleNamespace(ended=True)
+        serve(app, listen("127.0.0.1", 0))
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        end_by(signal.SIGINT, patch)
+    with pytest.MonkeyPatch.context() as patch:
+        end_by(signal.SIGTERM, patch)
