@@ -115,7 +115,10 @@ class TrainingCLI(LightningCLI):
         given = given if isinstance(given, list) else [given]
         if not any(isinstance(one, CheckpointIO) for one in given):
             given = [*given, kept.AtomicCheckpointIO()]
-        return super().instantiate_trainer(plugins=given, **kwargs)
+        try:
+            return super().instantiate_trainer(plugins=given, **kwargs)
+        except (ValueError, TypeError) as error:  # of Lightning, about what it was given
+            raise UserError(f"trainer: {' '.join(str(error).split())[:400]}") from error
 
     def after_instantiate_classes(self) -> None:
         """Give the data the encoder's sample rate, and the model its configuration, for the checkpoint."""
