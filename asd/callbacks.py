@@ -89,7 +89,7 @@ class RunOutputs(pl.Callback):
         self._made: Path | None = None
 
     def withdraw(self) -> None:
-        """Remove the run folder that `setup` made, where the run failed before there was anything in it to keep."""
+        """Remove the run folder that `setup` found empty, where the run failed before there was anything in it to keep."""
         if self._made is None or not self._made.is_dir():
             return
         if {one.name for one in self._made.iterdir()} <= _BEFORE_TRAINING:
@@ -100,7 +100,7 @@ class RunOutputs(pl.Callback):
         folder = run_folder(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
-        if stage == "fit" and not folder.exists():
+        if stage == "fit" and not (folder.is_dir() and any(folder.iterdir())):
             self._made = folder
         try:
             with aside(folder / "probe") as probe:

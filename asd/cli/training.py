@@ -201,6 +201,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
     warnings.filterwarnings("ignore", message=".*is not supported by the model summary.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    # Where there are no test clips, which is said otherwise.
+    warnings.filterwarnings("ignore", message=".*Total length of `DataLoader` across ranks is zero.*")
     # Embeddings are gathered and written, not returned.
     warnings.filterwarnings("ignore", message=".*predict returned None.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
