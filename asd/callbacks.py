@@ -89,7 +89,7 @@ class RunOutputs(pl.Callback):
         self._made: Path | None = None
 
     def withdraw(self) -> None:
-        """Remove the run folder that `setup` found empty, where the run failed before there was anything in it to keep."""
+        """Remove the run folder, found empty by `setup`, where the run failed before there was anything to keep."""
         if self._made is None or not self._made.is_dir():
             return
         if {one.name for one in self._made.iterdir()} <= _BEFORE_TRAINING:
