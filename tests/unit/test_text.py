@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import unicodedata
@@ -52,6 +53,16 @@ def test_any_text_is_printed_on_any_console(encoding: str, monkeypatch: pytest.M
 def test_closed_streams_change_no_exit_code(closed: str, arguments: str, code: int) -> None:
     program = f"exec {sys.executable} -m asd {arguments} {closed}"
     assert subprocess.run(["bash", "-c", program], check=False, timeout=120).returncode == code
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="this system's names of files are Unicode always")
+def test_names_are_unicode_in_any_locale() -> None:
+    program = "import sys; from asd.cli import main; sys.exit(main())"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", program, "größe"]
+    done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert rb"unknown command 'gr\u00f6\u00dfe'" in done.stderr, "the argument was read as UTF-8, the console is ASCII"
 
 
 def test_score_files_hold_any_name(tmp_path: Path) -> None:
