@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from asd.cli.console import mend_console
+from asd.files import is_plain
 from asd.pairs import read_pairs, write_pairs
-from asd.text import as_text, canonical, folded, shown
+from asd.text import as_text, canonical, folded, machine_word, shown
 
 
 def test_bytes_that_are_no_text_are_escaped() -> None:
@@ -32,6 +33,12 @@ def test_nothing_that_steers_a_terminal_is_shown() -> None:
 def test_one_name_has_one_spelling() -> None:
     assert canonical(unicodedata.normalize("NFD", "größe")) == "größe"
     assert folded(unicodedata.normalize("NFD", "GRÖẞE")) == folded("größe")
+
+
+@pytest.mark.parametrize("name", ["p\udce4mp", "p\x1bmp", "p\\mp", "p\nmp", "größe 音"])
+def test_a_machines_name_can_be_that_of_a_file(name: str) -> None:
+    assert is_plain(machine_word(name))
+    assert machine_word(machine_word(name)) == machine_word(name)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "cp437"])
