@@ -37,6 +37,11 @@ def canonical(name: str) -> str:
     return shown(unicodedata.normalize("NFC", as_text(name)))
 
 
+def machine_word(name: str) -> str:
+    """The name that a machine goes by: `canonical`, and fit to be part of the name of a file anywhere."""
+    return canonical(name).replace("\\", "%")
+
+
 def folded(name: str) -> str:
     """What names have in common that differ in case or composition alone."""
     return canonical(canonical(name).casefold())

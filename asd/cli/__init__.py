@@ -16,7 +16,7 @@ from typing import Any
 
 from asd import __version__
 from asd.cli import faults
-from asd.cli.console import mend_console
+from asd.cli.console import mend_console, run_in_utf8
 from asd.errors import Notice, UserError
 from asd.text import shown
 
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, done; 1, an anomaly was found (`score`, `watch`) or something must be mended (`data check`); 2, the user can mend
     what went wrong; 130, interrupted; 70, a fault of ours, whose trace is in a file.
     """
+    if argv is None:
+        run_in_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     mend_console()
     try:

@@ -16,6 +16,19 @@ _ESCAPED = "asd.escaped"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
+def run_in_utf8() -> None:
+    """Start the program anew where Python was told that the system knows ASCII or one alphabet alone.
+
+    The names of files could not be written there, nor libraries' files of text. The console stays what it is.
+    """
+    told = "utf8" in sys._xoptions
+    if os.name != "posix" or told or codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
+        return
+    if sys.stdout is not None:
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
 def mend_console() -> None:
     """Escape what the console cannot show, and let output that is closed go nowhere."""
     codecs.register_error(_ESCAPED, _escaped)

@@ -11,7 +11,7 @@ from asd.data.clip import Domain, Split
 from asd.data.names import EXPECTED
 from asd.data.own_folders import machines_in
 from asd.errors import UserError
-from asd.text import canonical
+from asd.text import machine_word
 
 SUBSETS = ("dev_data", "eval_data")
 FOLDERS: dict[str, tuple[Split, Domain | None]] = {
@@ -35,7 +35,7 @@ def choose_machines(asked: Sequence[str] | None, there: Collection[str], place: 
     known = ", ".join(sorted(there))
     if not asked:
         raise UserError(f"no machine asked for; in {place}: {known}")
-    asked = [canonical(machine) for machine in asked]
+    asked = [machine_word(machine) for machine in asked]
     for machine in asked:
         if machine not in there:
             folded = {name.casefold(): name for name in sorted(there)}

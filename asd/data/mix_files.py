@@ -19,6 +19,7 @@ from asd.data.walk import recordings_below
 from asd.data.wav import write_wav
 from asd.errors import UserError
 from asd.files import clear_leftovers, written
+from asd.text import as_text
 
 # CN031-carB1-speed1_mic3_00001: car or train, normal or anomaly and its pattern, model, speed, microphone, number.
 _INGREDIENT = re.compile(r"[CT](?P<state>[NA])\d+-(?P<model>[^-_]+)-(?P<speed>[^-_]+)_(?P<mic>[^-_]+)_\d+")
@@ -92,7 +93,7 @@ def mix_files(
             condition = conditions[path]
             number = next_number[condition]
             next_number[condition] += 1
-            own = random.Random(f"{seed}/{path.relative_to(sounds)}")
+            own = random.Random(f"{seed}/{as_text(str(path.relative_to(sounds)))}")
             samples = _mixed(path, own.choice(others), own.choice(list(snr)), sample_rate, own)
             name = f"{_stem(place, condition)}_{number:05d}_{_attributes(path)}".rstrip("_")
             made.append(_write(folder / f"{name}.wav", samples, sample_rate))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asd.data.walk import children, is_recording, sort_out, walk
-from asd.text import canonical, folded
+from asd.text import folded, machine_word
 
 EXPECTED = "<machine>/normal/<any name>.wav"
 ATTRIBUTES = "attributes.csv"
-LONGEST_NAME = 200
+LONGEST_NAME = 180
 PLACES = ("normal", "test/normal", "test/anomaly", "clean", "noise")
 
 _ANOMALY = ("anomaly", "anomalies", "anomalous", "abnormal")
@@ -66,7 +66,7 @@ class MachineFolder:
 
 def machine_name(folder: Path) -> str:
     """The name of the machine whose folder it is."""
-    return canonical(folder.absolute().name)
+    return machine_word(folder.absolute().name)
 
 
 def name_faults(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.restore import restore
-from asd.text import as_text, canonical
+from asd.text import as_text, machine_word
 
 Aggregate = Literal["mean", "max"]
 
@@ -103,7 +103,7 @@ class Detector:
             UserError: None given where there are several, or one that it does not know; the known ones are listed.
         """
         names = list(self.machines)
-        machine = None if machine is None else canonical(machine)
+        machine = None if machine is None else machine_word(machine)
         if machine is None:
             if len(names) == 1:
                 return 0

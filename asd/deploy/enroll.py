@@ -16,7 +16,7 @@ from asd.errors import UserError
 from asd.scoring.bank import Bank
 from asd.scoring.population import Population
 from asd.spectrum import mean_level
-from asd.text import as_text, canonical
+from asd.text import as_text, machine_word
 
 _SHOWN = 3
 
@@ -67,7 +67,7 @@ def enroll(
         UserError: A name that is taken or cannot be used, no recordings, recordings that cannot be used, or a
             checkpoint that cannot be written.
     """
-    machine = canonical(machine)
+    machine = machine_word(machine)
     if not machine or "/" in machine or "_section_" in machine:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
     source = Path(checkpoint)

@@ -101,6 +101,13 @@ def test_no_name_stops_a_command(command: str, plant: Path, run: Path, tmp_path:
         assert {json.loads(line)["type"] for line in shown.out.splitlines()} >= {"score", "summary"}
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_recordings_of_such_names_are_mixed_into_such_a_folder(plant: Path, here, tmp_path: Path) -> None:
+    out, sounds = tmp_path / "mix\udce4", machine(plant) / "normal"
+    here("data", "mix", sounds, sounds, out, "--machine", "pump", "--snr", "0")
+    assert len(list(out.rglob("*.wav"))) == len(NAMES)
+
+
 def test_what_score_gives_can_be_read(plant: Path, run: Path, capsys) -> None:
     from asd.cli import main
 

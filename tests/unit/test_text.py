@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import unicodedata
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from asd.cli.console import mend_console
+from asd.files import is_plain
 from asd.pairs import read_pairs, write_pairs
-from asd.text import as_text, canonical, folded, shown
+from asd.text import as_text, canonical, folded, machine_word, shown
 
 
 def test_bytes_that_are_no_text_are_escaped() -> None:
@@ -31,6 +33,12 @@ def test_nothing_that_steers_a_terminal_is_shown() -> None:
 def test_one_name_has_one_spelling() -> None:
     assert canonical(unicodedata.normalize("NFD", "größe")) == "größe"
     assert folded(unicodedata.normalize("NFD", "GRÖẞE")) == folded("größe")
+
+
+@pytest.mark.parametrize("name", ["p\udce4mp", "p\x1bmp", "p\\mp", "p\nmp", "größe 音"])
+def test_a_machines_name_can_be_that_of_a_file(name: str) -> None:
+    assert is_plain(machine_word(name))
+    assert machine_word(machine_word(name)) == machine_word(name)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "cp437"])
@@ -52,6 +60,16 @@ def test_any_text_is_printed_on_any_console(encoding: str, monkeypatch: pytest.M
 def test_closed_streams_change_no_exit_code(closed: str, arguments: str, code: int) -> None:
     program = f"exec {sys.executable} -m asd {arguments} {closed}"
     assert subprocess.run(["bash", "-c", program], check=False, timeout=120).returncode == code
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="this system's names of files are Unicode always")
+def test_names_are_unicode_in_any_locale() -> None:
+    program = "import sys; from asd.cli import main; sys.exit(main())"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", program, "größe"]
+    done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert rb"unknown command 'gr\u00f6\u00dfe'" in done.stderr, "the argument was read as UTF-8, the console is ASCII"
 
 
 def test_score_files_hold_any_name(tmp_path: Path) -> None:
