@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from asd.errors import UserError
 from asd.metrics import Flags, Rule, mean_by_rule, measure_parts, weighted_area
-from asd.pairs import csv_lines, first_few
+from asd.pairs import first_few
 from asd.results import ClipScore, named_sections
+from asd.sheet import read_sheet
 from asd.tables import Table, percent
 
 Groups = Mapping[tuple[str, str], str]
@@ -132,7 +133,7 @@ def read_groups(path: Path) -> Groups:
     machine = ""
     if not path.is_file():
         raise UserError(f"no list of recordings {path}")
-    for where, fields in csv_lines(path):
+    for where, fields in read_sheet(path):
         if len(fields) == 1:
             machine = fields[0]
         elif len(fields) == 2 and machine:

@@ -5,13 +5,13 @@ A run folder holds it as ``calibration.json``, for the tables of decisions and f
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd import strict_json
 from asd.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Calibrations:
 
     Attributes:
         machines: By machine and section, such as ``fan_section_00``.
-        seconds: Length of a clip.
+        seconds: Length of a clip; nan where it is not known.
     """
 
     machines: Mapping[str, Calibration]
@@ -80,28 +80,30 @@ def to_text(calibrations: Calibrations) -> str:
         name: {"threshold": one.threshold, "doubt": one.doubt, "source": one.source, "target": one.target}
         for name, one in calibrations.machines.items()
     }
-    return json.dumps({"seconds": calibrations.seconds, "machines": machines})
+    return strict_json.dumps({"seconds": calibrations.seconds, "machines": machines})
 
 
 def read(folder: Path) -> Calibrations | None:
     """Those of a run folder, or of the run whose folder of scores it is; ``None`` where there are none.
 
     Raises:
-        UserError: The file cannot be understood.
+        UserError: The file cannot be understood, or holds a number that is not finite.
     """
     path = next((one / FILE for one in (folder, folder.parent) if (one / FILE).is_file()), None)
     if path is None:
         return None
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = strict_json.loads(path.read_text(encoding="utf-8"))
+        number = strict_json.finite
         machines = {
             name: Calibration(
-                float(one["threshold"]), float(one["doubt"]), tuple(map(float, one["source"])),
-                tuple(map(float, one["target"])),
+                number(one["threshold"]), number(one["doubt"]), tuple(map(number, one["source"])),
+                tuple(map(number, one["target"])),
             )
             for name, one in content["machines"].items()
         }  # fmt: skip
-        return Calibrations(machines, float(content["seconds"]))
+        seconds = content["seconds"]
+        return Calibrations(machines, math.nan if seconds is None else number(seconds))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd test`") from error
 

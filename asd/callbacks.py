@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import shutil
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -17,7 +17,9 @@ from asd import checkpoint as kept
 from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.files import aside, replace_text
+
+_BEFORE_TRAINING = {"config.yaml", "hparams.yaml", environment.FILE}
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -84,17 +86,25 @@ class RunOutputs(pl.Callback):
         self.pictures = pictures
         self.scores = scores
         self.summary = ""
+        self._made: Path | None = None
+
+    def withdraw(self) -> None:
+        """Remove the run folder that `setup` made, where the run failed before there was anything in it to keep."""
+        if self._made is None or not self._made.is_dir():
+            return
+        if {one.name for one in self._made.iterdir()} <= _BEFORE_TRAINING:
+            shutil.rmtree(self._made, ignore_errors=True)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the run folder can be written before any work is done."""
         folder = run_folder(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
+        if stage == "fit" and not folder.exists():
+            self._made = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".{os.getpid()}.part"
-            probe.write_bytes(b"\0")
-            probe.unlink()
+            with aside(folder / "probe") as probe:
+                probe.write_bytes(b"\0")
         except OSError as error:
             raise UserError(
                 f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from asd import __version__
 from asd.encoders.base import Encoder
-from asd.errors import UserError
+from asd.encoders.weights_file import check_sizes, read
+from asd.errors import Notice, UserError
+from asd.files import is_plain, written
 
 KEY = "asd"
 SECTIONS = ("seed_everything", "trainer", "model", "data", "warmup", "checkpoint", "outputs")
 _SCORING = ("scorer", "threshold")
+_NEEDED = ("model", "data", "trainer")
+_UNFETCHED = {"checkpoint": None, "download": False}
+_NUMBERS = re.compile(r"\d+")
 
 
 def describe(config: dict[str, Any] | None, classes: Sequence[str], populations: Sequence[str]) -> dict[str, Any]:
@@ -25,15 +31,38 @@ def describe(config: dict[str, Any] | None, classes: Sequence[str], populations:
 
 
 def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint") -> dict[str, Any]:
-    """The entry that `describe` made.
+    """The entry that `describe` made, its parts of the right kinds; what the configuration says is not judged here.
 
     Raises:
-        UserError: The checkpoint has none.
+        UserError: The checkpoint has none, or one that `describe` would not make.
     """
     described = checkpoint.get(KEY)
     if not isinstance(described, dict):
         raise UserError(f"{path} was not written by asd (it has no {KEY!r} entry); give a checkpoint of `asd fit`")
+    config, classes, populations = (described.get(key) for key in ("config", "classes", "populations"))
+    whole = config is None or (isinstance(config, dict) and all(isinstance(config.get(key), dict) for key in _NEEDED))
+    if not whole or not _are_names(classes) or not _are_names(populations):
+        raise UserError(f"{path}: what it says of its detector is broken; give a checkpoint that `asd fit` wrote")
+    odd = [name for name in populations if not is_plain(name)]
+    if odd:
+        raise UserError(f"{path}: {odd[0][:100]!r} cannot be a machine's name; give a checkpoint that `asd fit` wrote")
     return described
+
+
+def _are_names(values: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
+
+
+def is_newer(described: dict[str, Any]) -> bool:
+    """Whether a newer version of asd wrote it."""
+    then, now = (_NUMBERS.findall(str(version))[:3] for version in (described.get("version", ""), __version__))
+    return [int(one) for one in then] > [int(one) for one in now]
+
+
+def path_of(place: Path | str) -> Path:
+    """The checkpoint itself, or the last one of a run's folder."""
+    path = Path(place)
+    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
 
 
 def load(path: Path | str) -> dict[str, Any]:
@@ -45,14 +74,20 @@ def load(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint {path}; give the .ckpt file in the checkpoints folder of a run")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint of `asd fit`")
-    read_description(content, path)
+    content = dict(read(path))
+    described = read_description(content, path)
+    state = content.get("state_dict", {})
+    if not isinstance(state, Mapping) or not all(
+        isinstance(one, torch.Tensor) and one.layout == torch.strided and not one.is_meta for one in state.values()
+    ):
+        raise UserError(f"{path}: its weights are no tensors by name; give a checkpoint that `asd fit` wrote")
+    check_sizes(state, path)
+    if is_newer(described):
+        warnings.warn(
+            f"{path} is of asd {described['version']}, newer than this {__version__}; if it fails, update asd",
+            Notice,
+            stacklevel=2,
+        )
     return content
 
 
@@ -77,29 +112,32 @@ def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, then renames it: a half-written file is never taken for a whole one."""
+    """Writes a checkpoint beside its place, then renames it, and reads none that holds anything but data."""
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at `path`, on the CPU; see `load`."""
+        return load(path)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path`."""
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.{os.getpid()}.part")
         try:
-            torch.save(checkpoint, aside)
-            os.replace(aside, place)  # noqa: PTH105 - replaces the old file in one step
+            with written(Path(path)) as place:
+                torch.save(checkpoint, place)
         except (OSError, RuntimeError) as error:
-            aside.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise UserError(
-                f"cannot write the checkpoint {place}: {error}; free space or choose another folder"
+                f"cannot write the checkpoint {path}: {reason}; free space or choose another folder"
             ) from error
 
 
 def without_weights_files(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with no file of pre-trained weights to load: the checkpoint holds the weights."""
+    """The configuration with no weights to load from a file or a hub: the checkpoint holds the weights."""
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: None if key == "checkpoint" else strip(one) for key, one in value.items()}
-        return [strip(one) for one in value] if isinstance(value, list) else value
+            return {key: _UNFETCHED[key] if key in _UNFETCHED else strip(one) for key, one in value.items()}
+        return [strip(one) for one in value] if isinstance(value, list | tuple) else value
 
-    return {**config, "model": {**config["model"], "encoder": strip(config["model"]["encoder"])}}
+    return {**config, "model": {**config["model"], "encoder": strip(config["model"].get("encoder"))}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,8 +20,10 @@ from asd.data.labels import ClassTable
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
+from asd.encoders.checkpoints import settled
 from asd.errors import UserError
 from asd.heads import AdaCos, Head
+from asd.losses import checked_loss
 from asd.metrics import SectionMetrics, official_score
 from asd.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.results import ClipScore, clip_score, measure
@@ -107,6 +109,8 @@ class AnomalyDetector(pl.LightningModule):
                 )
             if self.classes:
                 data.classes.check_same(ClassTable(self.classes))
+            if self.head.classifies and distributed.rank() == 0:
+                data.classes.warn_of_one()
         if not self.classes:
             self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
 
@@ -120,7 +124,7 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
-        checkpoint[kept.KEY] = kept.describe(self.config, self.classes, self.population.names)
+        checkpoint[kept.KEY] = kept.describe(settled(self.config, self.encoder), self.classes, self.population.names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in the file; leave out scorers that were configured differently.
@@ -158,13 +162,11 @@ class AnomalyDetector(pl.LightningModule):
         waveform = batch.waveform
         if self.mixup is not None:
             waveform, targets = self.mixup(waveform, targets)
-        embeddings = self.adapter(self.encoder(waveform))
-        loss: Tensor = self.head(embeddings, targets)
-        if not bool(loss.detach().isfinite()):
-            raise UserError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_idx}; lower "
-                "model.optimizer.lr, clip gradients (trainer.gradient_clip_val) or train in float32 (trainer.precision)"
-            )
+        loss = checked_loss(
+            lambda: self.head(self.adapter(self.encoder(waveform)), targets),
+            len(waveform),
+            f"epoch {self.current_epoch}, batch {batch_idx}",
+        )
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(waveform))
         return loss
 
@@ -292,8 +294,7 @@ class AnomalyDetector(pl.LightningModule):
     def _log_metrics(self, stage: str) -> None:
         values: dict[str, float] = {}
         for machine, one in self.metrics.items():
-            parts: Mapping[str, float] = {"auc_source": one.auc_source, "auc_target": one.auc_target, "pauc": one.pauc}
-            values |= {f"{stage}/{machine}/{name}": value for name, value in parts.items()}
+            values |= {f"{stage}/{machine}/{name}": value for name, value in one.parts.items()}
         if self.metrics:
             self.log(f"{stage}/official_score", official_score(self.metrics), prog_bar=True, rank_zero_only=True)
         self.log_dict(values, rank_zero_only=True)

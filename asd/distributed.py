@@ -63,10 +63,9 @@ def gather_rows(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def total(value: Tensor) -> Tensor:
-    """The sum of `value` over the ranks, in place."""
-    if world_size() > 1:
-        dist.all_reduce(value)
-    return value
+    """The sum of `value`, on the CPU, over the ranks."""
+    # Gathered as objects: collectives of GPUs take no tensors of the CPU.
+    return torch.stack(gather(value)).sum(0)
 
 
 def share_buffers(modules: Iterable[nn.Module]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,7 +33,7 @@ def check_weights(weights: Sequence[float] | None, runs: int) -> list[float]:
         UserError: Another number of weights than runs, or one that is negative.
     """
     given = [1.0] * runs if weights is None else list(weights)
-    if len(given) != runs or min(given) < 0 or sum(given) <= 0:
+    if len(given) != runs or not all(0 <= one < math.inf for one in given) or sum(given) == 0:
         raise UserError(f"weights are {given} for {runs} runs; give one for each, none negative")
     return [one / sum(given) for one in given]
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asd import calibration, pictures, results
+from asd import calibration, pictures, results, strict_json
 from asd.calibration import Calibrations
 from asd.files import replace_text
 from asd.results import ClipScore
 
 _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
+
+if TYPE_CHECKING:
+    from asd.scoring.population import Population
+
+
+def untested(population: Population, folder: Path) -> str:
+    """What can be said of a run without test clips: for the screen."""
+    lines = ["no test clips: nothing is measured"]
+    for number, name in enumerate(population.names):
+        clips = len(population.training_scores(number)[0])
+        lines.append(f"{name}: {clips} normal clips, threshold {float(population.thresholds[number]):.6g}")
+    machine = f" --machine {population.names[0]}" if len(population.names) > 1 else ""
+    return "\n".join([*lines, f"next: asd score RECORDING --checkpoint {folder}{machine}", str(folder)])
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ def write(
     metrics = results.measure(rows)
     if scores:
         results.write_scores(folder / "scores", rows)
-    replace_text(folder / "results.json", json.dumps(results.to_json(metrics), indent=2))
+    replace_text(folder / "results.json", strict_json.dumps(results.to_json(metrics), indent=2))
     if known is not None:
         replace_text(folder / calibration.FILE, calibration.to_text(known))
     drawn = []

@@ -5,25 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from asd.errors import UserError
+from asd.files import replace_text
+from asd.sheet import read_sheet
 
 T = TypeVar("T")
-
-
-def csv_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The filled lines of a CSV file without header, each with where it stands."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        for fields in reader:
-            stripped = [one.strip() for one in fields]
-            if any(stripped):
-                yield f"{path}, line {reader.line_num}", stripped
+# Folders as Windows writes them, but not what is escaped in the titles of clips.
+_FOLDERS = re.compile(r"\\(?!x(?:5c|[89a-f][0-9a-f]))")
+_SEPARATES = re.compile(r"[\r;\t]")
+_DECIMAL_COMMA = re.compile(r"\.\w+[;\t]-?\d+$")
 
 
 def read_pairs(path: Path, parse: Callable[[str], T]) -> dict[str, T]:
@@ -37,19 +33,18 @@ def read_pairs(path: Path, parse: Callable[[str], T]) -> dict[str, T]:
         UserError: Empty or no text, a line that is no ``name,value``, a value refused, or a name twice.
     """
     pairs: dict[str, T] = {}
-    try:
-        for where, fields in csv_lines(path):
-            if len(fields) != 2 or not fields[0]:
-                raise UserError(f"{where}: expected `name,value`, got {','.join(fields)!r}")
-            name = PurePosixPath(fields[0].replace("\\", "/")).name
-            if name in pairs:
-                raise UserError(f"{where}: {name} is doubled; keep one line per clip")
-            try:
-                pairs[name] = parse(fields[1])
-            except ValueError as error:
-                raise UserError(f"{where}: {fields[1]!r} is not {error}; lines are `name,value`, no header") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not text; it should hold lines of `name,value`") from error
+    for where, fields in read_sheet(path):
+        if len(fields) != 2 or not fields[0]:
+            raise UserError(f"{where}: expected `name,value`, got {','.join(fields)!r}")
+        name = PurePosixPath(_FOLDERS.sub("/", fields[0])).name
+        if _DECIMAL_COMMA.search(name):
+            raise UserError(f"{where}: the value has a decimal comma; write it with a point")
+        if name in pairs:
+            raise UserError(f"{where}: {name} is doubled; keep one line per clip")
+        try:
+            pairs[name] = parse(fields[1])
+        except ValueError as error:
+            raise UserError(f"{where}: {fields[1]!r} is not {error}; lines are `name,value`, no header") from error
     if not pairs:
         raise UserError(f"{path} is empty; it needs a line `name,value` for every test clip")
     return pairs
@@ -58,13 +53,11 @@ def read_pairs(path: Path, parse: Callable[[str], T]) -> dict[str, T]:
 def write_pairs(path: Path, pairs: Sequence[tuple[str, str]]) -> Path:
     """Write the lines, whole or not at all."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(pairs)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    for pair in pairs:
+        # Others' separators and ends of lines are not quoted for being that.
+        whole = _SEPARATES.search(pair[0]) is not None
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if whole else csv.QUOTE_MINIMAL).writerow(pair)
+    replace_text(path, text.getvalue())
     return path
 
 

@@ -5,12 +5,14 @@ A plug-in that fails to import never breaks the program: its error is remembered
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +23,7 @@ from asd.errors import UserError
 ENTRY_POINT_GROUP = "asd.plugins"
 FOLDERS_VARIABLE = "ASD_PLUGINS"
 T = TypeVar("T")
+_OURS = ("asd", "asd_plugins")
 
 
 @cache
@@ -38,6 +41,21 @@ def load_all() -> dict[str, Exception]:
         except Exception as error:  # noqa: BLE001
             failures[f"{entry.name} ({entry.value})"] = error
     return failures
+
+
+def load(module: str) -> None:
+    """Import a module that the user names, also one in the folder they are in: what it defines is registered then.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"--plugin {module} cannot be imported ({type(error).__name__}: {reason})") from error
 
 
 def _module_names() -> list[str]:
@@ -58,27 +76,62 @@ def _module_names() -> list[str]:
 def known(base: type[T]) -> dict[str, type[T]]:
     """Every concrete subclass of `base` that has been imported, by class name, sorted."""
     load_all()
-    found: dict[str, type[T]] = {}
+    found = {one.__name__: one for one in _subclasses(base) if not one.__name__.startswith("_")}
+    return dict(sorted(found.items()))
+
+
+def _subclasses(base: type[T]) -> Iterator[type[T]]:
+    """Those that are not abstract."""
     todo = list(base.__subclasses__())
     while todo:
         one = todo.pop()
         todo += one.__subclasses__()
-        if not inspect.isabstract(one) and not one.__name__.startswith("_"):
-            found[one.__name__] = one
-    return dict(sorted(found.items()))
+        if not inspect.isabstract(one):
+            yield one
 
 
-def resolve(name: str, base: type[T]) -> type[T]:
+def is_contract(base: type) -> bool:
+    """Whether a class is narrow enough for a file to name a subclass of it: `torch.nn.Module` is not."""
+    return base.__module__.partition(".")[0] in (*_OURS, "lightning") or base.__module__ in _module_names()
+
+
+def registered(path: str, base: type[T]) -> type[T] | None:
+    """The class of that name or dotted path, of those that are there already: nothing but ours is imported for it.
+
+    Of a contract that is not ours, such as that of callbacks, our classes and those of plug-ins alone count.
+    """
+    load_all()
+    module, _, name = path.rpartition(".")
+    if module.startswith("asd.") and "_" not in (part[:1] for part in module.split(".")):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    there = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    for one in [*_subclasses(base), *([] if inspect.isabstract(base) else [base])]:
+        ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))
+        if (ours or one.__module__ in _module_names()) and (one is there or (not module and one.__name__ == name)):
+            return one
+    return None
+
+
+def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
     """The class of that name or dotted path.
+
+    Args:
+        name: What it is called.
+        base: What it must be a subclass of.
+        importing: Import the module of a dotted path; else it must be registered already.
 
     Raises:
         UserError: Nothing of that name; lists what is known, the nearest name, and what failed to load and why.
     """
     classes = known(base)
-    if name in classes:
-        return classes[name]
+    there = registered(name, base)
+    if there is not None:
+        return there
     reason = ""
-    if "." in name:
+    if "." in name and not importing:
+        reason = " (a file may name registered classes alone)"
+    elif "." in name:
         module, _, attribute = name.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), attribute)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from asd import plugins
 from asd.errors import UserError
@@ -21,6 +20,7 @@ from asd.scoring.base import Scorer
 from asd.scoring.population import Population
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.store import Store
+from asd.yaml_file import read_yaml
 
 Spec = dict[str, Any]
 
@@ -93,8 +93,12 @@ def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) ->
 # -- back ends by name
 
 
-def build(spec: Any) -> Scorer:
+def build(spec: Any, importing: bool = False) -> Scorer:
     """A scorer from its class name, or from ``class_path`` and ``init_args`` as in a config.
+
+    Args:
+        spec: What names it.
+        importing: Import the modules of dotted paths: for what the user named, not for what stands in a file.
 
     Raises:
         UserError: An unknown class, or arguments that it does not take.
@@ -109,13 +113,13 @@ def build(spec: Any) -> Scorer:
         raise UserError(
             f"{spec['class_path']}: a scorer has class_path and init_args, not {', '.join(sorted(unknown))}"
         )
-    kind = plugins.resolve(spec["class_path"], Scorer)  # type: ignore[type-abstract]
+    kind = plugins.resolve(spec["class_path"], Scorer, importing)  # type: ignore[type-abstract]
     parts = {
-        name: build(value) if isinstance(value, Mapping) and "class_path" in value else value
+        name: build(value, importing) if isinstance(value, Mapping) and "class_path" in value else value
         for name, value in arguments.items()
     }
     if isinstance(parts.get("scorer"), str):
-        parts["scorer"] = build(parts["scorer"])
+        parts["scorer"] = build(parts["scorer"], importing)
     try:
         return kind(**parts)
     except TypeError as error:
@@ -133,12 +137,7 @@ def read_grid(path: Path) -> list[Spec]:
     Raises:
         UserError: No YAML, no list, or an entry that is no scorer.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"no grid file {path}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "grid file")
     if not isinstance(content, list) or not content:
         raise UserError(f"{path} holds no list of scorers; see configs/grid/back_ends.yaml")
     specs = [one for entry in content for one in _combinations(entry, path)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from asd import plugins
 from asd.data.datamodule import ClipDataModule
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
+from asd.trust import trusted_arguments, trusted_class
+
+_AWAY = re.compile(r"://|^[\\/]{2}")
+"""Addresses, and the shares of a network, which a path on Windows may name."""
 
 
 def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
@@ -20,8 +26,10 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     Raises:
         UserError: The file is no such checkpoint, keeps no configuration, or needs a plug-in that is not there.
     """
+    path = kept.path_of(path)
     content = kept.load(path)
-    config = kept.read_description(content, path)["config"]
+    described = kept.read_description(content, path)
+    config = described["config"]
     if config is None:
         raise UserError(f"{path} keeps no configuration: it was not written by `asd fit`; build the detector in Python")
     config = kept.without_weights_files(config)
@@ -29,18 +37,20 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(AnomalyDetector, "model")
     try:
-        model = parser.instantiate_classes(parser.parse_object({"model": config["model"]}))["model"]
-    except (jsonargparse.ArgumentError, ImportError) as error:
+        given = trusted_arguments(config["model"], AnomalyDetector, "model")
+        model = parser.instantiate_classes(parser.parse_object({"model": given}))["model"]
+    except (jsonargparse.ArgumentError, ImportError, TypeError, ValueError, UserError) as error:
         broken = "".join(f" Failed to load: {name}: {one}." for name, one in failed.items())
+        newer = f" It is of asd {described['version']}: update asd." if kept.is_newer(described) else ""
         raise UserError(
-            f"{path} cannot be built again: {' '.join(str(error).split())[:400]}.{broken} Is its plug-in installed?"
+            f"{path} cannot be built again: {' '.join(str(error).split())[:400]}.{broken}{newer} Is its plug-in there?"
         ) from error
     detector: AnomalyDetector = model
     detector.config = config
     detector.on_load_checkpoint(content)
     try:
         detector.load_state_dict(content["state_dict"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{path}: its weights do not fit its configuration ({reason}); give one of `asd fit`"
@@ -57,19 +67,36 @@ def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = 
         root: Where the data lies now; ``None``: where it lay.
 
     Raises:
-        UserError: The data cannot be listed, or its class is not known.
+        UserError: The data cannot be listed, its class is not known, or it lies at an address that nobody gave but the
+            configuration.
     """
-    given = config["data"]
-    arguments = {**given.get("init_args", {}), "disk_cache": None}
-    if root is not None:
-        arguments["root"] = str(root)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ClipDataModule, "data")
     try:
-        made = parser.parse_object({"data": {"class_path": given["class_path"], "init_args": arguments}})
-        data: ClipDataModule = parser.instantiate_classes(made)["data"]
-    except (jsonargparse.ArgumentError, ImportError) as error:
+        given, dropped = trusted_data(config["data"])
+        if root is not None:
+            given["init_args"]["root"] = str(root)
+        elif dropped:
+            raise UserError(f"they lie at {dropped[0]}, which is not opened because a file says so; give --data ROOT")
+        data: ClipDataModule = parser.instantiate_classes(parser.parse_object({"data": given}))["data"]
+    except (jsonargparse.ArgumentError, ImportError, TypeError, ValueError, UserError) as error:
         raise UserError(f"the data cannot be built again: {' '.join(str(error).split())[:400]}") from error
     data.sample_rate = sample_rate
     data.setup("test")
     return data
+
+
+def trusted_data(given: Any, named: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The data module that a checkpoint names, without what would be written or asked for elsewhere because it says so.
+
+    Returns:
+        Class path and arguments, and the addresses that were left out.
+
+    Raises:
+        UserError: See `asd.trust.trusted_class`.
+    """
+    spec = trusted_class(given, ClipDataModule, "data", named)
+    arguments = spec["init_args"]
+    away = {name: one for name, one in arguments.items() if isinstance(one, str) and _AWAY.search(one)}
+    kept_here = {name: one for name, one in arguments.items() if name not in away}
+    return {**spec, "init_args": {**kept_here, "disk_cache": None}}, list(away.values())

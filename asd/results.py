@@ -132,7 +132,7 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(results: Results, title: str = "", known: Calibrations | None = None) -> str:

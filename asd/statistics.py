@@ -20,6 +20,6 @@ def fit_statistics(encoder: Encoder, waveforms: Iterable[Tensor], device: torch.
     for waveform in waveforms:
         encoder.observe(waveform.to(device))
     for statistics in todo:
-        for sums in (statistics.count, statistics.total, statistics.squares):
-            distributed.total(sums)
+        for name in ("count", "total", "squares"):
+            setattr(statistics, name, distributed.total(getattr(statistics, name)))
         statistics.finish()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from asd.data.clip import Clip
 from asd.errors import UserError
+from asd.files import written
 from asd.pairs import check_names, first_few
 from asd.results import ClipScore
 
@@ -113,8 +114,6 @@ def write(path: Path, stored: Stored) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     header = {
         "asd_store": str(_VERSION),
         "fingerprint": stored.fingerprint,
@@ -122,15 +121,13 @@ def write(path: Path, stored: Stored) -> Path:
         "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
     }
     try:
-        save_file({"embeddings": stored.embeddings.contiguous()}, aside, header)
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(0o666 & ~mask)  # safetensors writes for the owner alone
-        aside.replace(path)
+        with written(path) as place:
+            save_file({"embeddings": stored.embeddings.contiguous()}, place, header)
+            mask = os.umask(0)
+            os.umask(mask)
+            place.chmod(0o666 & ~mask)  # safetensors writes for the owner alone
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {error}; free space or choose another folder") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

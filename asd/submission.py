@@ -16,10 +16,12 @@ import yaml
 
 from asd import calibration, results
 from asd.errors import UserError
-from asd.files import replace_text
-from asd.pairs import csv_lines, decision, finite, first_few, read_pairs
+from asd.files import replace_text, written
+from asd.pairs import decision, finite, first_few, read_pairs
 from asd.results import DECISIONS, SCORES, ClipScore, read_scores
+from asd.sheet import read_sheet
 from asd.truth import read_truth
+from asd.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,8 +97,10 @@ def write(folder: Path, run: Path, label: str, facts: Mapping[str, Any], complex
     home = folder / label
     if home.exists() and any(home.iterdir()):
         raise UserError(f"{home} is there already; remove it or choose another label")
-    results.write_scores(home, rows)
-    replace_text(home / "meta.yaml", yaml.safe_dump(_meta(label, rows, run, facts, complexity), sort_keys=False))
+    with written(home) as place:
+        results.write_scores(place, rows)
+        meta = _meta(label, rows, run, facts, complexity)
+        replace_text(place / "meta.yaml", yaml.safe_dump(meta, sort_keys=False))
     faults = check(home)
     if faults:
         raise UserError(f"{home}: {faults[0]}")
@@ -180,7 +184,7 @@ def _faults_of(kinds: Mapping[str, Path], expected: set[str] | None) -> list[str
             faults.append(str(error))
             continue
         names[kind] = list(values)
-        folders = [fields[0] for _, fields in csv_lines(path) if "/" in fields[0] or "\\" in fields[0]]
+        folders = [fields[0] for _, fields in read_sheet(path) if "/" in fields[0] or "\\" in fields[0]]
         if folders:
             faults.append(f"{path.name}: {first_few(folders)} with a folder in the name; give the file name alone")
         if kind == SCORES and len(set(values.values())) == 1 and len(values) > 1:
@@ -200,9 +204,9 @@ def _faults_of(kinds: Mapping[str, Path], expected: set[str] | None) -> list[str
 
 def _faults_of_meta(path: Path) -> list[str]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return [f"{path.name} is not YAML: {' '.join(str(error).split())}"]
+        content = read_yaml(path)
+    except UserError as error:
+        return [str(error)]
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("submission", "system")):
         return [f"{path.name}: submission and system must be there as mappings"]
     faults = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from asd.errors import UserError
-from asd.pairs import csv_lines, read_pairs
+from asd.pairs import read_pairs
+from asd.sheet import read_sheet
 
 DOMAINS = ("source", "target")
 CONDITIONS = ("normal", "anomaly")
@@ -68,14 +68,12 @@ def read_truth(path: Path) -> Truth:
         return _read_folder(path) if path.is_dir() else _read_list(path)
     except FileNotFoundError as error:
         raise UserError(f"no truth list {error.filename or path}; give the challenge's eval_data_list file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not text; give the challenge's eval_data_list file") from error
 
 
 def _read_list(path: Path) -> Truth:
     truth: dict[str, MachineTruth] = {}
     current: MachineTruth | None = None
-    for where, fields in csv_lines(path):
+    for where, fields in read_sheet(path):
         fields = [one for one in fields if one]
         if len(fields) == 1:
             current = truth.setdefault(fields[0], MachineTruth())

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.transformers_audio import check_layers, last_layers, load_model
+from asd_plugins.transformers_audio import check_layers, last_layers, load_model, settled_config
 from torch import Tensor, nn
 
-from asd.encoders import Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights import find
 from asd.errors import UserError
@@ -69,7 +69,7 @@ class AST(Encoder):
         tokens: Tokens = "all",
         layers: int = 1,
         config: dict[str, Any] | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         if tokens not in get_args(Tokens):
@@ -83,6 +83,8 @@ class AST(Encoder):
         check_layers("AST", layers, options.num_hidden_layers)
         if frames != options.max_length:
             _fit_positions(self.model, frames)
+        if checkpoint is not None:
+            self.settled = {"config": settled_config(options, settings)}
         self.frames = frames
         self.tokens = tokens
         self.layers = layers

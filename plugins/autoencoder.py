@@ -12,7 +12,7 @@ from typing import Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import Augmentation, Encoder
 from asd.encoders.frontends import LogMel
 from asd.errors import UserError
 
@@ -43,7 +43,7 @@ class Autoencoder(Encoder):
         frames: int = 5,
         width: int = 128,
         bottleneck: int = 8,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         self.seconds = seconds

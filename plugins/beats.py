@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -16,8 +15,8 @@ from asd_plugins.beats_layers import BEATsLayer, BEATsShape, PositionConvolution
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Encoder, WeightsCard
-from asd.encoders.checkpoints import load_strict, read
+from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders.checkpoints import Weights, load_strict, weights_of
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights import find
 from asd.errors import UserError
@@ -61,7 +60,7 @@ class BEATs(Encoder):
 
     Args:
         layers: The last so many layers are returned.
-        shape: Dimensions; a file of others is refused.
+        shape: Dimensions, and a file of others is refused; ``None``: those of the file, or the published ones.
         dropout: Part of the attention weights and of each residual branch that is dropped in training.
         gradient_decay: Factor on the gradient at each layer on its way down; the authors' fine-tuning has 0.6.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
@@ -96,10 +95,12 @@ class BEATs(Encoder):
         gradient_decay: float = 1.0,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
-        shape = BEATsShape() if shape is None else shape
+        weights = None if checkpoint is None else _read(checkpoint)
+        if shape is None:
+            shape = BEATsShape() if weights is None else BEATsShape.of(weights)
         if not 1 <= layers <= shape.depth:
             raise UserError(f"BEATs: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}")
         if not 0 < gradient_decay <= 1:
@@ -118,9 +119,8 @@ class BEATs(Encoder):
         self.relative_bias = nn.Embedding(shape.buckets, shape.heads)
         self.blocks = nn.ModuleList(BEATsLayer(shape, dropout) for _ in range(shape.depth))
         self._initialise()
-        if checkpoint is not None:
-            path = find(checkpoint)
-            self.adopt(read(path), path)
+        if weights is not None:
+            self._adopt(weights)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -142,25 +142,19 @@ class BEATs(Encoder):
             for linear in (attention.v_proj, attention.out_proj, block.fc1, block.fc2):
                 nn.init.xavier_normal_(linear.weight, gain)
 
-    def adopt(self, content: Mapping[str, Any], path: Path) -> None:
-        """Take the weights of an authors' file, ``{"cfg": ..., "model": ...}``.
-
-        Raises:
-            UserError: It is of another network, size or format; says which.
-        """
-        cfg, state = content.get("cfg"), content.get("model")
-        if not isinstance(cfg, Mapping) or not isinstance(state, Mapping):
-            raise UserError(f"{path}: no entries 'cfg' and 'model'; give a file of BEATs as its authors publish it")
+    def _adopt(self, weights: Weights) -> None:
+        path, cfg, found = weights.path, weights.settings("cfg"), asdict(BEATsShape.of(weights))
         for name, ours in asdict(self.shape).items():
-            theirs = cfg.get(_CFG[name], ours)
-            if theirs != ours:
+            if found[name] != ours:
                 raise UserError(
-                    f"{path} is of another size: {_CFG[name]} is {theirs}; set shape.{name} to it (it is {ours})"
+                    f"{path} is of another size: {_CFG[name]} is {found[name]}; set shape.{name} to it (it is {ours}), "
+                    "or leave shape out"
                 )
         for name, ours in _FIXED.items():
             if cfg.get(name, ours) != ours:
                 raise UserError(f"{path} is of another network: {name} is {cfg[name]}, only {ours} is supported")
-        load_strict(self, from_authors({key: v for key, v in state.items() if not key.startswith("predictor.")}), path)
+        load_strict(self, {key: v for key, v in weights.state.items() if not key.startswith("predictor.")}, path)
+        self.settled = {"shape": found}
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` at 16 kHz to ``(B, F, 128)``, the normalised Kaldi filter bank."""
@@ -228,6 +222,9 @@ def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 renamed["relative_bias.weight"] = value
             continue
         for theirs, ours in (
+            # Newer releases of PyTorch name the two parts of a normalised weight otherwise.
+            ("encoder.pos_conv.0.parametrizations.weight.original0", "position.weight_g"),
+            ("encoder.pos_conv.0.parametrizations.weight.original1", "position.weight_v"),
             ("encoder.pos_conv.0.", "position."),
             ("encoder.layer_norm.", "position_norm."),
             ("encoder.layers.", "blocks."),
@@ -239,6 +236,11 @@ def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def _read(checkpoint: str) -> Weights:
+    weights = weights_of(find(checkpoint), "BEATs", "patch_embedding.weight")
+    return replace(weights, state=from_authors(weights.state))
+
+
 def audioset_predictor(checkpoint: str) -> nn.Linear:
     """The last layer of a fine-tuned file: tokens ``(B, N, D)`` to logits; a clip's are the mean over its tokens.
 
@@ -247,11 +249,11 @@ def audioset_predictor(checkpoint: str) -> nn.Linear:
     Args:
         checkpoint: As for `BEATs`.
     """
-    path = find(checkpoint)
-    state = {key: value for key, value in read(path).get("model", {}).items() if key.startswith("predictor.")}
+    weights = _read(checkpoint)
+    state = {key: value for key, value in weights.state.items() if key.startswith("predictor.")}
     if "predictor.weight" not in state:
-        raise UserError(f"{path}: no key predictor.weight; only fine-tuned files have a predictor")
+        raise UserError(f"{weights.path}: no key predictor.weight; only fine-tuned files have a predictor")
     classes, width = state["predictor.weight"].shape
     predictor = nn.Linear(width, classes)
-    load_strict(nn.ModuleDict({"predictor": predictor}), state, path)
+    load_strict(nn.ModuleDict({"predictor": predictor}), state, weights.path)
     return predictor

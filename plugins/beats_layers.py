@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.encoders.attention import heads_together
+from asd.encoders.checkpoints import Weights
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,21 @@ class BEATsShape:
     position_groups: int = 16
     buckets: int = 320
     max_distance: int = 800
+
+    @classmethod
+    def of(cls, weights: Weights) -> Self:
+        """The dimensions of weights under this module's names; how far positions are told apart is in ``cfg`` alone.
+
+        Raises:
+            UserError: A tensor that tells them is not there, or the file promises more than it holds.
+        """
+        width, patch_width = weights.dims("post_extract_proj.weight")
+        hidden, depth = weights.dims("blocks.0.fc1.weight")[0], weights.depth("blocks")
+        _, grouped, kernel = weights.dims("position.weight_v")
+        buckets, heads = weights.dims("relative_bias.weight")
+        weights.check_holds(depth * (4 * width + 2 * hidden) * width + width * grouped * kernel)
+        distance = weights.settings("cfg").get("max_distance", cls.max_distance)
+        return cls(depth, width, hidden, heads, patch_width, kernel, width // grouped, buckets, distance)
 
 
 class PositionConvolution(nn.Module):

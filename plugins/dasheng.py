@@ -7,76 +7,21 @@ Dinkel et al., "CED: Consistent ensemble distillation for audio tagging" (2023),
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import asdict, replace
+from typing import ClassVar, Literal, Self
 
 import torch
-import torch.nn.functional as F
+from asd_plugins.dasheng_layers import Block, TransformerShape
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Encoder, WeightsCard
-from asd.encoders.attention import heads_together
-from asd.encoders.checkpoints import load_strict, read
+from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders.checkpoints import Weights, load_strict, weights_of
 from asd.encoders.frontends import LogMel
 from asd.encoders.weights import find
 from asd.errors import UserError
 
 _BANDS = 64
-
-
-@dataclass(frozen=True)
-class TransformerShape:
-    """Dimensions of the network.
-
-    Attributes:
-        width: Feature width.
-        depth: Number of layers.
-        heads: Attention heads.
-    """
-
-    width: int
-    depth: int
-    heads: int
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.heads = heads
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        output: Tensor = self.proj(heads_together(F.scaled_dot_product_attention(query, key, value)))
-        return output
-
-
-class _Feedforward(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        output: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
-        return output
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = _Feedforward(width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attn(self.norm1(tokens))
-        out: Tensor = tokens + self.mlp(self.norm2(tokens))
-        return out
 
 
 class _MelTransformer(Encoder):
@@ -92,13 +37,19 @@ class _MelTransformer(Encoder):
 
     def __init__(
         self,
+        usual: str,
+        size: str | None,
         layers: int,
-        shape: TransformerShape,
+        shape: TransformerShape | None,
         gradient_checkpointing: bool,
         checkpoint: str | None,
-        augment: nn.Module | None,
+        augment: Augmentation | None,
     ) -> None:
         super().__init__(augment)
+        weights = None if checkpoint is None else self._read(checkpoint)
+        if shape is None:
+            asked = size or (usual if weights is None else None)
+            shape = TransformerShape.of(weights, self.sizes) if asked is None else self.sizes[asked]
         if not 1 <= layers <= shape.depth:
             raise UserError(
                 f"{type(self).__name__}: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}"
@@ -113,37 +64,38 @@ class _MelTransformer(Encoder):
         self.time_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, 1, self.positions))
         self.freq_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, _BANDS // bands, 1))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, shape.width, self.patch, self.patch)})
-        self.blocks = nn.ModuleList(_Block(shape.width, shape.heads) for _ in range(shape.depth))
+        self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.frames = frames
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        if checkpoint is not None:
-            path = find(checkpoint)
-            self.adopt(read(path), path)
+        if weights is not None:
+            self._adopt(weights)
 
-    def adopt(self, content: Mapping[str, Any], path: Path) -> None:
-        """Take the weights of a file in the authors' layout or in the one of the model hub.
+    def _read(self, checkpoint: str) -> Weights:
+        name = type(self).__name__
+        weights = weights_of(find(checkpoint), name, "time_pos_embed")
+        weights = replace(weights, state=from_published(weights.state))
+        if (patch := weights.dims("patch_embed.proj.weight")[2:]) != self.patch:
+            raise UserError(f"{weights.path} has patches of {patch}, {name} of {self.patch}")
+        return weights
 
-        Raises:
-            UserError: It is of another network, size or format; says which.
-        """
-        state = from_published(content.get("model", content))
-        patches = state.get("patch_embed.proj.weight")
-        if patches is None:
-            raise UserError(f"{path}: no key patch_embed.proj.weight; it is no file of {type(self).__name__}")
-        if tuple(patches.shape[2:]) != self.patch:
-            raise UserError(f"{path} has patches of {tuple(patches.shape[2:])}, {type(self).__name__} of {self.patch}")
-        width, depth = len(patches), len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+    def _adopt(self, weights: Weights) -> None:
+        width, depth = weights.dims("patch_embed.proj.weight")[0], weights.depth("blocks")
         if (width, depth) != (self.shape.width, self.shape.depth):
             fitting = [name for name, one in self.sizes.items() if (one.width, one.depth) == (width, depth)]
             remedy = f"set size to {fitting[0]}" if fitting else "set shape to its dimensions"
             raise UserError(
-                f"{path} has width {width} and depth {depth}, not {self.shape.width} and {self.shape.depth}; {remedy}"
+                f"{weights.path} has width {width} and depth {depth}, not {self.shape.width} and {self.shape.depth}; "
+                f"{remedy}, or leave both out"
             )
-        load_strict(self, state, path)
+        heads = weights.settings("config").get("num_heads", self.shape.heads)
+        if heads != self.shape.heads:
+            raise UserError(f"{weights.path} has {heads} heads, not {self.shape.heads}; set shape.heads to it")
+        load_strict(self, weights.state, weights.path)
+        self.settled = {"shape": asdict(self.shape)}
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` at 16 kHz to ``(B, F, 64)`` in decibels, one frame every 10 ms."""
@@ -207,7 +159,7 @@ class Dasheng(_MelTransformer):
     """Dasheng at 16 kHz: base with 86 M parameters, 0.6B, 1.2B. One token every 40 ms, chunks of 10.08 s.
 
     Args:
-        size: Published size.
+        size: Published size; ``None``: that of the weights, or base.
         layers: The last so many layers are returned, each through the last normalisation.
         shape: Dimensions other than those of a published size.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
@@ -236,14 +188,14 @@ class Dasheng(_MelTransformer):
 
     def __init__(
         self,
-        size: Literal["base", "0.6B", "1.2B"] = "base",
+        size: Literal["base", "0.6B", "1.2B"] | None = None,
         layers: int = 1,
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
-        super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
+        super().__init__("base", size, layers, shape, gradient_checkpointing, checkpoint, augment)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -255,7 +207,7 @@ class CED(_MelTransformer):
     """CED at 16 kHz, 5 M to 86 M parameters. A patch is 160 ms by 16 of 64 bands, chunks are 10.08 s.
 
     Args:
-        size: Published size.
+        size: Published size; ``None``: that of the weights, or tiny.
         layers: The last so many layers are returned, each through the last normalisation.
         shape: Dimensions other than those of a published size.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
@@ -285,14 +237,14 @@ class CED(_MelTransformer):
 
     def __init__(
         self,
-        size: Literal["tiny", "mini", "small", "base"] = "tiny",
+        size: Literal["tiny", "mini", "small", "base"] | None = None,
         layers: int = 1,
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
         checkpoint: str | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
-        super().__init__(layers, shape or self.sizes[size], gradient_checkpointing, checkpoint, augment)
+        super().__init__("tiny", size, layers, shape, gradient_checkpointing, checkpoint, augment)
 
     @classmethod
     def tiny(cls) -> Self:

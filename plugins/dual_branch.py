@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders import Encoder, Statistics
+from asd.encoders import Augmentation, Encoder, Statistics
 from asd.encoders.stft import MagnitudeSpectrogram, whole_magnitudes
 from asd.errors import UserError
 
@@ -47,7 +47,7 @@ class DualBranchCNN(Encoder):
         width: int = 16,
         branch_dim: int = 128,
         level: bool = True,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         self.samples = round(seconds * self.sample_rate)

@@ -36,7 +36,8 @@ class LoRA(Encoder):
         dropout: float = 0.0,
         targets: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(encoder.augment)
+        super().__init__()
+        self.augment = encoder.augment
         if rank < 1 or not 0 <= dropout < 1:
             raise UserError(f"LoRA: rank is {rank} and dropout {dropout}; give 1 or more, and a part in [0, 1)")
         linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]

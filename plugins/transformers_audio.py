@@ -15,7 +15,8 @@ from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInp
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import Augmentation, Encoder
+from asd.encoders.weights_file import format_of
 from asd.errors import UserError
 
 _WAVEFORM_MODELS = (
@@ -35,6 +36,8 @@ _OFF = {
     "mask_feature_prob": 0.0,
     "enable_fusion": False,
 }
+# Settings of a folder's preprocessor_config.json that are used.
+_INPUTS = ("do_normalize", "mean", "std")
 _TINY_CONVOLUTIONS = {"conv_dim": [16, 16, 16], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 4]}
 _TINY = {
     **_TINY_CONVOLUTIONS,
@@ -73,7 +76,7 @@ class TransformersAudio(Encoder):
         download: bool = False,
         layers: int = 1,
         config: dict[str, Any] | None = None,
-        augment: nn.Module | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
         if architecture not in _MODELS:
@@ -84,6 +87,8 @@ class TransformersAudio(Encoder):
             )
         self.model, settings, fusion = load_model(architecture, checkpoint, config or {}, download)
         options = self.model.config
+        if checkpoint is not None:
+            self.settled = {"config": settled_config(options, settings) | {"enable_fusion": fusion}}
         self.layers = layers
         self.sample_rate = 16000
         self.inputs: nn.Module
@@ -166,8 +171,15 @@ def load_model(
                 f"{checkpoint}: no weights for {missing[0]} and {len(missing) - 1} more keys of {architecture}"
             )
         settings = _input_settings(transformers, checkpoint, where)
+    # Settings of the inputs may come with the configuration, where the folder is no longer at hand.
+    settings |= {name: config[name] for name in _INPUTS if name in config}
     _remove_unused(model)
     return model, settings, fusion
+
+
+def settled_config(options: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from which the model of a folder, and the scale of its inputs, are built again without it."""
+    return {**options.to_diff_dict(), **{name: settings[name] for name in _INPUTS if name in settings}}
 
 
 def check_layers(name: str, layers: int, depth: int) -> None:
@@ -225,6 +237,8 @@ def _check_folder(checkpoint: str) -> None:
         raise UserError(
             f"checkpoint {checkpoint}: no config.json in the folder; it must hold config.json and the weights"
         )
+    for file in sorted(path.glob("*.safetensors")) + sorted(path.glob("*.bin")):
+        format_of(file)
 
 
 def _input_settings(transformers: Any, checkpoint: str, where: Mapping[str, Any]) -> dict[str, Any]:

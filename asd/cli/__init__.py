@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import errno
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asd import __version__
+from asd.cli import faults
+from asd.cli.console import mend_console
 from asd.errors import Notice, UserError
+from asd.text import shown
 
 TRAINER_COMMANDS = {
     "fit": "train a detector, then test it",
@@ -41,35 +42,45 @@ SMALL_COMMANDS = {
     "watch": "listen on and on: events and drift as JSON lines",
     "weights": "list, fetch and verify published weights",
 }
-_OUTPUT_ERRORS = {
-    errno.ENOSPC: "the disk is full; free space or choose another folder",
-    errno.EDQUOT: "the disk quota is used up; free space or choose another folder",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; choose another folder or mend its permissions",
-    errno.EPERM: "permission denied; choose another folder or mend its permissions",
-    errno.ENOTDIR: "not a folder; choose another one",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    """Run the program; returns its exit code.
+
+    0, done; 1, an anomaly was found (`score`, `watch`) or something must be mended (`data check`); 2, the user can mend
+    what went wrong; 130, interrupted; 70, a fault of ours, whose trace is in a file.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    mend_console()
     try:
-        with _one_line_notices():
+        with _one_line_notices(), _written_out():
             return _dispatch(arguments)
-    except UserError as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("asd: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has enough, as `head` does; nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in _OUTPUT_ERRORS:
+    except BaseException as error:
+        # The end of `--help`, or by a signal; 1 would be an alarm.
+        if isinstance(error, SystemExit) and error.code != 1 and not isinstance(error.code, str):
             raise
-        return _refuse(f"{error.filename or 'output'}: {_OUTPUT_ERRORS[error.errno]}")
+        reader_gone = faults.settle()
+        if isinstance(error, BrokenPipeError) and reader_gone:
+            return 0
+        code, line = faults.outcome(error, arguments)
+        faults.say(line)
+        return code
+
+
+@contextlib.contextmanager
+def _written_out() -> Iterator[None]:
+    """Write out what was printed while an error can still be told."""
+    try:
+        yield
+    except SystemExit:
+        _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -79,7 +90,7 @@ def _one_line_notices() -> Iterator[None]:
 
     def one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
         if issubclass(category, Notice):
-            return f"asd: warning: {' '.join(str(message).split())}\n"
+            return f"asd: warning: {shown(' '.join(str(message).split()))}\n"
         return usual(message, category, *place, **more)
 
     warnings.formatwarning = one_line
@@ -89,23 +100,18 @@ def _one_line_notices() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
-def _refuse(message: str) -> int:
-    print(f"asd: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
-    command, rest = arguments[0], arguments[1:]
+    command, rest = arguments[0], _without_plugins(arguments[1:])
     if command == "--version":
         print(f"asd {__version__}")
         return 0
     if command in TRAINER_COMMANDS:
         from asd.cli.training import run_trainer
 
-        return run_trainer(arguments)
+        return run_trainer([command, *rest])
     if command not in SMALL_COMMANDS:
         near = difflib.get_close_matches(command, [*TRAINER_COMMANDS, *SMALL_COMMANDS], n=1)
         guess = f" Did you mean {near[0]}?" if near else ""
@@ -117,6 +123,20 @@ def _dispatch(arguments: list[str]) -> int:
     module.add_arguments(parser)
     code: int = module.run(parser.parse_args(rest))
     return code
+
+
+def _without_plugins(arguments: list[str]) -> list[str]:
+    """Import the modules that ``--plugin`` names; returns the other arguments."""
+    if not any(one.partition("=")[0] == "--plugin" for one in arguments):
+        return arguments
+    from asd.cli.arguments import options
+    from asd.plugins import load
+
+    found = list(options(arguments, ("--plugin",)))
+    for _, _, module in found:
+        load(module)
+    taken = {position for at, length, _ in found for position in range(at, at + length)}
+    return [one for position, one in enumerate(arguments) if position not in taken]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +155,9 @@ def _usage() -> str:
     ]
     width = max(map(len, [*TRAINER_COMMANDS, *SMALL_COMMANDS])) + 2
     lines += [f"  {name:{width}}{text}" for name, text in {**TRAINER_COMMANDS, **SMALL_COMMANDS}.items()]
-    return "\n".join([*lines, "", "  --version  the version of asd", "  COMMAND --help  the options of a command"])
+    lines += ["", "  --version  the version of asd", "  COMMAND --help  the options of a command"]
+    lines += ["  COMMAND --plugin MODULE  import it first: a checkpoint may name the classes in it"]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
+import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from asd import checkpoint as kept
 from asd.errors import UserError
+from asd.yaml_file import read_yaml
 
-_CONFIG_FLAGS = ("--config", "-c")
+CONFIG_FLAGS = ("--config", "-c")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def options(arguments: list[str], flags: Collection[str]) -> Iterator[tuple[int, int, str]]:
@@ -30,64 +27,58 @@ def options(arguments: list[str], flags: Collection[str]) -> Iterator[tuple[int,
 
 def configs_first(arguments: list[str]) -> list[str]:
     """The arguments with every config file before every flag: a flag beats a config wherever it stands."""
-    found = list(options(arguments, _CONFIG_FLAGS))
+    found = list(options(arguments, CONFIG_FLAGS))
     moved = {position for at, length, _ in found for position in range(at, at + length)}
     rest = [argument for position, argument in enumerate(arguments) if position not in moved]
     return [rest[0], *(part for _, _, value in found for part in ("--config", value)), *rest[1:]]
 
 
-def read_yaml(path: str) -> dict[str, Any]:
+def read_mapping(path: str) -> dict[str, Any]:
     """A config file.
 
     Raises:
         UserError: Missing, or not a YAML mapping.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"no config file {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "config file")
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping; a config has sections such as `model:` and `data:`")
     return content
 
 
+def given(arguments: list[str], key: str) -> Any:
+    """What is given last for a dotted key, on the command line or else in a config; ``None``: nothing."""
+    found = None
+    for _, _, path in options(arguments, CONFIG_FLAGS):
+        value: Any = read_mapping(path)
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        found = found if value is None else value
+    for _, _, value in options(arguments, (f"--{key}",)):
+        found = value
+    return found
+
+
 def named_classes(arguments: list[str], keys: Collection[str]) -> list[tuple[str, str]]:
     """For each of the `keys` that is given, the class named last, on the command line or else in a config."""
-    found: dict[str, str] = {}
-    for _, _, path in options(arguments, _CONFIG_FLAGS):
-        content = read_yaml(path)
-        for key in keys:
-            value: Any = content
-            for part in key.split("."):
-                value = value.get(part) if isinstance(value, dict) else None
-            value = value.get("class_path") if isinstance(value, dict) else value
-            if isinstance(value, str):
-                found[key] = value
+    found = {}
     for key in keys:
-        for _, _, value in options(arguments, (f"--{key}", f"--{key}.class_path")):
+        value = given(arguments, key)
+        value = value.get("class_path") if isinstance(value, dict) else value
+        for _, _, name in options(arguments, (f"--{key}.class_path",)):
+            value = name
+        if isinstance(value, str) and not value.endswith((".yaml", ".yml", ".json")):
             found[key] = value
-    return [(key, name) for key, name in found.items() if not name.endswith((".yaml", ".yml", ".json"))]
+    return list(found.items())
 
 
-@contextlib.contextmanager
-def kept_configuration(arguments: list[str]) -> Iterator[list[str]]:
-    """The arguments with the configuration kept in the checkpoint, if one is given, as the first config file."""
-    paths = [value for _, _, value in options(arguments, ("--ckpt_path",))]
-    if not paths or paths[-1] in ("null", "best", "last"):
-        yield arguments
-        return
-    config = kept.read_description(kept.load(paths[-1]))["config"]
-    if config is None:
-        yield arguments
-        return
-    config = kept.without_weights_files(config)
-    if arguments[0] != "fit":
-        config = {key: config[key] for key in ("seed_everything", "model", "data")} | {
-            "trainer": {"precision": config["trainer"]["precision"]}
-        }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kept.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        yield [arguments[0], "--config", str(path), *arguments[1:]]
+def every_class(arguments: list[str]) -> set[str]:
+    """Every dotted path that may name a class, in configs and on the command line."""
+    configs = [read_mapping(path) for _, _, path in options(arguments, CONFIG_FLAGS)]
+    texts = [*_class_paths(configs), *(part.rpartition("=")[2] for part in arguments)]
+    return {text for text in texts if _DOTTED.fullmatch(text)}
+
+
+def _class_paths(value: Any) -> Iterator[str]:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        yield from [part] if isinstance(part, str) else _class_paths(part)

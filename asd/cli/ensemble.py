@@ -9,6 +9,7 @@ from typing import Any
 
 from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
+from asd.yaml_file import parsed
 
 _KEYS = ("runs", "fuse", "weights", "scorer", "out", *DEFAULTS)
 
@@ -38,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
     threshold = build_threshold(**{key: given[key] for key in DEFAULTS})
     out = Path(given["out"])
     if given["fuse"] == "embeddings":
-        import yaml
-
         joined = ensemble.fuse_embeddings(folders, given["weights"])
         spec = given["scorer"]
-        scorer = rescore.build(yaml.safe_load(spec) if isinstance(spec, str) else spec)
+        scorer = rescore.build(
+            parsed(spec, "--scorer") if isinstance(spec, str) else spec, importing=spec == args.scorer
+        )
         rows, population = rescore.decided(joined, scorer, threshold)
         known = calibration.of_population(population, joined.query.seconds)
         for name in store.SUBSETS:
@@ -61,9 +62,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "out": "runs/ensemble", **DEFAULTS,
     }  # fmt: skip
     if args.config is not None:
-        from asd.cli.arguments import read_yaml
+        from asd.cli.arguments import read_mapping
 
-        content: Mapping[str, Any] = read_yaml(str(args.config))
+        content: Mapping[str, Any] = read_mapping(str(args.config))
         unknown = sorted(set(content) - set(_KEYS))
         if unknown:
             raise UserError(f"{args.config}: unknown {', '.join(unknown)}; an ensemble has {', '.join(_KEYS)}")

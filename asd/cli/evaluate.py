@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asd import strict_json
 
 if TYPE_CHECKING:
     from asd.bootstrap import Comparison, Interval
@@ -94,7 +95,7 @@ def _print(
             content["interval"] = interval.to_json()
         if comparison is not None:
             content["against"] = comparison.to_json()
-        print(json.dumps(content, indent=2))
+        print(strict_json.dumps(content, indent=2))
         return
     shown = [
         tables.metrics_table(found.results),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
+import sys
 from pathlib import Path
+
+from asd import strict_json
+from asd.text import shown
+
+_LONGEST = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain each recording; returns the exit code."""
+    """Explain each recording; returns 2 where one cannot be used, else 0."""
     from asd import pictures
+    from asd.data.audio import AudioError
     from asd.deploy import Detector
     from asd.deploy.detector import recordings_in
     from asd.files import replace_text
@@ -27,28 +33,43 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, hop=args.hop)
     detector.population(args.machine)
     paths = list(recordings_in(args.sources))
+    failed = False
     for path, stem in zip(paths, _stems(paths), strict=True):
-        found = detector.explain(path, machine=args.machine)
+        try:
+            found = detector.explain(path, machine=args.machine)
+        except AudioError as error:  # the others are explained all the same
+            print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+            failed = True
+            continue
         low, high = found.band
         first, last = found.span
-        print(f"{path}: score {found.score:.4g}, threshold {found.threshold:.4g}")
+        print(f"{shown(str(path))}: score {found.score:.4g}, threshold {found.threshold:.4g}")
         print(f"  most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s")
         for near in found.nearest:
             attributes = f", {near.attributes}" if near.attributes else ""
-            print(f"  like {near.name} ({near.similarity:.3f}{attributes})")
+            print(f"  like {shown(near.name)} ({near.similarity:.3f}{attributes})")
         if found.resembles:
             shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(found.resembles.items())[:3])
             print(f"  among the nearest: {shares}")
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
-            print(f"  {pictures.explanation(found, args.out / f'{stem}.png')}", flush=True)
-            replace_text(args.out / f"{stem}.json", json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    return 0
+            picture = pictures.explanation(found, args.out / f"{stem}.png")
+            print(f"  {shown(str(picture))}", flush=True)
+            replace_text(
+                args.out / f"{stem}.json", strict_json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+            )
+    return 2 if failed else 0
 
 
 def _stems(paths: list[Path]) -> list[str]:
     """A file name for each recording, told apart by its folders where the names are the same."""
-    names = [path.stem for path in paths]
-    if len(set(names)) == len(names):
-        return names
-    return [re.sub(r"[^\w.-]+", "_", str(path).lstrip("./")) for path in paths]
+    names = [shown(path.stem) for path in paths]
+    if len(set(names)) < len(names):
+        names = [re.sub(r"[^\w.-]+", "_", shown(str(path)).lstrip("./")) for path in paths]
+    return [_short(name, f"{number:04d}") for number, name in enumerate(names)]
+
+
+def _short(name: str, number: str) -> str:
+    """The name, or its beginning and its number where files of that name could not be written."""
+    start = name.encode()[:_LONGEST].decode(errors="ignore")
+    return name if start == name else f"{start}-{number}"

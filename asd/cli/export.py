@@ -29,9 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.verify is not None:
         manifest = verify(args.verify)
-        print(
-            f"{args.verify / manifest['file']}: whole, of asd {manifest['version']}, {', '.join(manifest['machines'])}"
-        )
+        machines = ", ".join(manifest["machines"])
+        print(f"{args.verify / manifest['file']}: whole, of asd {manifest.get('version')}, {machines}")
         return 0
     if args.checkpoint is None or args.out is None:
         raise UserError("give a checkpoint and a folder to make: asd export CHECKPOINT OUT")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd.errors import UserError
+from asd.sheet import read_sheet
 
 if TYPE_CHECKING:
     from asd.store import StoredClip
@@ -73,9 +73,8 @@ def _grade(
 
 def _truth(path: Path) -> dict[tuple[str, str], str]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = [cells for _, cells in read_sheet(path)]
+    except OSError as error:
         raise UserError(f"cannot read the true labels {path} ({error}); give a list of {','.join(_GRADED)}") from error
     if not lines or tuple(lines[0]) != _GRADED or any(len(line) != len(_GRADED) for line in lines):
         raise UserError(f"{path}: every line must be {','.join(_GRADED)}, and the first these words; mend it")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
+from asd.yaml_file import parsed
 
 if TYPE_CHECKING:
     from asd.pictures.embeddings import Projection
@@ -63,9 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spec(scorer: str, settings: list[str]) -> Spec:
-    import yaml
-
-    content: Any = yaml.safe_load(scorer)
+    content = parsed(scorer, "--scorer")
     spec: dict[str, Any] = {"class_path": content} if isinstance(content, str) else content
     if not isinstance(spec, dict):
         raise UserError(f"--scorer {scorer}: give a class name, or class_path and init_args")
@@ -82,14 +81,14 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
                 raise UserError(f"--set {setting}: {step} is no scorer; set {step}=NAME before")
             at["init_args"][step] = inner
             at = inner
-        at.setdefault("init_args", {})[last] = yaml.safe_load(value)
+        at.setdefault("init_args", {})[last] = parsed(value, f"--set {place}")
     return spec
 
 
 def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection) -> int:
     from asd import calibration, outputs, pictures, rescore
 
-    rows, population = rescore.decided(found, rescore.build(spec), threshold)
+    rows, population = rescore.decided(found, rescore.build(spec, importing=True), threshold)
     known = calibration.of_population(population, found.query.seconds)
     written = outputs.write(out, rows, known, rescore.describe(spec))
     _write_config(out / "scorer.yaml", spec)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asd import strict_json
+from asd.text import shown
 
 if TYPE_CHECKING:
     from asd.deploy import Result
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 result = detector.score(path, machine=args.machine)
             except AudioError as error:  # the others are scored all the same
-                print(f"asd: error: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
                 failed = True
                 continue
             anomalous |= result.anomalous
@@ -56,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _cells(result: Result) -> tuple[str, ...]:
     return (
-        result.name, result.machine, f"{result.score:.6g}", f"{result.threshold:.6g}", f"{result.percentile:.1f}",
-        result.decision,
+        shown(result.name), result.machine, f"{result.score:.6g}", f"{result.threshold:.6g}",
+        f"{result.percentile:.1f}", result.decision,
     )  # fmt: skip
 
 
 class _Json:
     def __call__(self, result: Result) -> None:
-        print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
+        print(strict_json.dumps(result.to_dict()), flush=True)
 
 
 class _Csv:
@@ -72,14 +74,22 @@ class _Csv:
         self.writer.writerow(_COLUMNS)
 
     def __call__(self, result: Result) -> None:
-        self.writer.writerow(_cells(result))
+        # Data, as it is; but no control characters for a terminal, and no end of line that csv leaves unquoted.
+        name = shown(result.name) if sys.stdout.isatty() or "\r" in result.name else result.name
+        self.writer.writerow((name, *_cells(result)[1:]))
 
 
 class _Table:
     """Columns as wide as the names, so that a line can be printed as soon as it is known."""
 
     def __init__(self, paths: list[Path], machines: tuple[str, ...]) -> None:
-        self.widths = (max(len(str(p)) for p in [*paths, "file"]), max(map(len, [*machines, "machine"])), 10, 10, 10)
+        self.widths = (
+            max(len(shown(str(p))) for p in [*paths, "file"]),
+            max(map(len, [*machines, "machine"])),
+            10,
+            10,
+            10,
+        )
         self._print(_COLUMNS)
 
     def __call__(self, result: Result) -> None:

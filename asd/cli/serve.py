@@ -41,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; returns the exit code."""
-    if args.max_megabytes <= 0 or args.max_seconds <= 0 or args.queue < 1:
+    if not (args.max_megabytes > 0 and args.max_seconds > 0 and args.queue >= 1):
         raise UserError("--max-megabytes and --max-seconds must be above 0, --queue 1 or more")
     if args.connections < 1:
         raise UserError("--connections must be 1 or more")
-    if args.batch_wait_ms < 0 or (args.threads is not None and args.threads < 1):
+    if not 0 <= args.batch_wait_ms < 1e6 or (args.threads is not None and args.threads < 1):
         raise UserError("--batch-wait-ms must be 0 or more, --threads 1 or more")
     try:
         from asd.serve.app import create_app

@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(args: argparse.Namespace) -> int:
     from asd import submission
-    from asd.cli.arguments import read_yaml
+    from asd.cli.arguments import read_mapping
 
-    facts: dict[str, Any] = read_yaml(str(args.facts))
+    facts: dict[str, Any] = read_mapping(str(args.facts))
     missing = [key for key in ("name", "abbreviation", "authors") if not facts.get(key)]
     if missing:
         raise UserError(f"{args.facts}: {', '.join(missing)} not given")

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import logging
 import os
+import pydoc
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -16,13 +18,17 @@ from typing import Any
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 import torch
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import checkpoint as kept
 from asd import plugins
-from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal
-from asd.cli.arguments import configs_first, kept_configuration, named_classes
+from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder
+from asd.cli import processes
+from asd.cli.arguments import configs_first, named_classes
+from asd.cli.kept import with_checkpoint
 from asd.data.datamodule import ClipDataModule
 from asd.data.mimii import MIMII
 from asd.data.own import Recordings
@@ -34,12 +40,24 @@ from asd.encoders.base import Encoder
 from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
 from asd.heads import Head
+from asd.outputs import untested
 from asd.scoring.base import Scorer
+from asd.yaml_file import check_yaml
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 # Imported so that their class names are known to the parser.
 _DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
 
+
+_read = get_loader("yaml")
+
+
+def _read_checked(text: str) -> Any:
+    check_yaml(text)
+    return _read(text)
+
+
+set_loader("yaml", _read_checked, (yaml.YAMLError, ValueError))
 
 _PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")
 
@@ -86,6 +104,10 @@ class TrainingCLI(LightningCLI):
         # Lightning lets the checkpoint's hyper-parameters beat the command line; ours came first, as a config.
         return
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse functions where classes are due: jsonargparse would call them."""
+        _refuse_functions(self.config)
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
         _check_precision(self._get(self.config_init, "trainer").get("precision"))
@@ -93,7 +115,10 @@ class TrainingCLI(LightningCLI):
         given = given if isinstance(given, list) else [given]
         if not any(isinstance(one, CheckpointIO) for one in given):
             given = [*given, kept.AtomicCheckpointIO()]
-        return super().instantiate_trainer(plugins=given, **kwargs)
+        try:
+            return super().instantiate_trainer(plugins=given, **kwargs)
+        except (ValueError, TypeError) as error:  # of Lightning, about what it was given
+            raise UserError(f"trainer: {' '.join(str(error).split())[:400]}") from error
 
     def after_instantiate_classes(self) -> None:
         """Give the data the encoder's sample rate, and the model its configuration, for the checkpoint."""
@@ -102,21 +127,44 @@ class TrainingCLI(LightningCLI):
         self.model.config = {key: self.config_dump[key] for key in kept.SECTIONS}
 
     def _run_subcommand(self, subcommand: str) -> None:
+        outputs = [one for one in getattr(self.trainer, "callbacks", []) if isinstance(one, RunOutputs)]
         try:
             super()._run_subcommand(subcommand)
-        except SystemExit as stop:
+        except BaseException as error:
+            for one in outputs:
+                one.withdraw()
+            code = processes.exit_code(self.trainer, error)
+            if code is not None:
+                raise SystemExit(code) from error
             # Lightning turns Ctrl-C into exit code 1.
-            if self.trainer.interrupted:
-                raise KeyboardInterrupt from stop
+            if isinstance(error, SystemExit) and self.trainer.interrupted:
+                raise KeyboardInterrupt from error
+            if isinstance(error, SystemExit) and self.trainer.received_sigterm:
+                # It would end without a code, as if all were done.
+                raise SystemExit(128 + signal.SIGTERM) from error
             raise
-        for callback in getattr(self.trainer, "callbacks", []):
-            if isinstance(callback, RunOutputs) and callback.summary:
-                print(callback.summary, flush=True)
+        for one in outputs:
+            if one.summary:
+                print(one.summary, flush=True)
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
-        if not self.trainer.interrupted and not is_rehearsal(self.trainer):
+        if self.trainer.interrupted or is_rehearsal(self.trainer):
+            return
+        if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        else:
+            print(untested(self.model.population, run_folder(self.trainer)), flush=True)
+
+
+def _refuse_functions(config: Any) -> None:
+    parts = vars(config) if isinstance(config, Namespace) else config
+    if isinstance(parts, dict) and isinstance(path := parts.get("class_path"), str):
+        found = pydoc.locate(path)
+        if not isinstance(found, type):
+            raise UserError(f"{path} is no class; where class_path stands, name one")
+    for part in parts.values() if isinstance(parts, dict) else parts if isinstance(parts, list | tuple) else ():
+        _refuse_functions(part)
 
 
 def _check_precision(precision: object) -> None:
@@ -131,6 +179,8 @@ def _check_precision(precision: object) -> None:
 
 def keep_freed_memory() -> None:
     """Ask the C library to keep freed memory: giving it back and asking again takes up to a quarter of CPU training."""
+    if sys.platform != "linux":
+        return
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL(None)
@@ -141,6 +191,7 @@ def keep_freed_memory() -> None:
 def _quiet() -> None:
     # Advertisements among Lightning's messages.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.WARNING)
     # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message=text)
@@ -159,6 +210,7 @@ def run_trainer(arguments: list[str]) -> int:
     """Run one of the trainer's commands; returns the exit code."""
     _quiet()
     keep_freed_memory()
+    processes.watch_children()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     arguments = configs_first(arguments)
@@ -166,7 +218,7 @@ def run_trainer(arguments: list[str]) -> int:
         for key, name in named_classes(arguments, _NAMED):
             plugins.resolve(name, _NAMED[key])
     plugins.load_all()
-    with kept_configuration(arguments) as complete:
+    with with_checkpoint(arguments) as complete:
         training_cli(complete)
     return 0
 

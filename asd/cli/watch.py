@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd import strict_json
 from asd.errors import UserError
+from asd.text import as_text, shown
 
 if TYPE_CHECKING:
     from asd.deploy import Detector
@@ -39,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the source ends; returns the exit code: 1 where there was an event."""
+    """Watch until the source ends; returns the exit code: 1 where there was an event, 2 where all was unusable."""
     from asd.deploy import Detector
     from asd.deploy.monitor import Monitor, Rules
     from asd.deploy.webhook import Webhook
 
     rules = Rules(args.smooth, *_parts(args.event))
-    if min(args.rate, args.channels) < 1 or args.buffer <= 0 or args.poll <= 0 or args.speed < 0:
+    times = 0 < args.buffer < math.inf and 0 < args.poll < math.inf and 0 <= args.speed < math.inf
+    if min(args.rate, args.channels) < 1 or not times:
         raise UserError("--rate, --channels, --buffer and --poll must be above 0, --speed 0 or more")
     detector = Detector.load(args.checkpoint, hop=args.hop)
     if args.hop is None:
@@ -57,27 +60,30 @@ def run(args: argparse.Namespace) -> int:
     hook = Webhook(args.webhook) if args.webhook else None
 
     def tell(message: Message) -> None:
-        print(json.dumps(message), flush=True)
+        print(strict_json.dumps(message), flush=True)
         if hook is not None and message["type"] != "score":
             hook.send({"machine": detector.machines[number], **message})
 
     watch = _watch_folder if Path(args.source).is_dir() else _watch_stream
     try:
         with detector.weights_kept():
-            watch(args, detector, number, monitor, tell)
+            unusable = watch(args, detector, number, monitor, tell)
     finally:
         if hook is not None:
             hook.close()
-    return int(monitor.events > 0)
+    return 1 if monitor.events else 2 if unusable and not monitor.windows else 0
 
 
 def _watch_stream(
     args: argparse.Namespace, detector: Detector, number: int, monitor: Monitor, tell: Callable[[Message], None]
-) -> None:
+) -> int:
+    """Returns how many windows could not be used."""
     from asd.deploy import stream
 
     live = args.source in ("-", "microphone")
     if args.source == "-":
+        if sys.stdin is None:
+            raise UserError("standard input is closed; pipe raw samples into `asd watch -`")
         blocks = stream.from_pipe(sys.stdin.buffer, args.rate, args.channels, args.format)
     elif args.source == "microphone":
         blocks = stream.from_microphone(args.rate, args.channels)
@@ -85,7 +91,7 @@ def _watch_stream(
         blocks = stream.from_file(Path(args.source), args.speed)
     rate = args.rate if live else stream.rate_of(Path(args.source))
     windower = stream.Windower(detector.cut, rate)
-    lost = 0
+    lost, dead = 0, ""
     try:
         for block in stream.buffered(blocks, args.buffer) if live or args.speed > 0 else blocks:
             if block.lost:
@@ -94,16 +100,27 @@ def _watch_stream(
                 tell({"type": "gap", "time": windower.time, "seconds": block.lost / rate})
             for start, window in windower.push(block):
                 _take(start, detector.score_windows([window], number)[0], monitor, tell, args.scores)
+                dead = ""
+            for start, why in windower.left_out:
+                if why != dead:  # once, not again for each window while it lasts
+                    tell({"type": "unusable", "time": start, "reason": why})
+                dead = why
+        if windower.time < detector.cut.seconds:
+            why = f"too short to judge, {windower.time:.3g} s; a window is {detector.cut.seconds:g} s"
+            tell({"type": "unusable", "time": 0.0, "reason": why})
     finally:
         for message in monitor.finish(windower.time):
             if message["type"] == "summary":
-                message |= {"lost_seconds": lost / rate, "unusable_windows": windower.unusable}
+                unusable = windower.unusable + monitor.unusable
+                message |= {"lost_seconds": lost / rate, "unusable_windows": unusable}
             tell(message)
+    return windower.unusable + monitor.unusable
 
 
 def _watch_folder(
     args: argparse.Namespace, detector: Detector, number: int, monitor: Monitor, tell: Callable[[Message], None]
-) -> None:
+) -> int:
+    """Returns how many files could not be used, wholly or in part."""
     from asd.data.audio import AudioError
     from asd.deploy.stream import new_files
     from asd.deploy.windows import windows_of
@@ -111,24 +128,32 @@ def _watch_folder(
     failed, now = 0, time.time()
     try:
         for path in new_files(Path(args.source), args.poll, follow=not args.once):
+            name = as_text(path.relative_to(args.source).as_posix())
+            told = monitor.unusable
             try:
                 begin = path.stat().st_mtime
-                for start, window in windows_of(path, detector.cut):
+
+                def left_out(start: float, why: str, begin: float = begin, name: str = name) -> None:
+                    tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
+
+                for start, window in windows_of(path, detector.cut, on_unusable=left_out):
                     now = begin + start
-                    _take(now, detector.score_windows([window], number)[0], monitor, tell, args.scores, path.name)
+                    _take(now, detector.score_windows([window], number)[0], monitor, tell, args.scores, name)
+                failed += monitor.unusable > told
             except (AudioError, OSError) as error:
                 failed += 1
-                tell({"type": "unusable", "file": path.name, "reason": " ".join(str(error).split())})
+                tell({"type": "unusable", "file": name, "reason": shown(" ".join(str(error).split()))})
     finally:
         for message in monitor.finish(now):
             tell({**message, "unusable_files": failed} if message["type"] == "summary" else message)
+    return failed
 
 
 def _take(
     at: float, score: float, monitor: Monitor, tell: Callable[[Message], None], scores: bool, name: str = ""
 ) -> None:
     file: dict[str, Any] = {"file": name} if name else {}
-    if scores:
+    if scores and math.isfinite(score):
         tell({"type": "score", "time": at, "score": score, **file})
     for message in monitor.push(at, score):
         tell({**message, **file})

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from asd.errors import UserError
+from asd.files import is_plain
 
 _MOST_EXPANSION = 100
 _CHUNK = 1 << 20
+# What the modules of the standard library raise for archives of other makes; OSError without a number is bz2's.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, OverflowError,
+    RuntimeError, ValueError, OSError,
+)  # fmt: skip
 
 
 def unpack(archive: Path, into: Path) -> int:
@@ -28,6 +36,7 @@ def unpack(archive: Path, into: Path) -> int:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as file:
+            _check_names(archive, file.infolist())
             entries = [entry for entry in file.infolist() if not entry.is_dir()]
             _check(archive, entries, into)
             for entry in entries:
@@ -36,7 +45,9 @@ def unpack(archive: Path, into: Path) -> int:
             place = into / entry.filename
             place.parent.mkdir(parents=True, exist_ok=True)
             (aside / entry.filename).replace(place)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
         raise UserError(
             f"{archive} is a broken archive ({error or type(error).__name__}); remove it and download again"
         ) from error
@@ -45,19 +56,34 @@ def unpack(archive: Path, into: Path) -> int:
     return len(entries)
 
 
-def _check(archive: Path, entries: list[zipfile.ZipInfo], into: Path) -> None:
-    seen: set[str] = set()
+def _check_names(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
+    files: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
     for entry in entries:
-        path = PurePosixPath(entry.filename)
+        shown = repr(entry.filename[:100])
+        path = PurePosixPath(entry.filename.casefold())
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
-            raise UserError(f"{archive}: {entry.filename!r} leads outside the folder; nothing was unpacked")
+            raise UserError(f"{archive}: {shown} leads outside the folder; nothing was unpacked")
+        if not path.parts or not all(map(is_plain, path.parts)):
+            raise UserError(f"{archive}: {shown} cannot be the name of a file; nothing was unpacked")
+        folders.update(path.parents)
+        if entry.filename.endswith("/"):
+            folders.add(path)
+        elif path in files:
+            raise UserError(f"{archive}: {shown} is there twice; nothing was unpacked")
+        else:
+            files.add(path)
+    both = sorted(files & folders)
+    if both:
+        raise UserError(f"{archive}: {str(both[0])!r} is a file and a folder; nothing was unpacked")
+
+
+def _check(archive: Path, entries: list[zipfile.ZipInfo], into: Path) -> None:
+    for entry in entries:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise UserError(f"{archive}: {entry.filename!r} is a link; nothing was unpacked")
         if entry.flag_bits & 1:
             raise UserError(f"{archive}: {entry.filename!r} is encrypted; nothing was unpacked")
-        if entry.filename.casefold() in seen:
-            raise UserError(f"{archive}: {entry.filename!r} is there twice; nothing was unpacked")
-        seen.add(entry.filename.casefold())
     total, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
     if total > _MOST_EXPANSION * packed:
         raise UserError(f"{archive}: {packed:,} bytes would unpack to {total:,}; nothing was unpacked")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from asd.data.clip import Split
 from asd.data.names import is_hidden, parse_name
 from asd.errors import UserError
+from asd.sheet import read_sheet
+from asd.text import canonical, folded
 
 PATTERN = "attributes_*.csv"
 _COLUMN = re.compile(r"d([0-9]+)([pv])")
@@ -52,8 +53,8 @@ class AttributeTable:
 
 
 def key(stem: str) -> str:
-    """What a clip and its row have in common: stray underscores at the end and case do not count."""
-    return stem.rstrip("_").casefold()
+    """What a clip and its row have in common: stray underscores at the end, case and composition do not count."""
+    return folded(stem.rstrip("_"))
 
 
 def read_attributes(folder: Path) -> AttributeTable:
@@ -65,23 +66,19 @@ def read_attributes(folder: Path) -> AttributeTable:
     table = AttributeTable()
     for path in sorted(folder.glob(PATTERN)):
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                lines = list(csv.reader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path} is not text of comma-separated values ({error}); replace or remove it") from error
-        _add(table, path, lines)
+            _add(table, path, read_sheet(path))
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror or error}); replace or remove it") from error
         table.files += 1
     return table
 
 
-def _add(table: AttributeTable, path: Path, lines: list[list[str]]) -> None:
-    columns = _pairs(path, lines[0] if lines else [])
-    width = len(lines[0])
-    for number, fields in enumerate(lines[1:], 2):
-        if not any(fields):
-            continue
-        place = f"{path}, line {number}"
-        if len(fields) > width or not fields[0].strip():
+def _add(table: AttributeTable, path: Path, lines: list[tuple[str, list[str]]]) -> None:
+    header = lines[0][1] if lines else []
+    columns = _pairs(path, header)
+    width = len(header)
+    for place, fields in lines[1:]:
+        if any(fields[width:]) or not fields[0]:
             raise UserError(f"{place}: no file name, or more fields than the {width} of the header; mend the line")
         row = _row([*fields, *[""] * (width - len(fields))], columns, place)
         name = key(_stem(row.file_name))
@@ -91,7 +88,7 @@ def _add(table: AttributeTable, path: Path, lines: list[list[str]]) -> None:
 
 
 def _pairs(path: Path, header: list[str]) -> list[tuple[int, int]]:
-    names = [name.strip().casefold() for name in header]
+    names = [name.casefold() for name in header]
     if not names or names[0] != "file_name":
         shown = ",".join(header)[:60] or "nothing"
         raise UserError(f"{path}: the header must be file_name,d1p,d1v,d2p,d2v,... and is {shown!r}; mend the line")
@@ -106,8 +103,8 @@ def _pairs(path: Path, header: list[str]) -> list[tuple[int, int]]:
 
 
 def _row(fields: list[str], columns: list[tuple[int, int]], place: str) -> Row:
-    file_name = fields[0].strip()
-    pairs = [(fields[p].strip(), fields[v].strip()) for p, v in columns]
+    file_name = fields[0]
+    pairs = [(canonical(fields[p]), canonical(fields[v])) for p, v in columns]
     joined = "_".join("_".join(filter(None, pair)) for pair in pairs if not is_hidden(pair[0]))
     return Row(file_name, _split(file_name), joined, place)
 
@@ -118,7 +115,7 @@ def _stem(file_name: str) -> str:
 
 def _split(file_name: str) -> Split | None:
     folders = PurePosixPath(file_name.replace("\\", "/")).parts[:-1]
-    for part in reversed(folders):
+    for part in map(str.casefold, reversed(folders)):
         if part in (*Split, "source_test", "target_test"):
             return Split.TEST if part.endswith("_test") else Split(part)
     parsed = parse_name(_stem(file_name), supplemental=True)

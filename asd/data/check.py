@@ -17,6 +17,7 @@ from asd.data.folders import SUBSETS, subsets_there
 from asd.data.layout import Listing, list_machines, missing_training, overlaps
 from asd.data.measure import FileFacts, measure
 from asd.data.recordings import Cutting, is_recordings, list_recordings
+from asd.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def check(
     groups = _groups(files, home)
     remarks += [*_mixtures(files, home), *_hidden(groups), *odd_classes(clips), *doubles]
     remarks += [file.remark for file in files if file.remark]
-    return Report(root, groups, tuple(files), tuple(faults), tuple(remarks))
+    return Report(root, groups, tuple(files), tuple(map(shown, faults)), tuple(map(shown, remarks)))
 
 
 def _doubles(pairs: Sequence[Pair], clips: Mapping[Path, Clip]) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from asd.data.check import Group, Report
 from asd.data.measure import FileFacts
 from asd.errors import UserError
 from asd.files import replace_text
+from asd.text import shown
 
 _BINS, _WIDTH, _HEIGHT = 24, 220, 44
 _STYLE = """
@@ -46,7 +47,7 @@ def page(report: Report) -> str:
     faults = len(report.faults)
     verdict = f'<span class="verdict bad">{faults} to mend</span>' if faults else _good("nothing to mend")
     parts = [
-        f"<h1>Data set {escape(str(report.root))}</h1>",
+        f"<h1>Data set {escape(shown(str(report.root)))}</h1>",
         f"<p>{len(report.files)} files, {hours:.2f} hours {verdict}</p>",
         *_list("To mend", report.faults),
         "<h2>Machines</h2>",
@@ -58,7 +59,7 @@ def page(report: Report) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Check of {escape(str(report.root))}</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>Check of {escape(shown(str(report.root)))}</title><style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from asd.text import as_text, shown
+
 
 class Split(StrEnum):
     """The folder that a clip lies in."""
@@ -79,8 +81,13 @@ class Sound(NamedTuple):
 
     def __str__(self) -> str:
         """File and time, for messages."""
-        place = str(self.path) if self.member is None else f"{self.member.archive}, {self.path}"
+        place = shown(str(self.path) if self.member is None else f"{self.member.archive}, {self.path}")
         return place if self.start == 0 else f"{place} at {self.start:g} s"
+
+
+def without_backslash(name: str) -> str:
+    """The name with its backslashes escaped: whoever reads score files takes what stands before one for a folder."""
+    return name.replace("\\", r"\x5c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,8 @@ class Clip:
 
     @property
     def title(self) -> str:
-        """What the clip is called in score files and tables."""
-        return self.name or self.path.name
+        """What the clip is called in score files and tables; valid Unicode, whatever the file's name is."""
+        return as_text(self.name or without_backslash(self.path.name))
 
     @property
     def sound(self) -> Sound:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
@@ -82,7 +82,8 @@ class DiskCache:
         signature = _signature(lengths)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(path.with_suffix(".lock")):
+            # Ends with the process, so an interrupted build leaves no lock behind.
+            with FileLock(path.with_suffix(".lock")):
                 if not _is_right(path, signature):
                     rank_zero_info(f"decoding {len(lengths)} clips into {path}, once")
                     _drop_stale(folder)
@@ -114,7 +115,7 @@ class DiskCache:
         if not self._checked[slot]:
             if zlib.crc32(samples.numpy().data) != self._checksums[slot]:
                 rank_zero_warn(f"the cache {self.path} is damaged; it is removed, and the next run makes it anew")
-                self.path.unlink(missing_ok=True)
+                _remove(self.path)
                 return None
             self._checked[slot] = 1
         return samples, self._steps[slot]
@@ -151,13 +152,6 @@ def _signature(sounds: Iterable[Sound]) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, so an interrupted build leaves no lock behind
-        yield
-
-
 def _is_right(path: Path, signature: str) -> bool:
     described = _describe(path)
     if described is None or described["version"] != VERSION or described["signature"] != signature:
@@ -187,7 +181,12 @@ def _drop_stale(folder: Path) -> None:
     for path in folder.glob("*.pcm"):
         described = _describe(path)
         if described is None or _signature([_sound(row) for row in described["sounds"]]) != described["held"]:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows keeps a file that a process maps
+        path.unlink()
 
 
 def _write(path: Path, signature: str, lengths: Mapping[Sound, int], sample_rate: int, channel: int | None) -> None:

@@ -12,6 +12,7 @@ from asd.data.archive import unpack
 from asd.data.records import RECORDS, SUBSETS, ZENODO, Archive, list_record, machine_of
 from asd.download import Report, download, file_checksum
 from asd.errors import UserError
+from asd.files import replace_text
 
 DOWNLOADS = "downloads"
 
@@ -126,7 +127,7 @@ def _fetch(archive: Archive, root: Path, keep: bool, bar: Callable[[str], Report
         report = None if bar is None else bar(archive.name)
         download(archive.url, path, size=archive.size, checksum=archive.checksum, report=report)
     unpack(path, root / archive.subset / "raw")
-    mark.write_text(f"{version}\n", encoding="utf-8")
+    replace_text(mark, f"{version}\n")
     if not keep:
         path.unlink()
     return True

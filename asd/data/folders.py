@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from asd.data.clip import Domain, Split
 from asd.data.names import EXPECTED
+from asd.data.own_folders import machines_in
 from asd.errors import UserError
+from asd.text import canonical
 
 SUBSETS = ("dev_data", "eval_data")
 FOLDERS: dict[str, tuple[Split, Domain | None]] = {
@@ -32,6 +35,7 @@ def choose_machines(asked: Sequence[str] | None, there: Collection[str], place: 
     known = ", ".join(sorted(there))
     if not asked:
         raise UserError(f"no machine asked for; in {place}: {known}")
+    asked = [canonical(machine) for machine in asked]
     for machine in asked:
         if machine not in there:
             folded = {name.casefold(): name for name in sorted(there)}
@@ -71,14 +75,17 @@ def _other_layout(root: Path) -> str:
     """Who reads a folder of another layout; empty where it is none of those."""
     if not root.is_dir() or subsets_there(root):
         return ""
-    for pattern, what, reader in (
-        ("*/normal", "one's own recordings (<machine>/normal)", "Recordings"),
-        ("*/id_*/normal", "MIMII in its authors' layout (<machine>/id_00/normal)", "MIMII"),
-        ("*.tar", "tar archives", "Shards"),
-    ):
-        if next(root.glob(pattern), None) is not None:
-            return f"{root} holds {what}, not the challenge's folders; train on it with --data {reader}"
-    return ""
+    own = machines_in(root)
+    if own and not (own[0].flat and _machines(root)):
+        what, reader = "one's own recordings (<machine>/normal)", "Recordings"
+    elif next(root.glob("*/id_*/normal"), None) is not None:
+        what, reader = "MIMII in its authors' layout (<machine>/id_00/normal)", "MIMII"
+    elif next(root.glob("*.tar"), None) is not None:
+        what, reader = "tar archives", "Shards"
+    else:
+        return ""
+    place = shlex.quote(str(root))
+    return f"{root} holds {what}, not the challenge's folders; train on it with --data {reader} --data.root {place}"
 
 
 def _machines(home: Path) -> list[Path]:

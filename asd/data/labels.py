@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self, get_args
 
 from asd.data.clip import Clip, Condition, Kind, Split
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 
 SupplementalClasses = Literal["per_machine", "shared", "off", False]
 """Classes of supplemental clips. YAML reads a bare ``off`` as false: both mean none."""
@@ -36,6 +37,17 @@ class ClassTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "_labels", {name: label for label, name in enumerate(self.names)})
+
+    def warn_of_one(self) -> None:
+        """Warn where there are no two classes to tell apart."""
+        if len(self.names) < 2:
+            warnings.warn(
+                f"there is a single auxiliary class ({', '.join(self.names) or 'none'}), so the loss is zero and the "
+                "encoder learns nothing: give attributes, clean or noise recordings or more machines, or take "
+                "configs/my_machine.yaml, whose autoencoder needs no classes",
+                Notice,
+                stacklevel=2,
+            )
 
     @classmethod
     def build(

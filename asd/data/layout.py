@@ -7,17 +7,20 @@ The tests of 2021, in ``source_test`` and ``target_test``, are found as well; an
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
-from asd.data.attributes import AttributeTable, key, read_attributes
+from asd.data.attributes import PATTERN, AttributeTable, key, read_attributes
 from asd.data.clip import Clip, Condition, Domain, Kind, Split
 from asd.data.folders import FOLDERS, choose_machines, machine_folders
 from asd.data.names import EXPECTED, ParsedName, parse_name
-from asd.errors import UserError
+from asd.data.own_folders import machine_name, name_faults
+from asd.data.walk import children, left_alone
+from asd.errors import Notice, UserError
+from asd.text import canonical, folded
 
 SUFFIXES = (".wav", ".flac")
 _SHOWN = 3
@@ -77,7 +80,7 @@ def scan(
         raise UserError(f"{faults[0]}{more}")
     for listing in listings:
         for note in listing.notes:
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(note, Notice, stacklevel=2)
     return [clip for listing in listings for clip in listing.clips]
 
 
@@ -91,8 +94,9 @@ def list_machines(root: Path, subsets: Sequence[str], machines: Sequence[str] | 
         raise UserError("no subset asked for; name one, for example dev_data")
     found = {subset: machine_folders(root, subset) for subset in subsets}
     folders = [(subset, folder) for subset, (there, _) in found.items() for folder in there]
-    chosen = choose_machines(machines, {folder.name for _, folder in folders}, f"{' and '.join(found)} of {root}")
-    listings = [read_machine(folder, subset) for subset, folder in folders if folder.name in chosen]
+    names = {machine_name(folder) for _, folder in folders}
+    chosen = choose_machines(machines, names, f"{' and '.join(found)} of {root}")
+    listings = [read_machine(folder, subset) for subset, folder in folders if machine_name(folder) in chosen]
     if machines is None:
         listings[0].notes += [
             f"{folder} is left out: it has no train, test or supplemental folder"
@@ -112,23 +116,35 @@ def list_machines(root: Path, subsets: Sequence[str], machines: Sequence[str] | 
 
 def read_machine(folder: Path, subset: str = "dev_data") -> Listing:
     """List one machine's folder."""
-    listing = Listing(folder, subset, folder.name)
+    listing = Listing(folder, subset, machine_name(folder), faults=name_faults(folder))
     table = _table(listing)
+    below, beside = children(folder)
     present = {name: split for name, split in FOLDERS.items() if (folder / name).is_dir()}
+    folders = [path for path in below if path.name not in present]
+    others = [path for path in beside if not path.match(PATTERN)]
     unread: list[str] = []
     misplaced: list[str] = []
     for name, (split, domain) in present.items():
         supplemental = split == Split.SUPPLEMENTAL
-        for path in _audio_files(folder / name):
-            parsed = parse_name(path.stem, supplemental)
+        inner, files = children(folder / name)
+        folders += inner
+        for path in files:
+            if not path.name.casefold().endswith(SUFFIXES):
+                others.append(path)
+                continue
+            parsed = parse_name(canonical(path.stem), supplemental)
             if parsed is None:
                 unread.append(f"{name}/{path.name}")
             elif not supplemental and parsed.split not in (None, split):
                 misplaced.append(f"{name}/{path.name}")
             else:
                 listing.clips.append(_clip(path, listing.machine, split, domain, parsed, table))
+    listing.notes += left_alone(folder, folders, others, _meant)
     if unread:
-        listing.faults.append(f"{folder}: cannot parse {_some(unread)}; expected names like {EXPECTED}")
+        own = (
+            "" if listing.clips or misplaced else f"; recordings of any name go into {folder}/normal: --data Recordings"
+        )
+        listing.faults.append(f"{folder}: cannot parse {_some(unread)}; expected names like {EXPECTED}{own}")
     if misplaced:
         listing.faults.append(f"{folder}: name and folder give different splits: {_some(misplaced)}; move or rename")
     if not listing.clips and not unread and not misplaced:
@@ -185,14 +201,9 @@ def _table(listing: Listing) -> AttributeTable:
     return table
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.casefold().endswith(SUFFIXES) and not entry.name.startswith(".") and not entry.is_dir()
-        ]
-    return [folder / name for name in sorted(names)]
+def _meant(folder: Path) -> str:
+    """The folder of the challenge whose name comes near; empty: none does."""
+    return next(iter(get_close_matches(folder.name.casefold(), FOLDERS, 1, 0.75)), "")
 
 
 def _clip(
@@ -208,7 +219,7 @@ def _clip(
 def _check_doubles(listing: Listing) -> None:
     seen: dict[tuple[Split, str], Path] = {}
     for clip in listing.clips:
-        first = seen.setdefault((clip.split, clip.path.stem.casefold()), clip.path)
+        first = seen.setdefault((clip.split, folded(clip.path.stem)), clip.path)
         if first != clip.path:
             listing.faults.append(
                 f"{listing.folder}: duplicate names {first.parent.name}/{first.name} and "

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from asd.data.audio import FULL_SCALE_LIMIT, AudioError, opened
+from asd.data.audio import AudioError, opened, unusable
 from asd.data.clip import Clip
 from asd.data.fingerprint import Fingerprint
+from asd.data.samples import why_broken_range, why_dead_range, zeros_worth_a_remark
 
 FULL_SCALE = 1 - 1.5 / 32768
 """The highest and the lowest two values of 16-bit samples are full scale; converters stop at either."""
@@ -56,44 +56,51 @@ class FileFacts:
 class _Levels:
     """What adds up over the blocks of a file."""
 
-    peak: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    least: NDArray[np.float32]
     total: NDArray[np.float64]
     energy: float = 0.0
     frames: int = 0
     at_limit: int = 0
     run: bool = False
+    zeros: int = 0
 
 
 def measure(clip: Clip) -> FileFacts:
     """Read one file; what is wrong with it stands in the result."""
-    path = clip.path
+    path = str(clip.sound)
     try:
         with opened(clip.sound) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
+            rate, channels, noted = file.samplerate, file.channels, file.remark
             digest = hashlib.blake2b(f"{rate} {channels}".encode(), digest_size=16)
             fingerprint = Fingerprint(rate)
-            levels = _Levels(np.zeros(channels, np.float32), np.zeros(channels))
-            for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            nothing = np.full(channels, np.inf, np.float32)
+            levels = _Levels(nothing, -nothing, nothing, np.zeros(channels))
+            for block in file.parts(max(1, _BLOCK // channels)):
                 _add(levels, block)
                 digest.update(block.data)
                 fingerprint.add(block[:, 0])
     except AudioError as error:
         return FileFacts(clip, fault=str(error))
-    except (soundfile.SoundFileError, OSError) as error:
-        return FileFacts(clip, fault=f"{path}: cannot be decoded ({error}); replace the file")
-    fault, remark = _findings(str(path), levels, channels)
+    fault, remarks = _findings(levels, rate)
+    remarks += [noted] if noted else []
     energy = levels.energy / max(1, levels.frames * channels)
     level = float(10 * np.log10(energy)) if np.isfinite(energy) and energy > 0 else -np.inf
     known = not fault
     return FileFacts(
-        clip, rate, channels, frames / rate, level, fault, remark,
+        clip, rate, channels, levels.frames / rate, level,
+        str(unusable(path, fault)) if fault else "",
+        f"{path}: {'; '.join(remarks)}" if remarks and not fault else "",
         digest.digest() if known else b"", fingerprint.finish() if known else None,
     )  # fmt: skip
 
 
 def _add(levels: _Levels, block: NDArray[np.float32]) -> None:
     magnitude = np.abs(block)
-    levels.peak = np.maximum(levels.peak, magnitude.max(axis=0))
+    levels.low = np.minimum(levels.low, block.min(axis=0))
+    levels.high = np.maximum(levels.high, block.max(axis=0))
+    levels.least = np.minimum(levels.least, magnitude.min(axis=0))
     levels.total += block.sum(axis=0, dtype=np.float64)
     levels.energy += float(np.vdot(block, block))
     levels.frames += len(block)
@@ -103,24 +110,28 @@ def _add(levels: _Levels, block: NDArray[np.float32]) -> None:
         if len(full) >= CLIPPED_RUN:
             windows = [full[i : len(full) - CLIPPED_RUN + 1 + i] for i in range(CLIPPED_RUN)]
             levels.run |= bool(np.logical_and.reduce(windows).any())
+    if block[-1].any():
+        levels.zeros = 0
+    else:
+        sounding = np.flatnonzero(block.any(axis=1))
+        levels.zeros = len(block) - 1 - int(sounding[-1]) if len(sounding) else levels.zeros + len(block)
 
 
-def _findings(path: str, levels: _Levels, channels: int) -> tuple[str, str]:
+def _findings(levels: _Levels, sample_rate: int) -> tuple[str, list[str]]:
     """What must be mended in a file, and what is worth knowing."""
-    peak = levels.peak
-    if not np.isfinite(peak).all():
-        return f"{path}: holds samples that are not finite (NaN or infinity); remove or replace the file", ""
-    silent = [str(channel) for channel in np.flatnonzero(peak == 0)]
-    if len(silent) == channels:
-        return f"{path}: silent, every sample is zero; remove or replace the file", ""
-    if peak.max() > FULL_SCALE_LIMIT:
-        return f"{path}: samples reach {peak.max():.3g} where full scale is 1; scale the file to [-1, 1]", ""
+    low, high = levels.low, levels.high
+    if broken := why_broken_range(float(low.min()), float(high.max())):
+        return broken, []
+    dead = [why_dead_range(*map(float, one)) for one in zip(low, high, levels.least, strict=True)]
+    if all(dead):
+        return dead[0], []
     remarks = []
     if levels.run:
         remarks.append(f"clipped, {levels.at_limit} samples at full scale")
-    if silent:
-        remarks.append(f"channel {', '.join(silent)} of {channels} is silent")
+    remarks += [f"channel {n} of {len(dead)} is {why.partition(',')[0]}" for n, why in enumerate(dead) if why]
+    if zeros := zeros_worth_a_remark(levels.zeros, levels.frames, sample_rate):
+        remarks.append(f"ends in {zeros:.1f} s of zeros, its recorder may have stopped")
     offset = levels.total / max(1, levels.frames)
     if np.abs(offset).max() > DC_LIMIT:
         remarks.append(f"DC offset of {offset[np.abs(offset).argmax()]:+.3f} of full scale")
-    return "", f"{path}: {'; '.join(remarks)}" if remarks else ""
+    return "", remarks

@@ -29,9 +29,11 @@ def read_range(place: str, offset: int, size: int) -> bytes:
     if is_remote(place):
         return _fetch(place, offset, size)
     # Opened anew each time: far cheaper than decoding, and no position is shared with threads and forked workers.
-    descriptor = os.open(place, os.O_RDONLY)
+    descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # which Windows alone has, and needs
     try:
-        return os.pread(descriptor, size, offset)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        # No more than is there: memory is taken for all that is asked for.
+        return os.read(descriptor, min(size, max(0, os.fstat(descriptor).st_size - offset)))
     finally:
         os.close(descriptor)
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 
 from asd.data.audio import read
 from asd.data.clip import Condition, Domain, Split
 from asd.data.mixing import mix
-from asd.data.recordings import SUFFIXES
+from asd.data.walk import recordings_below
+from asd.data.wav import write_wav
 from asd.errors import UserError
+from asd.files import clear_leftovers, written
 
 # CN031-carB1-speed1_mic3_00001: car or train, normal or anomaly and its pattern, model, speed, microphone, number.
 _INGREDIENT = re.compile(r"[CT](?P<state>[NA])\d+-(?P<model>[^-_]+)-(?P<speed>[^-_]+)_(?P<mic>[^-_]+)_\d+")
@@ -82,9 +83,10 @@ def mix_files(
     if wrong and place.split == Split.TRAIN:
         raise UserError(f"{wrong[0]} is an anomaly ({len(wrong)} are); training takes normal sound: --split test")
     folder = out / "dev_data" / "raw" / place.machine / place.split
-    written: list[Path] = []
+    made: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(folder)
         next_number = {one: _last_number(folder, place, one) + 1 for one in Condition}
         for done, path in enumerate(files, 1):
             condition = conditions[path]
@@ -93,21 +95,18 @@ def mix_files(
             own = random.Random(f"{seed}/{path.relative_to(sounds)}")
             samples = _mixed(path, own.choice(others), own.choice(list(snr)), sample_rate, own)
             name = f"{_stem(place, condition)}_{number:05d}_{_attributes(path)}".rstrip("_")
-            written.append(_write(folder / f"{name}.wav", samples, sample_rate))
+            made.append(_write(folder / f"{name}.wav", samples, sample_rate))
             if on_clip is not None:
                 on_clip(done, len(files))
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
-    return written
+    return made
 
 
 def _recordings(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.casefold() in SUFFIXES)
-    if not found:
-        raise UserError(f"{folder} holds no recording ({', '.join(SUFFIXES)})")
-    return found
+    return recordings_below(folder)
 
 
 def _condition(path: Path, place: Place) -> Condition:
@@ -143,12 +142,6 @@ def _mixed(path: Path, noise: Path, snr: float | None, sample_rate: int, own: ra
 
 
 def _write(path: Path, samples: NDArray[np.float32], sample_rate: int) -> Path:
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        soundfile.write(aside, samples, sample_rate, "PCM_16", format="WAV")
-        aside.replace(path)
-    except soundfile.SoundFileError as error:
-        raise OSError(str(error)) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with written(path, clear=False) as place:
+        write_wav(place, samples, sample_rate)
     return path

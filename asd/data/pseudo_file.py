@@ -12,6 +12,7 @@ from pathlib import Path
 from asd.data.clip import Clip, Kind, Split
 from asd.errors import Notice, UserError
 from asd.files import replace_text
+from asd.sheet import read_sheet
 
 COLUMNS = ("machine", "section", "file_name", "label")
 
@@ -38,21 +39,20 @@ def read_labels(path: Path) -> dict[tuple[str, str, str], str]:
         UserError: Missing, not such a file, a line without a label, or a clip that is listed twice.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = read_sheet(path)
+    except OSError as error:
         raise UserError(
             f"cannot read the labels {path} ({error}); `asd data pseudo-label` writes such a file"
         ) from error
-    if not lines or tuple(lines[0]) != COLUMNS:
+    if not lines or tuple(lines[0][1]) != COLUMNS:
         raise UserError(f"{path}: the first line must be {','.join(COLUMNS)}; write it with `asd data pseudo-label`")
     labels: dict[tuple[str, str, str], str] = {}
-    for number, fields in enumerate(lines[1:], 2):
+    for place, fields in lines[1:]:
         if len(fields) != len(COLUMNS) or not all(fields):
-            raise UserError(f"{path}, line {number}: expected {len(COLUMNS)} fields, none empty; mend the line")
+            raise UserError(f"{place}: expected {len(COLUMNS)} fields, none empty; mend the line")
         key = (fields[0], fields[1], fields[2])
         if labels.setdefault(key, fields[3]) != fields[3]:
-            raise UserError(f"{path}, line {number}: {fields[2]} is listed twice with different labels; keep one")
+            raise UserError(f"{place}: {fields[2]} is listed twice with different labels; keep one")
     return labels
 
 

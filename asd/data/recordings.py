@@ -1,39 +1,47 @@
 """One's own recordings: a folder for each machine, recordings of any length cut into clips.
 
-    ROOT/<machine>/normal/            recordings of the machine in order, the one folder that must be there
+    ROOT/<machine>/normal/            recordings of the machine in order, the one folder that is needed
     ROOT/<machine>/test/normal/       others of it in order, to measure with
     ROOT/<machine>/test/anomaly/      recordings of faults, to measure with
     ROOT/<machine>/clean/, noise/     the machine without background, the background without the machine
     ROOT/<machine>/attributes.csv     file_name, then a column for each attribute; a column `domain` is source or target
 
-Folders inside these are searched as well. A clip goes by a name of the challenge's form, which says what it is, with
-the file's own name and the second it begins at the end.
+ROOT may be the folder of a machine itself. Upper case and words such as ``abnormal`` are understood, see
+`asd.data.own_folders`. Folders inside these are searched as well, and links are followed. A clip goes by a name of the
+challenge's form, which says what it is, with the file's own name and the second it begins at the end.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asd.data.audio import AudioError, read_header
-from asd.data.clip import Clip, Condition, Domain, Kind, Split
+from asd.data.clip import Clip, Condition, Domain, Kind, Split, without_backslash
 from asd.data.folders import choose_machines
-from asd.data.foreign import FOREIGN
 from asd.data.layout import Listing
+from asd.data.own_attributes import Facts, read_facts
+from asd.data.own_folders import (
+    ATTRIBUTES,
+    EXPECTED,
+    MachineFolder,
+    machines_in,
+    meant,
+    name_faults,
+    remedy,
+)
+from asd.data.walk import children, counted, is_misnamed, left_alone, sort_out, walk
 from asd.errors import Notice, UserError
+from asd.text import as_text
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", *FOREIGN)
-EXPECTED = "<machine>/normal/<any name>.wav"
 LEAST_RECORDINGS = 5
 """Recordings from which on some are held out; of fewer each is worth more in training."""
 
-_ATTRIBUTES = "attributes.csv"
-_FOLDERS: dict[str, tuple[Split, Condition | None, Kind]] = {
+_STANDS_FOR: dict[str, tuple[Split, Condition | None, Kind]] = {
     "normal": (Split.TRAIN, Condition.NORMAL, Kind.MACHINE),
     "test/normal": (Split.TEST, Condition.NORMAL, Kind.MACHINE),
     "test/anomaly": (Split.TEST, Condition.ANOMALY, Kind.MACHINE),
@@ -57,29 +65,9 @@ class Cutting:
     holdout: float = 0.2
 
 
-@dataclass
-class _Facts:
-    attributes: str = ""
-    domain: Domain | None = None
-
-
-@dataclass
-class _Machine:
-    folder: Path
-    facts: dict[str, _Facts] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-
-
 def is_recordings(root: Path) -> bool:
     """Whether a folder is laid out so."""
     return bool(machines_in(root))
-
-
-def machines_in(root: Path) -> list[Path]:
-    """Folders of machines that have a folder ``normal``."""
-    if not root.is_dir():
-        return []
-    return sorted(one for one in root.iterdir() if not one.name.startswith(".") and (one / "normal").is_dir())
 
 
 def list_recordings(root: Path, machines: Sequence[str] | None = None, cutting: Cutting | None = None) -> list[Listing]:
@@ -91,10 +79,30 @@ def list_recordings(root: Path, machines: Sequence[str] | None = None, cutting: 
     folders = machines_in(root)
     if not folders:
         problem = "no machine in" if root.is_dir() else "no folder"
-        guess = f". Did you mean {root.parent}?" if (root / "normal").is_dir() else ""
-        raise UserError(f"{problem} {root}; expected {root}/{EXPECTED}{guess}")
-    chosen = choose_machines(machines, {one.name for one in folders}, str(root))
-    return [_read(folder, cutting or Cutting()) for folder in folders if folder.name in chosen]
+        help_ = remedy(root)
+        raise UserError(f"{problem} {root}; expected {root}/{EXPECTED}{f'. {help_}' if help_ else ''}")
+    again = [] if machines else _again(folders)
+    folders = [one for one in folders if one not in again]
+    names = [one.name for one in folders]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled:
+        raise UserError(f"{root} holds two folders that are written {doubled} in different letters; rename one")
+    chosen = choose_machines(machines, names, str(root))
+    listings = [_read(one, cutting or Cutting()) for one in folders if one.name in chosen]
+    if machines is None and folders[0].path != root:
+        there = {one.path for one in folders}
+        below, files = children(root)
+        notes = left_alone(root, [one for one in below if one not in there], files, meant)
+        listings[0].notes += [f"{note}; a machine has a folder normal" for note in notes]
+    return listings
+
+
+def _again(folders: Sequence[MachineFolder]) -> list[MachineFolder]:
+    """Links to machines that are there as well."""
+    first: dict[str, MachineFolder] = {}
+    for one in sorted(folders, key=lambda one: one.path.is_symlink()):
+        first.setdefault(os.path.realpath(one.path), one)
+    return [one for one in folders if first[os.path.realpath(one.path)] is not one]
 
 
 def scan_recordings(
@@ -122,49 +130,68 @@ def scan_recordings(
     return [clip for listing in listings for clip in listing.clips]
 
 
-def _read(folder: Path, cutting: Cutting) -> Listing:
-    listing = Listing(folder, "recordings", folder.name)
-    machine = _Machine(folder)
-    try:
-        machine.facts = _read_attributes(folder / _ATTRIBUTES)
-    except UserError as error:
-        listing.faults.append(str(error))
-    listing.attribute_files = bool(machine.facts)
-    for name in _FOLDERS:
-        for path in _files(folder / name):
-            try:
-                listing.clips += _cut(path, name, machine, cutting)
-            except AudioError as error:
-                listing.faults.append(str(error))
-    unknown = sorted(set(machine.facts) - machine.used)
-    if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        listing.faults.append(f"{folder / _ATTRIBUTES}: no file {unknown[0]}{more} in {folder}; mend the names")
+def _read(machine: MachineFolder, cutting: Cutting) -> Listing:
+    folder = machine.path
+    listing = Listing(folder, "recordings", machine.name, faults=name_faults(folder))
+    found, others = _find(machine, listing)
+    if machine.flat:
+        listing.notes.append(f"{folder}: no folder normal, so the recordings beside each other are taken for normal")
+    listing.notes += machine.renamed()
+    listing.notes += left_alone(folder, machine.folders, others, meant)
+    table = _table(folder)
+    facts, faults = read_facts(table, folder, [path for path, _ in found])
+    listing.faults += faults
+    listing.attribute_files = table.is_file()
+    for path, place in found:
+        try:
+            listing.clips += _cut(path, place, machine, facts.get(path, Facts()), cutting)
+        except AudioError as error:
+            listing.faults.append(str(error))
+    misnamed = [path for path in dict.fromkeys(clip.path for clip in listing.clips) if is_misnamed(path)]
+    if misnamed:
+        listing.notes.append(f"{folder}: {counted(misnamed)} hold another format, which is what they are read as")
     _hold_out(listing, cutting)
     listing.clips = _titled(listing.clips, folder)
     if not any(clip.split == Split.TRAIN for clip in listing.clips) and not listing.faults:
-        listing.faults.append(f"{folder}/normal holds no recording ({', '.join(SUFFIXES)}); put some there")
+        listing.faults.append(f"{folder}/normal holds no recording; put some there")
     return listing
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for name in sorted(names):
-            if name.casefold().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(place) / name
+def _find(machine: MachineFolder, listing: Listing) -> tuple[list[tuple[Path, str]], list[Path]]:
+    """The recordings of a machine with what they stand for, and the files that are left alone."""
+    found: list[tuple[Path, str]] = []
+    beside, others = sort_out(machine.files)
+    if machine.flat:
+        found += [(path, "normal") for path in beside if path.parent == machine.path]
+        beside = [path for path in beside if path.parent != machine.path]
+    listing.faults += [f"{path}: no such file" for path in beside if not path.exists()]
+    others += [path for path in beside if path.exists()]
+    seen: set[str] = set()
+    real = [os.path.realpath(path) for path, _ in machine.places]
+    for path, place in machine.places:
+        if os.path.realpath(path) in seen:
+            listing.notes.append(f"{path} is a folder that was read already; it is left out")
+        taken, rest = sort_out(walk(path, seen, real))
+        found += [(one, place) for one in taken]
+        others += rest
+    return found, others
 
 
-def _cut(path: Path, place: str, machine: _Machine, cutting: Cutting) -> list[Clip]:
+def _table(folder: Path) -> Path:
+    """The machine's table of attributes, whatever the case of its name."""
+    there = [path for path in children(folder)[1] if path.name.casefold() == ATTRIBUTES]
+    return there[0] if there else folder / ATTRIBUTES
+
+
+def _cut(path: Path, place: str, machine: MachineFolder, facts: Facts, cutting: Cutting) -> list[Clip]:
     """The clips of one recording: one every hop, the last aligned with the end."""
     header = read_header(path)
     length = header.frames / header.sample_rate
-    relative = path.relative_to(machine.folder)
-    facts = _facts(machine, relative)
-    split, condition, kind = _FOLDERS[place]
+    relative = path.relative_to(machine.path)
+    split, condition, kind = _STANDS_FOR[place]
     whole = Clip(
-        path, machine.folder.name, "00", split, facts.domain, condition, facts.attributes, kind,
-        group=f"{machine.folder.name}/{relative}",
+        path, machine.name, "00", split, facts.domain, condition, facts.attributes, kind,
+        group=as_text(f"{machine.name}/{relative}"),
     )  # fmt: skip
     starts = _starts(length, cutting)
     if len(starts) == 1:
@@ -188,8 +215,9 @@ def _titled(clips: Iterable[Clip], folder: Path) -> list[Clip]:
     for clip in clips:
         of = numbers.setdefault((clip.split, clip.condition, clip.kind, clip.domain), {})
         number = of.setdefault(clip.path, len(of))
-        own = "-".join(clip.path.relative_to(folder).parts[1:])
-        found.append(replace(clip, name=title(number, clip, own)))
+        inside = clip.path.relative_to(folder).parts
+        own = without_backslash("-".join(inside[1:] or inside))
+        found.append(replace(clip, name=as_text(title(number, clip, own))))
     return found
 
 
@@ -201,14 +229,6 @@ def _starts(length: float, cutting: Cutting) -> list[float]:
     if spare - starts[-1] > cutting.hop / 100:
         starts.append(spare)
     return starts
-
-
-def _facts(machine: _Machine, relative: Path) -> _Facts:
-    for name in (str(relative), relative.name, relative.stem):
-        if name in machine.facts:
-            machine.used.add(name)
-            return machine.facts[name]
-    return _Facts()
 
 
 def _hold_out(listing: Listing, cutting: Cutting) -> None:
@@ -240,31 +260,3 @@ def _hold_out(listing: Listing, cutting: Cutting) -> None:
             f"{listing.folder}: false alarms can be measured, detection cannot; put recordings of faults into "
             "test/anomaly"
         )
-
-
-def _read_attributes(path: Path) -> dict[str, _Facts]:
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); mend or remove it") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    if not header or header[0] != "file_name":
-        raise UserError(f"{path}: the first line must be file_name, then the names of attributes; mend it")
-    return dict(_attribute_rows(path, header, lines[1:]))
-
-
-def _attribute_rows(path: Path, header: list[str], lines: Iterable[list[str]]) -> Iterator[tuple[str, _Facts]]:
-    for number, fields in enumerate(lines, 2):
-        if not any(fields):
-            continue
-        if len(fields) != len(header):
-            raise UserError(f"{path}, line {number}: {len(fields)} fields, the first line has {len(header)}; mend it")
-        pairs = dict(zip(header[1:], (one.strip() for one in fields[1:]), strict=True))
-        domain = pairs.pop("domain", "") or None
-        if domain not in (None, *Domain):
-            raise UserError(f"{path}, line {number}: domain is {domain!r}; give source or target")
-        joined = "_".join(f"{name}_{value}" for name, value in pairs.items() if value)
-        yield fields[0].strip(), _Facts(joined, None if domain is None else Domain(domain))

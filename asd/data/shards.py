@@ -11,21 +11,24 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from asd.data.audio import read_header
 from asd.data.clip import Clip, Condition, Domain, Kind, Member, Split
 from asd.data.members import is_remote, read_range
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.files import is_plain, replace_text, written
 
 INDEX = "index.jsonl"
 _AUDIO = (".wav", ".flac", ".ogg", ".mp3")
 _AT_ONCE = 1 << 26
+_SECTION = re.compile(r"\d{1,6}")
+_LARGEST = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,12 @@ def write_shards(
         left = list(enumerate(clips))[::-1]
         while left:
             name = f"shard-{shards:06d}.tar"
-            aside = out / f".{name}.part"
-            with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            with written(out / name) as place, tarfile.open(place, "w", format=tarfile.USTAR_FORMAT) as tar:
                 while left and tar.offset < size:
                     number, clip = left.pop()
                     lines.append(_add(tar, name, number, clip))
                     if on_clip is not None:
                         on_clip(number + 1, len(clips))
-            aside.replace(out / name)
             shards += 1
         replace_text(out / INDEX, "".join(f"{line}\n" for line in lines))
     except OSError as error:
@@ -96,13 +97,13 @@ def read_shards(root: str) -> list[Clip]:
         folder = Path(root)
         if not (folder / INDEX).is_file():
             _index(folder)
-        text = (folder / INDEX).read_text(encoding="utf-8")
+        text = _local_index(folder)
         there = {one.name for one in folder.glob("*.tar")}
     clips = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         try:
             shard, clip = _clip(root, json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{root}/{INDEX}, line {number}: broken ({error}); write the shards anew") from error
         if not is_remote(root) and shard not in there:
             raise UserError(f"{root}/{shard} is in {INDEX} but not there; copy it again")
@@ -143,17 +144,26 @@ def _facts(clip: Clip) -> dict[str, Any]:
 
 
 def _clip(root: str, facts: dict[str, Any]) -> tuple[str, Clip]:
-    shard = str(facts["shard"])
-    if PurePosixPath(shard).name != shard:
-        raise ValueError(f"{shard!r} is no name of a shard")
-    member = Member(
-        f"{root}/{shard}", *(int(facts[name]) for name in ("offset", "size", "sample_rate", "channels", "frames"))
-    )
+    shard = facts["shard"]
+    for name in ("shard", "machine", "name"):
+        # A clip's own name holds backslashes where what cannot be shown is escaped.
+        if not isinstance(facts[name], str) or not is_plain(
+            facts[name].replace("\\", "") if name == "name" else facts[name]
+        ):
+            raise ValueError(f"{name} is {str(facts[name])[:100]!r}, which no file can be called")
+    if not _SECTION.fullmatch(str(facts["section"])):
+        raise ValueError(f"section is {str(facts['section'])[:100]!r}, where digits are due")
+    if not isinstance(facts["attributes"], str) or not isinstance(facts.get("group", ""), str):
+        raise ValueError("attributes and group are text")
+    numbers = [facts[name] for name in ("offset", "size", "sample_rate", "channels", "frames")]
+    if not all(type(one) is int and 0 <= one < _LARGEST for one in numbers):
+        raise ValueError(f"offset, size, sample_rate, channels and frames are {numbers}, where counts are due")
+    member = Member(f"{root}/{shard}", *numbers)
     split = Split(facts["split"])
     return shard, Clip(
         Path(facts["machine"], split, facts["name"]),
         facts["machine"],
-        facts["section"],
+        str(facts["section"]),
         split,
         Domain(facts["domain"]) if facts["domain"] else None,
         Condition(facts["condition"]) if facts["condition"] else None,
@@ -163,6 +173,13 @@ def _clip(root: str, facts: dict[str, Any]) -> tuple[str, Clip]:
         name=facts["name"],
         member=member,
     )
+
+
+def _local_index(folder: Path) -> str:
+    try:
+        return (folder / INDEX).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {folder / INDEX} ({error}); remove it, and it is made anew") from error
 
 
 def _remote_index(root: str) -> str:
@@ -184,7 +201,7 @@ def _index(folder: Path) -> None:
     try:
         rows = [json.dumps(row, ensure_ascii=False) for shard in shards for row in _members(shard)]
         replace_text(folder / INDEX, "".join(f"{row}\n" for row in rows))
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError, ValueError, RecursionError) as error:
         raise UserError(f"cannot index {folder} ({error}); copy the shards again") from error
 
 
@@ -199,6 +216,8 @@ def _members(shard: Path) -> Iterator[dict[str, Any]]:
                 audio[key] = info
             elif suffix == "json" and (file := tar.extractfile(info)) is not None:
                 facts[key] = json.load(file)
+                if not isinstance(facts[key], dict):
+                    raise ValueError(f"{shard.name}: {info.name} holds no facts by name")
     for key, info in audio.items():
         if key not in facts:
             raise UserError(f"{shard}: no {key}.json beside {info.name}; write the shards with `asd data shard`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from asd.data.synthesis.faults import faulty
 from asd.data.synthesis.machines import CATALOGUE, Machine
 from asd.data.synthesis.mechanisms import SAMPLE_RATE, Random, Signal, unit
 from asd.data.synthesis.scene import NOISES, microphone, noise, random_for, room
+from asd.data.wav import write_wav
 from asd.errors import UserError
+from asd.files import written
 
 MACHINES: tuple[str, ...] = tuple(CATALOGUE)
 _LEVEL_DB = -28.0
@@ -70,10 +72,15 @@ def synthesize(
         home = out / subset / "raw" / name
         if home.is_dir() and any(home.iterdir()):
             raise UserError(f"{home} holds something already; choose another folder, or remove it first")
-    for name in chosen:
-        _write_machine(
-            out / subset / "raw" / name, name, list(_plan(**counts)), round(seconds * SAMPLE_RATE), severity, seed
-        )
+    try:
+        with contextlib.ExitStack() as homes:  # put in place together, so that a stopped run can be run again
+            for name in chosen:
+                home = homes.enter_context(written(out / subset / "raw" / name))
+                _write_machine(home, name, list(_plan(**counts)), round(seconds * SAMPLE_RATE), severity, seed)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {out}: {error.strerror or error}; free space or choose another folder"
+        ) from error
     return out
 
 
@@ -112,7 +119,7 @@ def _write_machine(home: Path, name: str, items: list[_Item], samples: int, seve
         tail = "_".join(f"{key}_{value}" for key, value in values.items()) if shown else "noAttribute"
         path = home / item.folder / f"{item.stem}_{tail}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, signal, SAMPLE_RATE, subtype="PCM_16")
+        write_wav(path, signal, SAMPLE_RATE)
         if item.folder != "supplemental":
             pairs = [part for pair in values.items() for part in pair] if shown else []
             rows.append([f"{name}/{item.folder}/{path.name}", *pairs])

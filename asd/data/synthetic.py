@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from asd.data.synthesize import synthesize
 from asd.data.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
+from asd.files import aside, put
 
 RECIPE = "synthetic.json"
 """File in `root` that holds the arguments the data were made with; written last."""
@@ -76,16 +75,18 @@ class Synthetic(ToyADMOS2):
                 "or read it with data.class_path=ToyADMOS2"
             )
         # Made beside its place and renamed when whole: what a stopped run leaves is never taken for data.
-        aside = self.root.with_name(f".{self.root.name}.{os.getpid()}.part")
         try:
-            for subset in self.subsets:
-                self._synthesize(aside, subset)
-            (aside / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n")
-            self._put_in_place(aside)
+            with aside(self.root) as place:
+                for subset in self.subsets:
+                    self._synthesize(place, subset)
+                (place / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n")
+                if self._made_with() != self.recipe:  # else another process was faster
+                    put(place, self.root)
         except OSError as error:
-            raise UserError(f"cannot write synthetic data to {self.root}: {error}; choose another data.root") from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            raise UserError(
+                f"cannot write synthetic data to {self.root}: {error.strerror or error}; free space, or choose another "
+                "data.root"
+            ) from error
 
     def _made_with(self) -> object:
         try:
@@ -96,12 +97,3 @@ class Synthetic(ToyADMOS2):
     def _synthesize(self, out: Path, subset: str) -> None:
         options = {key: value for key, value in self.recipe.items() if key not in ("subsets", "machines")}
         synthesize(out, self.machines, subset=subset, **options)
-
-    def _put_in_place(self, aside: Path) -> None:
-        if self._made_with() == self.recipe:  # another process was faster
-            return
-        old = aside.with_suffix(".old")
-        if self.root.exists():
-            self.root.rename(old)
-        aside.rename(self.root)
-        shutil.rmtree(old, ignore_errors=True)

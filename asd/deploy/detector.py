@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio import read_header
-from asd.data.recordings import SUFFIXES
+from asd.data.walk import recordings_below
 from asd.deploy import explain
 from asd.deploy.explanation import Explanation
+from asd.deploy.finite import check_scores, check_stored
 from asd.deploy.result import Result, Usual
 from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.restore import restore
+from asd.text import as_text, canonical
 
 Aggregate = Literal["mean", "max"]
 
@@ -33,7 +36,8 @@ class Detector:
     ``Detector.load("last.ckpt").score("pump.wav", machine="pump").anomalous``
 
     A recording is cut into windows of the length trained on. One of that length, or up to half as long again, is a
-    single window, which scores as in `asd test`.
+    single window, which scores as in `asd test`. One shorter than a tenth of it is too short to judge, and windows in
+    which nothing can be heard (silent, constant, nothing but clipping) are left out.
 
     Args:
         model: The detector, with fitted scorers.
@@ -49,16 +53,18 @@ class Detector:
             raise UserError(
                 "the checkpoint holds no fitted scorers; train to a validation epoch, or run `asd fit` again"
             )
-        if hop is not None and hop <= 0:
-            raise UserError(f"hop is {hop}; give seconds above 0")
         if aggregate not in get_args(Aggregate):
             raise UserError(f"aggregate is {aggregate!r}; choose one of {', '.join(get_args(Aggregate))}")
+        check_stored(model)
         data = config["data"].get("init_args", {})
         seconds = float(data.get("seconds", 10.0))
         channel = {"near": 0, "far": 1}.get(data.get("channel"), data.get("channel"))
         self.model = model.eval()
         self.aggregate = aggregate
-        self.cut = Cut(model.encoder.sample_rate, seconds, hop or seconds, data.get("pad", "repeat"), channel)
+        hop = seconds if hop is None else _above_zero(hop, "hop")
+        self.cut = Cut(
+            model.encoder.sample_rate, _above_zero(seconds, "data.seconds"), hop, data.get("pad", "repeat"), channel
+        )
         self.precision = str(config["trainer"].get("precision") or "32")
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
@@ -97,6 +103,7 @@ class Detector:
             UserError: None given where there are several, or one that it does not know; the known ones are listed.
         """
         names = list(self.machines)
+        machine = None if machine is None else canonical(machine)
         if machine is None:
             if len(names) == 1:
                 return 0
@@ -122,11 +129,11 @@ class Detector:
         """Score a file, or samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
 
         Raises:
-            AudioError: The recording cannot be used.
+            AudioError: The recording cannot be used, or its score is not finite.
             UserError: An unknown machine, or samples without their rate.
         """
         number = self.population(machine)
-        name = str(source) if isinstance(source, (str, Path)) else ""
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         return self.result(
             name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
         )
@@ -153,18 +160,23 @@ class Detector:
         number = self.population(machine)
         length = self._length(source, sample_rate)
         start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
-        name = str(source) if isinstance(source, (str, Path)) else ""
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         return self.explain_window(window, number, start, min(length - start, self.cut.seconds), score, name)
 
     @torch.inference_mode()
     def explain_window(
         self, window: Tensor, population: int, start: float, seconds: float, score: float, name: str = ""
     ) -> Explanation:
-        """The same of a window ``(T,)`` that begins at `start`, holds `seconds` of sound and has that score."""
+        """The same of a window ``(T,)`` that begins at `start`, holds `seconds` of sound and has that score.
+
+        Raises:
+            AudioError: The score of the window, or of it with a part changed, is not finite.
+        """
         rate, clips = self.cut.sample_rate, self.model.population.normal_clips(population)
         by_band, by_span = explain.occlude(
             window, lambda some: torch.tensor(self.score_windows(some, population)), rate, clips.spectrum.cpu(), seconds
         )
+        check_scores([score, *by_band.tolist(), *by_span.tolist()], name)
         nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
         drawn, drawn_edges = explain.level(window, rate, seconds)
         return Explanation(
@@ -227,49 +239,57 @@ class Detector:
     def _scored(
         self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None, number: int
     ) -> Iterator[tuple[float, Tensor, float]]:
-        """Start, samples ``(T,)`` and score of each window."""
+        """Start, samples ``(T,)`` and score, which is finite, of each window."""
+        name = ""
         if isinstance(source, (str, Path)):
-            windows = windows_of(source, self.cut)
+            name, windows = str(source), windows_of(source, self.cut)
         elif sample_rate is None:
             raise UserError("the samples have no rate; give sample_rate in Hz")
         else:
             windows = windows_of_array(source, sample_rate, self.cut)
         for some in batched(windows):
             scores = self.score_windows((part for _, part in some), number)
+            check_scores(scores, name)
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
 
     def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
-        """What the starts and scores of a recording's windows say."""
+        """What the starts and scores of a recording's windows say.
+
+        Raises:
+            AudioError: A score is not finite.
+        """
         scores = [score for _, score in windows]
+        check_scores(scores, name)
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
         return self._usual[number].result(name, score, windows)
 
     def _known_of(self, number: int) -> Usual:
         population = self.model.population
         threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
-        scores = population.training_scores(number)[0].double().sort().values
+        scores = population.training_scores(number)[0].cpu().double().sort().values
         return Usual(self.machines[number], threshold, doubt, scores.tolist())
 
     def with_hop(self, hop: float) -> Detector:
-        """The same detector with windows at another distance."""
+        """The same detector with windows at another distance, in seconds."""
         other = object.__new__(type(self))
-        other.__dict__ = {**self.__dict__, "cut": replace(self.cut, hop=hop)}
+        other.__dict__ = {**self.__dict__, "cut": replace(self.cut, hop=_above_zero(hop, "hop"))}
         return other
 
 
+def _above_zero(seconds: float, name: str) -> float:
+    if not 0 < seconds < math.inf:
+        raise UserError(f"{name} is {seconds}; give seconds above 0")
+    return seconds
+
+
 def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
-    """The files named, and the recordings in the folders named, sorted.
+    """The files named, and the recordings in the folders named, sorted; a `Notice` tells what is left alone there.
 
     Raises:
         UserError: A folder without recordings.
     """
     for source in map(Path, sources):
-        if not source.is_dir():
+        if source.is_dir():
+            yield from recordings_below(source)
+        else:
             yield source
-            continue
-        found: Sequence[Path] = sorted(
-            path for path in source.rglob("*") if path.suffix.casefold() in SUFFIXES and not path.name.startswith(".")
-        )
-        if not found:
-            raise UserError(f"{source} holds no recording ({', '.join(SUFFIXES)})")
-        yield from found

@@ -16,6 +16,7 @@ from asd.errors import UserError
 from asd.scoring.bank import Bank
 from asd.scoring.population import Population
 from asd.spectrum import mean_level
+from asd.text import as_text, canonical
 
 _SHOWN = 3
 
@@ -66,12 +67,13 @@ def enroll(
         UserError: A name that is taken or cannot be used, no recordings, recordings that cannot be used, or a
             checkpoint that cannot be written.
     """
+    machine = canonical(machine)
     if not machine or "/" in machine or "_section_" in machine:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
     source = Path(checkpoint)
     source = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
     detector = Detector.load(source)
-    detector = detector.with_hop(hop or detector.cut.seconds / 2)
+    detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
     name = f"{machine}_section_00"
     if name in detector.machines and not replace:
         raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
@@ -102,7 +104,7 @@ def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
             embeddings.append(detector.embed(waveforms))
             spectra.append(mean_level(torch.stack(waveforms), detector.cut.sample_rate))
             groups += [number] * len(some)
-            facts += [(f"{path.name} at {start:g} s", "") for start, _ in some]
+            facts += [(f"{as_text(path.name)} at {start:g} s", "") for start, _ in some]
     nothing = torch.zeros(len(groups), dtype=torch.int64)
     rows = torch.arange(len(groups))
     return Bank(

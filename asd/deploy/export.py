@@ -10,10 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asd import __version__
+from asd import __version__, strict_json
 from asd.data.datamodule import ClipDataModule
 from asd.deploy.detector import Detector
 from asd.deploy.quantise import Loss, loss_of, quantise
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.files import replace_text, written
 
 Format = Literal["onnx", "pt2"]
 MANIFEST = "manifest.json"
@@ -57,14 +54,21 @@ class Graph(nn.Module):
         self.register_buffer("thresholds", model.population.thresholds[numbers].clone())
 
     def forward(self, waveform: Tensor, machine: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores ``(B,)`` float32, and ``(B,)`` bool, whether each lies above its machine's threshold."""
+        """Scores ``(B,)`` float32, and ``(B,)`` bool, whether each lies above its machine's threshold.
+
+        A score that is not finite is flagged, too: the graph cannot refuse, and must not call it normal.
+        """
         embeddings = self.adapter.embed(self.encoder(waveform)).float()
         if machine is None:
             scores = self.scorers[0](embeddings).float()
-            return scores, scores > self.thresholds[0]
+            return scores, _flagged(scores, self.thresholds[0])
         every = torch.stack([scorer(embeddings).float() for scorer in self.scorers], dim=1)
         scores = every.gather(1, machine[:, None])[:, 0]
-        return scores, scores > self.thresholds[machine]
+        return scores, _flagged(scores, self.thresholds[machine])
+
+
+def _flagged(scores: Tensor, thresholds: Tensor) -> Tensor:
+    return ~((scores <= thresholds) & scores.isfinite())
 
 
 @dataclass(frozen=True)
@@ -118,28 +122,25 @@ def export(
     graph = Graph(detector, numbers).eval().cpu()
     inputs = _example(detector, len(names), 2)
     program = _exported(graph, inputs)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    path = aside / f"model.{form}"
     try:
-        aside.mkdir(parents=True)
-        if form == "onnx":
-            _write_onnx(program, inputs, path)
-        else:
-            torch.export.save(program, path)
-        difference = _difference(graph, path, detector, len(names))
-        loss = None
-        if int8 is not None:
-            with _quiet():
-                quantise(path, graph)
-            loss = loss_of(path, graph, names, int8)
-        manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
-        replace_text(aside / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        megabytes = path.stat().st_size / 1e6
-        aside.rename(folder)
+        with written(folder) as place:
+            place.mkdir()
+            path = place / f"model.{form}"
+            if form == "onnx":
+                _write_onnx(program, inputs, path)
+            else:
+                torch.export.save(program, path)
+            difference = _difference(graph, path, detector, len(names))
+            loss = None
+            if int8 is not None:
+                with _quiet():
+                    quantise(path, graph)
+                loss = loss_of(path, graph, names, int8)
+            manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
+            replace_text(place / MANIFEST, strict_json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            megabytes = path.stat().st_size / 1e6
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Exported(folder, names, difference, megabytes, loss)
 
 
@@ -147,13 +148,16 @@ def verify(folder: Path | str) -> dict[str, Any]:
     """The manifest of a bundle whose file is as it was written.
 
     Raises:
-        UserError: No bundle, or one that was changed or cut short.
+        UserError: No bundle, one that was changed or cut short, or without a finite threshold for each machine.
     """
     home = Path(folder)
     try:
-        manifest: dict[str, Any] = json.loads((home / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = strict_json.loads((home / MANIFEST).read_text(encoding="utf-8"))
         path = home / Path(manifest["file"]).name
-        right = manifest["sha256"]
+        right, machines = manifest["sha256"], manifest["machines"]
+        limits = [strict_json.finite(one) for one in manifest["thresholds"]]
+        if not machines or len(limits) != len(machines) or not all(isinstance(one, str) for one in machines):
+            raise ValueError("not a threshold for each machine")
         found = _sha256(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{home} is no bundle of `asd export` ({type(error).__name__}: {error})") from error
@@ -222,9 +226,11 @@ def _difference(graph: Graph, path: Path, detector: Detector, machines: int) -> 
             expected = graph(*inputs)[0].numpy()
         found = run_graph(path, inputs)[0]
         apart = np.abs(found - expected)
+        if not (apart <= TOLERANCE * np.maximum(1, np.abs(expected))).all():
+            raise UserError(
+                f"the exported scores differ from torch's by {apart.max():.2g}; choose another scorer or format"
+            )
         worst = max(worst, float(apart.max()))
-        if (apart > TOLERANCE * np.maximum(1, np.abs(expected))).any():
-            raise UserError(f"the exported scores differ from torch's by {worst:.2g}; choose another scorer or format")
     return worst
 
 

@@ -57,7 +57,7 @@ class Drift:
     """
 
     def __init__(self, normal: Tensor, rules: Rules) -> None:
-        self.normal: list[float] = normal.double().sort().values.tolist()
+        self.normal: list[float] = normal.cpu().double().sort().values.tolist()
         ranks = (np.arange(len(self.normal) + 1) + 0.5) / (len(self.normal) + 1)
         self.deviations: list[float] = norm.ppf(ranks).tolist()
         self.rules = rules
@@ -92,19 +92,31 @@ class Monitor:
         normal: Scores ``(N,)`` of normal training clips, held out.
         hop: Seconds from one window to the next.
         rules: When scores become events.
+
+    Raises:
+        UserError: The threshold or a normal score is not finite.
     """
 
     def __init__(self, threshold: float, normal: Tensor, hop: float, rules: Rules) -> None:
+        if not (math.isfinite(threshold) and bool(normal.isfinite().all())):
+            raise UserError(f"the threshold ({threshold}) or a score of a normal clip is not finite; no event follows")
         self.threshold, self.hop, self.rules = threshold, hop, rules
         self.drift = Drift(normal, rules)
         self.expected = float((normal > threshold).float().mean()) if len(normal) else math.nan
         self.recent: deque[float] = deque(maxlen=rules.smooth)
         self.flags: deque[tuple[float, float, bool]] = deque(maxlen=rules.among)
         self.event: Message | None = None
-        self.windows = self.above = self.events = self.drifts = 0
+        self.windows = self.above = self.events = self.drifts = self.unusable = 0
 
     def push(self, time: float, score: float) -> Iterator[Message]:
-        """Take the score of the window that begins at `time`, in seconds; gives what is to be told."""
+        """Take the score of the window that begins at `time`, in seconds; gives what is to be told.
+
+        A score that is not finite is told as such, and counts for nothing else.
+        """
+        if not math.isfinite(score):
+            self.unusable += 1
+            yield {"type": "unusable", "time": time, "reason": "its score is not finite (NaN or infinity)"}
+            return
         self.windows += 1
         self.above += score > self.threshold
         self.recent.append(score)

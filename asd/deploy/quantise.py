@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from asd.data.datamodule import ClipDataModule
 from asd.errors import UserError
+from asd.files import written
 from asd.metrics import official_score
 from asd.results import clip_score, measure
 
@@ -40,19 +40,15 @@ def quantise(path: Path, graph: nn.Module) -> None:
     others = [node.name for node in products if not _is_linear(node, graph)]
     if len(others) == len(products):
         raise UserError("the encoder has no linear layer to quantise; export it without --int8")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written(path) as place:
         quantize_dynamic(
             path,
-            aside,
+            place,
             op_types_to_quantize=list(_PRODUCTS),
             nodes_to_exclude=others,
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _is_linear(node: Any, graph: nn.Module) -> bool:
@@ -99,7 +95,7 @@ def loss_of(path: Path, graph: nn.Module, machines: Sequence[str], data: ClipDat
     """Score the labelled test clips of the machines with the file and with the module it was exported from.
 
     Raises:
-        UserError: There are no such clips.
+        UserError: There are no such clips, or a score of one is not finite.
     """
     run = _Runner(path)
     rows: tuple[list[Any], list[Any]] = ([], [])
@@ -113,7 +109,10 @@ def loss_of(path: Path, graph: nn.Module, machines: Sequence[str], data: ClipDat
         machine = torch.tensor([machines.index(clips[row].population) for row in known])
         inputs = (waveform,) if len(machines) == 1 else (waveform, machine)
         expected, found = graph(*inputs)[0], run(waveform, machine)
-        worst = max(worst, float((found - expected).abs().max()))
+        apart = (found - expected).abs()
+        if not bool(apart.isfinite().all()):
+            raise UserError("8 bits, or the detector itself, give scores that are not finite; export without --int8")
+        worst = max(worst, float(apart.max()))
         for kept, scores in zip(rows, (found, expected), strict=True):
             kept += [clip_score(clips[row], score) for row, score in zip(known, scores.tolist(), strict=True)]
     if not rows[0]:

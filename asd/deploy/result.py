@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Result:
         score: Mean or maximum of the scores of the windows; higher is more anomalous.
         decision: ``anomalous``, ``doubtful`` (in the band of abstention) or ``normal``.
         threshold: Scores above it are anomalous.
-        percentile: Percent of the normal training clips, held out, that score no higher.
+        percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
         windows: The windows in order.
     """
 
@@ -51,8 +52,9 @@ class Result:
         return self.decision == "anomalous"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in plain types."""
-        return {**vars(self), "windows": [dict(vars(window)) for window in self.windows]}
+        """The same in plain types; the percentile is ``None`` where no normal clip is known."""
+        percentile = None if math.isnan(self.percentile) else self.percentile
+        return {**vars(self), "percentile": percentile, "windows": [dict(vars(window)) for window in self.windows]}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Usual:
     scores: Sequence[float]
 
     def result(self, name: str, score: float, windows: Sequence[tuple[float, float]]) -> Result:
-        """What a score of a recording says, and the starts and scores of its windows."""
+        """What a score of a recording says, and the starts and scores of its windows, all of them finite."""
         decision: Literal["anomalous", "doubtful", "normal"] = "doubtful" if score > self.doubt else "normal"
         count = len(self.scores)
         return Result(
@@ -81,6 +83,6 @@ class Usual:
             score=score,
             decision="anomalous" if score > self.threshold else decision,
             threshold=self.threshold,
-            percentile=100 * bisect_right(self.scores, score) / count if count else float("nan"),
+            percentile=100 * bisect_right(self.scores, score) / count if count else math.nan,
             windows=tuple(Window(start, one, one > self.threshold) for start, one in windows),
         )

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from torch import Tensor
 
 from asd.data.audio import AudioError, opened
 from asd.data.cache import in_16_bits
-from asd.data.recordings import SUFFIXES
+from asd.data.samples import why_broken, why_dead
+from asd.data.walk import is_recording, left_alone, sort_out, walk
 from asd.deploy.windows import Cut, fitted
-from asd.errors import UserError
+from asd.errors import Notice, UserError
 
 BLOCK_SECONDS = 0.25
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
@@ -48,30 +50,36 @@ class Windower:
 
     Attributes:
         time: Seconds of the stream up to the last sample that was taken.
-        unusable: Windows that were silent or held samples that are not finite; they are left out.
+        unusable: Windows in which nothing can be heard, or that are no sound; they are left out.
+        left_out: Those that the last block completed: when each begins, in seconds, and why it is left out.
     """
 
     def __init__(self, cut: Cut, sample_rate: int) -> None:
         self.cut, self.rate = cut, sample_rate
         self.time = 0.0
         self.unusable = 0
+        self.left_out: list[tuple[float, str]] = []
         self._restart()
 
     def _restart(self) -> None:
         same = self.rate == self.cut.sample_rate
         self._resampler = None if same else soxr.ResampleStream(self.rate, self.cut.sample_rate, 1, quality="HQ")
         self._held = np.empty(0, np.float32)
+        # Whether something can be heard is told before resampling, which rings on where a sound ends.
+        self._own, self._own_begin = np.empty(0, np.float32), self.time
         self._begin = self.time
         self._skip = 0
 
     def push(self, block: Block) -> Iterator[tuple[float, Tensor]]:
-        """Start in seconds and samples ``(T,)`` of every window that the block completes."""
+        """Start in seconds and samples ``(T,)`` of every window that the block completes; then see `left_out`."""
+        self.left_out = []
         if block.lost:
             self.time += block.lost / self.rate
             self._restart()
         self.time += len(block.samples) / self.rate
         mono = self._mono(block.samples)
         if self._resampler is not None:
+            self._own = np.concatenate([self._own, mono])
             mono = self._resampler.resample_chunk(mono)
         self._held = np.concatenate([self._held, mono])
         hop = round(self.cut.hop * self.cut.sample_rate)
@@ -86,10 +94,19 @@ class Windower:
             self._begin += hop / self.cut.sample_rate
             self._skip = max(0, hop - len(self._held))
             self._held = self._held[hop:]
-            if not np.isfinite(part).all() or not part.any():
+            own = part if self._resampler is None else self._own_of(start)
+            why = why_broken(own) or why_broken(part) or why_dead(own)
+            if why:
                 self.unusable += 1
+                self.left_out.append((start, why))
                 continue
             yield start, fitted(*in_16_bits(part.clip(-1, 1)), self.cut)
+
+    def _own_of(self, start: float) -> NDArray[np.float32]:
+        """The samples of a window as they came; those before it are forgotten."""
+        self._own = self._own[max(0, round((start - self._own_begin) * self.rate)) :]
+        self._own_begin = start
+        return self._own[: round(self.cut.seconds * self.rate)]
 
     def _mono(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.cut.channel is None or self.cut.channel >= samples.shape[1]:
@@ -106,7 +123,7 @@ def from_file(path: Path, speed: float = 1.0, clock: Callable[[float], None] = t
     with opened(path) as file:
         begin, done = time.monotonic(), 0.0
         size = max(1, round(BLOCK_SECONDS * file.samplerate))
-        for samples in file.blocks(size, dtype="float32", always_2d=True):
+        for samples in file.parts(size):
             if speed > 0:
                 done += len(samples) / file.samplerate / speed
                 clock(max(0.0, begin + done - time.monotonic()))
@@ -193,9 +210,11 @@ def buffered(blocks: Iterator[Block], seconds: float) -> Iterator[Block]:
 def new_files(
     folder: Path, poll: float = 1.0, follow: bool = True, clock: Callable[[float], None] = time.sleep
 ) -> Iterator[Path]:
-    """Recordings in a folder, in order of time, each once it has stopped growing.
+    """Recordings in a folder and the folders in it, in order of time, each once it has stopped growing.
 
-    Only the names of files no older than the newest that was given are kept in mind, so it can go on for years.
+    A `Notice` tells what is left alone at the start.
+
+    Only the paths of files no older than the newest that was given are kept in mind, so it can go on for years.
 
     Args:
         folder: Where a recorder writes.
@@ -208,28 +227,37 @@ def new_files(
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; give a folder, a file, - for a pipe, or microphone")
-    newest, given = -1, set[str]()
-    sizes: dict[str, int] = {}
+    for note in left_alone(folder, [], sort_out(walk(folder))[1]):
+        warnings.warn(note, Notice, stacklevel=2)
+    newest, given = -1, set[Path]()
+    sizes: dict[Path, int] = {}
     while True:
         found = sorted(_recordings(folder, newest, given))
-        ready = [(at, name) for at, name, size in found if size > 0 and (sizes.get(name) == size or not follow)]
-        sizes = {name: size for _, name, size in found}
-        for at, name in ready:
-            yield folder / name
-            given = {name, *given} if at == newest else {name}
+        ready = [(at, path) for at, path, size in found if not follow or (size > 0 and sizes.get(path) == size)]
+        sizes = {path: size for _, path, size in found}
+        for at, path in ready:
+            yield path
+            given = {path, *given} if at == newest else {path}
             newest = at
         if not follow:
             return
         clock(poll)
 
 
-def _recordings(folder: Path, newest: int, given: set[str]) -> Iterator[tuple[int, str, int]]:
-    for path in folder.iterdir():
-        if path.suffix.casefold() in SUFFIXES and not path.name.startswith("."):
-            with contextlib.suppress(OSError):  # it may have gone since
+def _recordings(folder: Path, newest: int, given: set[Path]) -> Iterator[tuple[int, Path, int]]:
+    # The newest may have been moved to another folder since, which makes it no other recording.
+    moved = {path.name for path in given if not path.exists()}
+    for path in walk(folder):
+        if path in given or not is_recording(path.name):
+            continue
+        with contextlib.suppress(OSError):  # it may have gone since
+            try:
                 facts = path.stat()
-                if facts.st_mtime_ns >= newest and path.name not in given:
-                    yield facts.st_mtime_ns, path.name, facts.st_size
+            except FileNotFoundError:
+                facts = path.lstat()  # a link that leads nowhere, of which whoever opens it tells
+            at = facts.st_mtime_ns
+            if at > newest or (at == newest and path.name not in moved):
+                yield at, path, facts.st_size
 
 
 def rate_of(path: Path) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import sys
 import threading
 import urllib.request
 from typing import Any
 
+from asd import strict_json
 from asd.errors import UserError
 
 _HELD = 1000
@@ -59,7 +59,7 @@ class Webhook:
 
     def _post(self, message: dict[str, Any]) -> str:
         request = urllib.request.Request(
-            self.url, json.dumps(message).encode(), {"Content-Type": "application/json", "User-Agent": "asd"}
+            self.url, strict_json.dumps(message).encode(), {"Content-Type": "application/json", "User-Agent": "asd"}
         )
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT):

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asd.data.audio import FULL_SCALE_LIMIT, AudioError, decode_opened, opened
+from asd.data.audio import AudioError, AudioFile, opened, resampled, taken, unusable
 from asd.data.cache import in_16_bits
 from asd.data.clip import Sound
 from asd.data.dataset import Pad
+from asd.data.samples import Samples, why_broken, why_dead, zeros_at_end
+from asd.errors import Notice
 
 LONGEST_AT_ONCE = 300.0
 """Seconds up to which a file is decoded as a whole; a longer one is decoded window by window, in bounded memory."""
 
+MOST_AT_ONCE = 60_000_000
+"""Samples of all channels up to which the same holds: five minutes at 192 kHz, or at 48 kHz of four channels."""
+
 BATCH = 16
 """Windows that go through a model at once."""
 
+LEAST_TO_JUDGE = 0.1
+"""Part of a window that a recording must last: in less, repeated or followed by zeros, no machine can be heard."""
+
+_ARRAY = "the samples"
 _Item = TypeVar("_Item")
 _LEAST_PART = 0.5
 """Where this part of a window or more is left at the end, a last window ends with the recording."""
@@ -71,28 +79,31 @@ def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def windows_of(
-    source: Sound | Path | str, cut: Cut, file: soundfile.SoundFile | None = None
+    source: Sound | Path | str,
+    cut: Cut,
+    file: AudioFile | None = None,
+    on_unusable: Callable[[float, str], None] | None = None,
 ) -> Iterator[tuple[float, Tensor]]:
     """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
+
+    Windows in which nothing can be heard are left out.
 
     Args:
         source: The file.
         cut: How it becomes windows.
         file: The same, where it is `opened` already; closed after the last window.
+        on_unusable: Called with the start of each window that is left out, and why; ``None``: a `Notice` at the end.
 
     Raises:
-        AudioError: The file cannot be used.
+        AudioError: The file cannot be used, is too short, or nothing can be heard in any window.
     """
     whole = source if isinstance(source, Sound) else Sound(Path(source))
     with opened(whole, cut.channel) if file is None else file as file:
         length = file.frames / file.samplerate
-        if length <= LONGEST_AT_ONCE:
-            yield from _windows(decode_opened(file, whole, cut.sample_rate, cut.channel), length, cut)
-            return
-        for start in cut.starts(length):
-            part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
-            samples = decode_opened(file, part, cut.sample_rate, cut.channel)
-            yield start, fitted(*in_16_bits(samples), cut)
+        check_length(str(whole), length, cut)
+        if file.remark:
+            warnings.warn(f"{whole}: {file.remark}", Notice, stacklevel=2)
+        yield from _living(str(whole), _of_file(file, whole, length, cut), on_unusable)
 
 
 def windows_of_array(
@@ -101,50 +112,109 @@ def windows_of_array(
     """The same of samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
 
     Raises:
-        AudioError: No samples, samples that are not finite, far beyond full scale, or all zero, or a wrong rate or
+        AudioError: No samples, too few, samples that are no sound or in which nothing can be heard, or a wrong rate or
             channel.
     """
     mono = _checked(np.asarray(samples, np.float32), sample_rate, cut.channel)
     length = len(mono) / sample_rate
-    if sample_rate != cut.sample_rate:
-        mono = soxr.resample(mono, sample_rate, cut.sample_rate, quality="HQ")
-        if len(mono) == 0:
-            raise AudioError(f"the samples: too few to be resampled from {sample_rate} to {cut.sample_rate} Hz")
-    exact = np.rint(mono * 32768)
-    if np.array_equal(exact / np.float32(32768), mono) and exact.max() <= 32767:
-        yield from _windows(exact.astype(np.int16), length, cut)  # as the 16-bit file they came from
-    else:
-        yield from _windows(mono.clip(-1, 1), length, cut)
+    check_length(_ARRAY, length, cut)
+    at_rate = resampled(mono.copy(), sample_rate, cut.sample_rate, _ARRAY)
+    exact = np.rint(at_rate * 32768)
+    if np.array_equal(exact / np.float32(32768), at_rate) and exact.max() <= 32767:
+        at_rate = exact.astype(np.int16)  # as the 16-bit file they came from
+    yield from _living(_ARRAY, _parts(mono, sample_rate, at_rate, length, cut))
+
+
+def check_length(name: str, length: float, cut: Cut) -> None:
+    """Raise `AudioError` for a recording of so many seconds that is too short to be judged."""
+    least = LEAST_TO_JUDGE * cut.seconds
+    if length < least:
+        raise AudioError(
+            f"{name}: too short to judge, {length:.3g} s; {least:.3g} s are needed, a tenth of the {cut.seconds:g} s "
+            "that the detector listens to; give a longer recording"
+        )
 
 
 def _checked(samples: NDArray[np.float32], sample_rate: int, channel: int | None) -> NDArray[np.float32]:
     if sample_rate <= 0:
-        raise AudioError(f"the samples: sample_rate is {sample_rate}; give the rate in Hz")
+        raise AudioError(f"{_ARRAY}: sample_rate is {sample_rate}; give the rate in Hz")
     if samples.ndim not in (1, 2) or samples.size == 0:
-        raise AudioError(f"the samples: shape {samples.shape}; give (T,) or (T, C), with at least one sample")
-    peak = float(np.abs(samples).max())
-    if not np.isfinite(peak):
-        raise AudioError("the samples: some are not finite (NaN or infinity); mend the recording")
-    if peak > FULL_SCALE_LIMIT:
-        raise AudioError(f"the samples: they reach {peak:.3g} where full scale is 1; scale them to [-1, 1]")
+        raise AudioError(f"{_ARRAY}: shape {samples.shape}; give (T,) or (T, C), with at least one sample")
+    if broken := why_broken(samples):
+        raise AudioError(f"{_ARRAY}: {broken}; mend the recording")
+    dead = why_dead(samples)
     if samples.ndim == 2:
         if channel is not None and channel >= samples.shape[1]:
-            raise AudioError(f"the samples: no channel {channel}, there are {samples.shape[1]} (counted from 0)")
+            raise AudioError(f"{_ARRAY}: no channel {channel}, there are {samples.shape[1]} (counted from 0)")
         samples = samples.mean(1, dtype=np.float32) if channel is None else samples[:, channel]
-    if not samples.any():
-        raise AudioError("the samples: silent, every one is zero; check the microphone")
+        dead = dead or why_dead(samples)
+    if dead:
+        raise unusable(_ARRAY, dead)
     return samples
 
 
-def _windows(
-    samples: NDArray[np.int16] | NDArray[np.float32], length: float, cut: Cut
-) -> Iterator[tuple[float, Tensor]]:
-    rounded, step = in_16_bits(samples)
+def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator[tuple[float, Tensor | str]]:
+    """Start of each window, and its samples or why nothing can be heard in it."""
+    rate = file.samplerate
+    if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE:
+        samples, dead = taken(file, whole, cut.channel)
+        if dead:
+            raise unusable(str(whole), dead)
+        if zeros := zeros_at_end(samples, rate):
+            warnings.warn(
+                f"{whole}: ends in {zeros:.1f} s of zeros, its recorder may have stopped", Notice, stacklevel=2
+            )
+        at_rate = resampled(samples, rate, cut.sample_rate, str(whole))
+        yield from _parts(samples, rate, at_rate, length, cut)
+        return
+    for start in cut.starts(length):
+        part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
+        samples, dead = taken(file, part, cut.channel)
+        if dead:
+            yield start, dead
+        else:
+            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, str(part))), cut)
+
+
+def _parts(
+    samples: Samples, rate: int, at_rate: Samples, length: float, cut: Cut
+) -> Iterator[tuple[float, Tensor | str]]:
+    """The same of samples ``(T,)`` as they came, and at the rate of the windows.
+
+    Whether something can be heard is told before resampling, which rings on where a sound ends.
+    """
+    rounded, step = in_16_bits(at_rate)
     for start in cut.starts(length):
         first = round(start * cut.sample_rate)
         part = rounded[first : first + cut.samples]
-        if len(part):
-            yield start, fitted(part, step, cut)
+        own = samples[round(start * rate) : round((start + cut.seconds) * rate)]
+        if len(part) and len(own):
+            dead = why_dead(own) if len(own) < len(samples) else ""
+            yield start, dead or fitted(part, step, cut)
+
+
+def _living(
+    name: str,
+    windows: Iterable[tuple[float, Tensor | str]],
+    on_unusable: Callable[[float, str], None] | None = None,
+) -> Iterator[tuple[float, Tensor]]:
+    count, left_out = 0, []
+    for start, window in windows:
+        count += 1
+        if isinstance(window, Tensor):
+            yield start, window
+        else:
+            left_out.append((start, window))
+            if on_unusable is not None:
+                on_unusable(start, window)
+    if not left_out:
+        return
+    start, why = left_out[0]
+    if len(left_out) == count:
+        raise unusable(name, why)
+    if on_unusable is None:
+        told = f"{len(left_out)} of {count} windows are unusable and left out, the first at {start:g} s: {why}"
+        warnings.warn(f"{name}: {told}", Notice, stacklevel=3)
 
 
 def fitted(part: NDArray[np.int16], step: float, cut: Cut) -> Tensor:

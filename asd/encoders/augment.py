@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
 
 
-class SpecAugment(nn.Module):
+class Augmentation(nn.Module, ABC):
+    """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation."""
+
+    @abstractmethod
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to the same shape."""
+
+
+class SpecAugment(Augmentation):
     """Hides random stretches of time and of frequency, each clip's own (Park et al. 2019, arXiv 1904.08779).
 
     Args:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from asd.encoders.augment import Augmentation
 from asd.encoders.weights import WeightsCard
 
 
@@ -19,31 +20,29 @@ class Statistics(nn.Module):
     """Mean and standard deviation per band over the whole training set, fitted once and kept in buffers.
 
     Sums are kept in float64, so the result does not depend on the order of the clips or on how they were dealt to
-    processes.
+    processes; and on the CPU, since not every device has float64.
 
     Args:
         bands: Number of bands ``M``.
     """
 
-    count: Tensor
-    total: Tensor
-    squares: Tensor
     mean: Tensor
     std: Tensor
     fitted: Tensor
 
     def __init__(self, bands: int) -> None:
         super().__init__()
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64), persistent=False)
-        self.register_buffer("total", torch.zeros(bands, dtype=torch.float64), persistent=False)
-        self.register_buffer("squares", torch.zeros(bands, dtype=torch.float64), persistent=False)
+        # No buffers, which would move with the module.
+        self.count = torch.zeros((), dtype=torch.float64, device="cpu")
+        self.total = torch.zeros(bands, dtype=torch.float64, device="cpu")
+        self.squares = torch.zeros(bands, dtype=torch.float64, device="cpu")
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("std", torch.ones(bands))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
     def observe(self, spectrogram: Tensor) -> None:
         """Add ``(B, F, M)`` to the sums."""
-        rows = spectrogram.detach().flatten(0, 1).double()
+        rows = spectrogram.detach().flatten(0, 1).cpu().double()
         self.count += rows.shape[0]
         self.total += rows.sum(0)
         self.squares += rows.square().sum(0)
@@ -51,8 +50,8 @@ class Statistics(nn.Module):
     def finish(self) -> None:
         """Turn the sums into mean and standard deviation."""
         mean = self.total / self.count
-        self.mean.copy_(mean)
-        self.std.copy_((self.squares / self.count - mean.square()).clamp_min(1e-12).sqrt())
+        self.mean.copy_(mean.float())
+        self.std.copy_((self.squares / self.count - mean.square()).clamp_min(1e-12).sqrt().float())
         self.fitted.fill_(True)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
@@ -75,6 +74,7 @@ class Encoder(nn.Module, ABC):
         weights: Cards of the published weights it loads.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
+        settled: Arguments of the class that were taken from a file of weights, such as its size.
         expected_failures: Name of a check of `asd.testing` to the reason why this encoder cannot pass it.
     """
 
@@ -87,9 +87,10 @@ class Encoder(nn.Module, ABC):
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, augment: nn.Module | None = None) -> None:
+    def __init__(self, augment: Augmentation | None = None) -> None:
         super().__init__()
         self.augment = nn.Identity() if augment is None else augment
+        self.settled: dict[str, Any] = {}
 
     @classmethod
     def tiny(cls) -> Self:

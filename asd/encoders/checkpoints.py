@@ -1,46 +1,162 @@
-"""Reading files of published weights without running what is in them."""
+"""Weights as people have them: wrapped in other files, under prefixes, beside other things."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asd.errors import UserError
+from asd.encoders.weights_file import check_sizes, read
+from asd.errors import Notice, UserError
+
+# What wrappers put in the midst of a name; no network has parts that are called so.
+_WRAPPED = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
+_AVERAGED = re.compile(r"(?:^|[._])(ema|averaged|swa|teacher|target)(?=[._])", re.IGNORECASE)
+_USUAL = {"model", "state_dict", "module", "net", "network", "encoder", "backbone", "weights", "params", "student"}
+_DEEPEST = 6
+
+# A key that tells a network, with the last dimension of its tensor where another network has the key, too.
+_LAYOUTS: tuple[tuple[str, str, int | None], ...] = (
+    ("BEATs", "patch_embedding.weight", 16),
+    ("Dasheng", "time_pos_embed", 252),
+    ("CED", "time_pos_embed", 63),
+    ("a MobileNet, such as those of EfficientAT", "features.0.0.weight", None),
+    ("AST", "embeddings.patch_embeddings.projection.weight", None),
+    ("AST as its authors publish it", "v.patch_embed.proj.weight", None),
+    ("PaSST", "freq_new_pos_embed", None),
+    ("ATST-Frame", "patch_embed.patch_embed.weight", None),
+    ("EAT, SSLAM or FISHER", "local_encoder.proj.weight", None),
+    ("one of PANNs", "logmel_extractor.melW", None),
+    ("CLAP", "audio_encoder.patch_embed.proj.weight", None),
+    ("wav2vec 2.0, HuBERT or WavLM", "feature_extractor.conv_layers.0.conv.weight", None),
+    ("wav2vec 2.0, HuBERT or WavLM of fairseq", "feature_extractor.conv_layers.0.0.weight", None),
+    ("Whisper", "encoder.conv1.weight", None),
+    ("a vision transformer", "patch_embed.proj.weight", None),
+)
 
 
-def read(path: Path) -> Mapping[str, Any]:
-    """The content of a ``.safetensors`` file or of a file of `torch.save`, on the CPU.
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one network in a file.
+
+    Attributes:
+        path: The file.
+        state: Tensors by the network's own names.
+        content: All that the file holds.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    content: Mapping[str, Any]
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """What the file says of the network under that name, such as ``cfg``; empty where it says nothing."""
+        said = self.content.get(name)
+        said = vars(said) if isinstance(said, argparse.Namespace) else said
+        return dict(said) if isinstance(said, Mapping) else {}
+
+    def dims(self, key: str) -> tuple[int, ...]:
+        """The shape of a tensor.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        if key not in self.state:
+            raise UserError(f"{self.path}: no key {key}; the file is of another model or size")
+        return tuple(self.state[key].shape)
+
+    def depth(self, blocks: str) -> int:
+        """How many different parts are called `blocks`, a dot and a number."""
+        return len({key.split(".")[1] for key in self.state if key.startswith(f"{blocks}.")})
+
+    def check_holds(self, numbers: int) -> None:
+        """Refuse a file whose names promise a network of more numbers than are in it, before one is built.
+
+        Raises:
+            UserError: It does.
+        """
+        held = sum(value.numel() for value in self.state.values())
+        if numbers > held:
+            raise UserError(f"{self.path} promises a network of {numbers:,} numbers, but holds {held:,}")
+
+
+def weights_of(path: Path, network: str, anchor: str) -> Weights:
+    """The weights of a network, out of whatever mappings and prefixes a file has them in.
+
+    Averaged weights (EMA) are taken where there are no others.
+
+    Args:
+        path: A safetensors file or one of `torch.save`, whatever its suffix.
+        network: What the network is called in messages.
+        anchor: A key that it always has, as its authors call it; what stands before it is the prefix.
 
     Raises:
-        UserError: The file is truncated, of another format, or holds pickled code.
+        UserError: The file cannot be used, or is of another network; says of which.
     """
-    try:
-        if path.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        said = " ".join(str(error).split())
-        if "weights_only" in said or "Unsupported" in said:
-            raise UserError(
-                f"{path} holds pickled code, which is not run; get it from its authors or convert it to safetensors"
-            ) from error
-        raise UserError(f"{path} cannot be read as weights, it may be cut short: {said[:120]}") from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
-    return content
+    content = read(path)
+    state = dict(_tensors(content))
+    check_sizes(state, path)
+    prefixes = [key.removesuffix(anchor) for key in state if f".{key}".endswith(f".{anchor}")]
+    if not prefixes:
+        raise UserError(f"{path} is no file of {network}: it holds {_told(state)}")
+    prefix = _chosen(prefixes, path)
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return Weights(path, own, content)
+
+
+def _tensors(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested mappings, by its whole name with a dot between the levels."""
+    if isinstance(content, Tensor):
+        if content.layout == torch.strided and not content.is_quantized and not content.is_meta:
+            yield _WRAPPED.sub("", name), content
+    elif isinstance(content, Mapping) and depth < _DEEPEST:
+        for key, value in content.items():
+            yield from _tensors(value, f"{name}.{key}" if name else str(key), depth + 1)
+
+
+def _chosen(prefixes: list[str], path: Path) -> str:
+    plain = [one for one in prefixes if not _AVERAGED.search(one)]
+    candidates = plain or prefixes
+    usual = [one for one in candidates if set(one.split(".")[:-1]) <= _USUAL]
+    candidates = usual or candidates
+    if len(candidates) > 1:
+        raise UserError(
+            f"{path} holds {len(candidates)} networks ({', '.join(one or 'no prefix' for one in candidates[:4])}); "
+            "keep one of them in a file"
+        )
+    if plain and len(plain) < len(prefixes):
+        warnings.warn(
+            f"{path} holds averaged weights as well; those of {candidates[0].rstrip('.') or 'no prefix'} are taken",
+            Notice,
+            stacklevel=2,
+        )
+    return candidates[0]
+
+
+def _told(state: Mapping[str, Tensor]) -> str:
+    """What a file seems to be."""
+    if not state:
+        return "no tensors by name"
+    size = f"{sum(value.numel() for value in state.values()) / 1e6:.3g} M numbers"
+    for name, key, last in _LAYOUTS:
+        found = [value for one, value in state.items() if f".{one}".endswith(f".{key}")]
+        if found and (last is None or found[0].shape[-1:] == (last,)):
+            return f"{name} ({size})"
+    return f"{size} under the keys {_few(list(state))}"
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load `state`, which must have the keys and shapes of `module`, no more and no fewer.
+    """Load `state`, which must have the keys and shapes of `module`, no more and no fewer, in any precision.
 
     Raises:
-        UserError: Keys are missing or left over, or a shape is another; the first of them are named.
+        UserError: Keys are missing or left over, a shape is another, or a value is not finite; the first are named.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - state.keys())
@@ -56,7 +172,28 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
             f"{path}: {key} is of shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}; the file is of "
             "another size of the model"
         )
+    if integers := sorted(key for key in own if own[key].is_floating_point() and not state[key].is_floating_point()):
+        raise UserError(f"{path}: {_few(integers)} of whole numbers; the file is quantised, give the original weights")
+    if broken := sorted(key for key, value in state.items() if not value.isfinite().all()):
+        raise UserError(f"{path}: {_few(broken)} is not finite; its training broke down, or the file is damaged")
     module.load_state_dict(dict(state))
+
+
+def settled(config: dict[str, Any] | None, encoder: nn.Module) -> dict[str, Any] | None:
+    """A run's configuration with what its encoders took from their files of weights, to be built without the files."""
+    if config is None:
+        return None
+    return {**config, "model": {**config["model"], "encoder": _settled(config["model"]["encoder"], encoder)}}
+
+
+def _settled(said: Any, module: Any) -> Any:
+    if isinstance(said, list) and isinstance(module, nn.ModuleList):
+        return [_settled(one, part) for one, part in zip(said, module, strict=True)]
+    if not isinstance(said, dict) or "class_path" not in said:
+        return said
+    arguments = said.get("init_args") or {}
+    arguments = {key: _settled(value, getattr(module, key, None)) for key, value in arguments.items()}
+    return {**said, "init_args": {**arguments, **getattr(module, "settled", {})}}
 
 
 def _few(keys: list[str]) -> str:

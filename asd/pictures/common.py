@@ -6,13 +6,14 @@ Matplotlib loads on demand. Blue and orange are those of the Okabe-Ito palette, 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from asd.files import written
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -71,11 +72,10 @@ def common_legend(figure: Figure) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(aside, format="png")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may hold dollars
+    with written(path) as place:
+        figure.savefig(place, format="png")
     return path

@@ -28,7 +28,7 @@ def explanation(found: Explanation, path: Path) -> Path:
     spans = figure.add_subplot(grid[1, 0], sharex=sound)
     _spectrogram(sound, found)
     style: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 0.5}
-    edges = _height(found.band_edges)
+    edges = found.band_edges
     bands.barh(edges[:-1], found.by_band, np.diff(edges), color=_colours(found.by_band), **style)
     bands.set_xlabel("raises the score by", fontsize=8)
     spans.bar(found.span_edges[:-1], found.by_span, np.diff(found.span_edges), color=_colours(found.by_span), **style)
@@ -48,24 +48,23 @@ def _colours(values: Reals) -> list[str]:
     return [COLOURS["target"] if value > 0 else UNKNOWN for value in values]
 
 
-def _height(hertz: Reals) -> Reals:
-    # The mel scale, on which the bands are equally high.
-    return np.asarray(2595 * np.log10(1 + hertz / 700))
-
-
 def _spectrogram(axes: Axes, found: Explanation) -> None:
-    left, right = float(found.span_edges[0]), float(found.span_edges[-1])
-    bottom, top = _height(found.level_edges[[0, -1]])
-    place = (left, right, float(bottom), float(top))
+    # Imported here: it takes a second.
+    from librosa.display import specshow
+
+    times = np.linspace(found.span_edges[0], found.span_edges[-1], found.level.shape[1] + 1)
     quiet = float(np.percentile(found.level, 5))
-    axes.imshow(found.level, origin="lower", aspect="auto", extent=place, cmap="gray", vmin=quiet, vmax=0)
+    place: dict[str, Any] = {"x_coords": times, "y_coords": found.level_edges, "x_axis": "s", "y_axis": "mel"}
+    specshow(found.level, ax=axes, cmap="gray", vmin=quiet, vmax=0, **place)
     # Colour where band and time both raise the score, clear elsewhere.
     overlay = np.zeros((*found.contributions.shape, 4))
     overlay[..., :3] = np.array([213, 94, 0]) / 255
     overlay[..., 3] = 0.65 * found.contributions
-    axes.imshow(overlay, origin="lower", aspect="auto", extent=place, interpolation="nearest")
+    axes.pcolormesh(found.span_edges, found.band_edges, overlay)
     shown = [hertz for hertz in _TICKS_HZ if found.level_edges[0] <= hertz <= found.level_edges[-1]]
-    axes.set_yticks(_height(np.array(shown, np.float32)), [f"{hertz:g}" for hertz in shown])
+    axes.set_yticks(shown, [f"{hertz:g}" for hertz in shown])
+    axes.set_yticks([], minor=True)
+    axes.set_xlabel("")
     axes.set_ylabel("frequency in Hz", fontsize=8)
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asd import calibration, environment
 from asd.calibration import Calibrations
 from asd.errors import UserError
 from asd.metrics import Rule
 from asd.results import ClipScore, read_scores
+from asd.yaml_file import read_yaml
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -89,10 +88,7 @@ def gather(folder: Path) -> Run:
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}); take it from the checkpoint's run") from error
+    content = read_yaml(path)
     return content if isinstance(content, dict) else {}
 
 

@@ -50,7 +50,7 @@ class MahalanobisScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Estimate mean and covariance."""
         self.check_reference(embeddings)
-        rows, of_target = embeddings.detach().double().cpu(), target.cpu().bool()
+        rows, of_target = embeddings.detach().cpu().double(), target.cpu().bool()
         parts = (
             [rows] if self.covariance == "one" else [part for part in (rows[~of_target], rows[of_target]) if len(part)]
         )
@@ -110,7 +110,7 @@ class GaussianMixtureScorer(Scorer):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if components < 1 or regularisation <= 0 or covariance_type not in get_args(CovarianceType):
+        if components < 1 or not 0 < regularisation < math.inf or covariance_type not in get_args(CovarianceType):
             raise UserError(
                 f"GaussianMixtureScorer: components is {components}, regularisation {regularisation} and "
                 f"covariance_type {covariance_type!r}; give components of 1 or more, regularisation above 0, and a "
@@ -124,7 +124,7 @@ class GaussianMixtureScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit the mixture."""
         self.check_reference(embeddings)
-        rows = embeddings.detach().double().cpu()
+        rows = embeddings.detach().cpu().double()
         distinct = len(rows.unique(dim=0))
         self.check_number("components", self.components, distinct)
         width = rows.shape[1]

@@ -56,8 +56,11 @@ class NormalClips(nn.Module):
             count = len(clips.facts)
             rows = torch.arange(count) if count <= _MOST else torch.linspace(0, count - 1, _MOST).round().long()
             text = json.dumps([clips.facts[row] for row in rows.tolist()], ensure_ascii=False)
+            kept = clips.embeddings[rows.to(clips.embeddings.device)].float()
+            # Their directions are compared, so what float16 cannot hold is made shorter.
+            too_long = (kept.abs().amax(1, keepdim=True) / torch.finfo(torch.float16).max).clamp_min(1)
             self._keep(
-                embeddings=clips.embeddings[rows.to(clips.embeddings.device)].half(),
+                embeddings=(kept / too_long).half(),
                 facts=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8),
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -81,7 +82,7 @@ class OneClassSVMScorer(Scorer):
 
     def __init__(self, nu: float = 0.1, gamma: float | None = None) -> None:
         super().__init__()
-        if not 0 < nu <= 1 or (gamma is not None and gamma <= 0):
+        if not 0 < nu <= 1 or (gamma is not None and not 0 < gamma < math.inf):
             raise UserError(f"OneClassSVMScorer: nu is {nu} and gamma {gamma}; give nu in (0, 1] and gamma above 0")
         self.nu = nu
         self.gamma = gamma
@@ -89,7 +90,7 @@ class OneClassSVMScorer(Scorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit the boundary."""
         self.check_reference(embeddings)
-        rows = embeddings.detach().double().cpu()
+        rows = embeddings.detach().cpu().double()
         mean, scale = rows.mean(0), rows.std(0, correction=0)
         scale = torch.where(scale > _TINY, scale, 1.0)
         machine = OneClassSVM(nu=self.nu, gamma=self._gamma(rows.shape[1])).fit(((rows - mean) / scale).numpy())
@@ -150,10 +151,10 @@ class IsolationForestScorer(Scorer):
         )
         kept = {
             "feature": feature,
-            "cut": torch.stack([_padded(tree.threshold, nodes) for tree in trees]),
+            "cut": _below(torch.stack([_padded(tree.threshold, nodes) for tree in trees])),
             "branches": torch.stack([_children(tree, nodes) for tree in trees]),
-            "depth": torch.stack([_padded(_depths(tree), nodes) for tree in trees]),
-            "usual": torch.from_numpy(_usual_depth(np.array([forest.max_samples_])))[0],
+            "depth": torch.stack([_padded(_depths(tree), nodes) for tree in trees]).float(),
+            "usual": torch.from_numpy(_usual_depth(np.array([forest.max_samples_])))[0].float(),
         }
         self.remember(**{name: value.to(embeddings.device) for name, value in kept.items()})
         return self
@@ -165,11 +166,27 @@ class IsolationForestScorer(Scorer):
         tree = torch.arange(len(self.feature), device=rows.device)[None]
         node = torch.zeros(rows.shape[0], tree.shape[1], dtype=torch.int64, device=rows.device)
         for _ in range(_DEEPEST):
-            # Cuts are compared in float64, as scikit-learn does: it grows trees on float32 values with float64 cuts.
-            right = rows.gather(1, self.feature[tree, node]).double() > self.cut[tree, node]
+            right = rows.gather(1, self.feature[tree, node]) > self.cut[tree, node]
             node = self.branches[tree, node, right.long()]
         depth = self.depth[tree, node].mean(1)
-        return (2 ** (-depth / self.usual.clamp_min(1.0))).float()
+        return 2 ** (-depth / self.usual.clamp_min(1.0))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Checkpoints from before devices without float64 were thought of.
+        for name, narrow in (("cut", _below), ("depth", Tensor.float), ("usual", Tensor.float)):
+            if prefix + name in state_dict:
+                state_dict[prefix + name] = narrow(state_dict[prefix + name])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _below(cut: Tensor) -> Tensor:
+    """The greatest float32 that is not above a cut: a float32 is above both or above neither.
+
+    Trees are grown on float32 values with float64 cuts, and not every device has float64.
+    """
+    cut = cut.cpu()
+    near = cut.float()
+    return torch.where(near.to(cut.dtype) > cut, near.nextafter(torch.tensor(-torch.inf)), near)
 
 
 def _padded(values: Any, length: int) -> Tensor:

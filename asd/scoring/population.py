@@ -93,7 +93,10 @@ class Population(nn.Module):
             rows = bank.of(number)
             scores = self._scorer(number).held_out(rows.embeddings, rows.target, rows.group)
             self.normal_clips(number).remember(scores, rows)
-            limits = self.threshold.fit(scores, rows.target)
+            try:
+                limits = self.threshold.fit(scores, rows.target)
+            except UserError as error:
+                raise UserError(f"{self.names[number]}: {error}") from error
             self.thresholds[number], self.doubts[number] = limits.alarm, limits.doubt
             self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
         return self
@@ -115,12 +118,28 @@ class Population(nn.Module):
         return scores
 
     def decide(self, scores: Tensor, population: Tensor) -> Tensor:
-        """``(B,)`` bool: whether each score lies above the threshold of its population."""
-        return scores > self.thresholds.to(scores.device)[population]
+        """``(B,)`` bool: whether each score lies above the threshold of its population.
+
+        Raises:
+            UserError: A score or a threshold is not finite: neither normal nor anomalous follows.
+        """
+        return scores > self._limits(self.thresholds, scores, population)
 
     def doubtful(self, scores: Tensor, population: Tensor) -> Tensor:
-        """``(B,)`` bool: whether each score lies in the band of abstention of its population."""
-        return (scores > self.doubts.to(scores.device)[population]) & ~self.decide(scores, population)
+        """``(B,)`` bool: whether each score lies in the band of abstention of its population; raises as `decide`."""
+        return (scores > self._limits(self.doubts, scores, population)) & ~self.decide(scores, population)
+
+    def _limits(self, limits: Tensor, scores: Tensor, population: Tensor) -> Tensor:
+        """The limit ``(B,)`` of each score."""
+        own = limits.to(scores.device)[population]
+        bad = ~(own.isfinite() & scores.isfinite())
+        if bool(bad.any()):
+            names = sorted({self.names[number] for number in population[bad.to(population.device)].tolist()})
+            raise UserError(
+                f"{', '.join(names)}: {int(bad.sum())} of {len(scores)} clips have a score or a threshold that is not "
+                "finite; nothing can be decided: train with a lower learning rate or in float32 (trainer.precision)"
+            )
+        return own
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # Checkpoints from before there was a band of abstention.

@@ -79,12 +79,13 @@ class ResidualScorer(Scorer):
 def _inverse_covariance(rows: Tensor) -> Tensor:
     """``(n, W)`` to the inverse ``(W, W)``; directions without variance count as a millionth of the mean variance."""
     mean = rows.mean(0)
-    covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+    # In float64, which not every device has: on the CPU.
+    covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
     for part in rows.split(65536):
         apart = part - mean
-        covariance += (apart.mT @ apart).double()
+        covariance += (apart.mT @ apart).cpu().double()
     covariance /= max(1, len(rows) - 1)
     values, vectors = torch.linalg.eigh(covariance)
     floor = _FLOOR * float(values.clamp_min(0).mean()) or 1.0
     inverse: Tensor = (vectors / values.clamp_min(floor)) @ vectors.mT
-    return inverse.float()
+    return inverse.float().to(rows.device)

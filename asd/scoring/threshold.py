@@ -55,14 +55,22 @@ class Threshold(ABC):
         """The score below which a part `quantile` of clips like these ``(N,)`` lies, ``N`` at least 1."""
 
     def fit(self, scores: Tensor, target: Tensor | None = None) -> Limits:
-        """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain."""
-        alarm = self._by_domain(scores, target, self.quantile)
-        if self.abstain == 0:
-            return Limits(alarm, alarm)
-        return Limits(alarm, min(alarm, self._by_domain(scores, target, self.quantile - self.abstain)))
+        """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain.
+
+        Raises:
+            UserError: No score, or scores or limits that are not finite.
+        """
+        if len(scores) == 0 or not bool(scores.isfinite().all()):
+            raise UserError(f"the scores of {len(scores)} normal clips are none or not finite: no threshold follows")
+        alarm = doubt = self._by_domain(scores, target, self.quantile)
+        if self.abstain:
+            doubt = min(alarm, self._by_domain(scores, target, self.quantile - self.abstain))
+        if not (math.isfinite(alarm) and math.isfinite(doubt)):
+            raise UserError(f"{type(self).__name__} gave a threshold of {alarm} and {doubt}; choose another one")
+        return Limits(alarm, doubt)
 
     def _by_domain(self, scores: Tensor, target: Tensor | None, quantile: float) -> float:
-        scores = scores.detach().double().cpu()
+        scores = scores.detach().cpu().double()
         flags = torch.zeros(len(scores), dtype=torch.bool) if target is None else target.bool().cpu()
         domains = [part for part in (scores[~flags], scores[flags]) if len(part)]
         if self.target == "pooled" or len(domains) == 1:
@@ -88,14 +96,14 @@ class GammaThreshold(Threshold):
 
     def at(self, scores: Tensor, quantile: float) -> float:
         """The quantile of the distribution fitted to scores ``(N,)``."""
-        values = scores.detach().double().cpu().numpy()
+        values = scores.detach().cpu().double().numpy()
         positive = values[values > 0]
         if len(set(positive.tolist())) >= 3 and len(positive) == len(values):
             shape, location, scale = stats.gamma.fit(positive, floc=0)
             threshold = float(stats.gamma.ppf(quantile, shape, location, scale))
             if math.isfinite(threshold):
                 return threshold
-        return float(torch.quantile(scores.detach().double(), quantile))
+        return float(torch.quantile(scores.detach().cpu().double(), quantile))
 
 
 class QuantileThreshold(Threshold):
@@ -109,7 +117,7 @@ class QuantileThreshold(Threshold):
 
     def at(self, scores: Tensor, quantile: float) -> float:
         """The quantile of scores ``(N,)``."""
-        return float(torch.quantile(scores.detach().double(), quantile))
+        return float(torch.quantile(scores.detach().cpu().double(), quantile))
 
 
 class ConformalThreshold(Threshold):
@@ -129,4 +137,4 @@ class ConformalThreshold(Threshold):
         count = len(scores)
         # Rounded first: 0.3 * 10 is a little more than 3.
         rank = min(math.ceil(round((count + 1) * quantile, 9)), count)
-        return float(scores.detach().double().sort().values[max(rank, 1) - 1])
+        return float(scores.detach().cpu().double().sort().values[max(rank, 1) - 1])

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,10 +24,17 @@ _LAST_SECONDS = 18
 class _Server(uvicorn.Server):
     """Ends at a signal after what waits is answered, and lets the program go on."""
 
+    interrupted = False
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals here; uvicorn's own would end the program by the same signal once more."""
-        usual = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+
+        def end(number: int, frame: FrameType | None) -> None:
+            self.interrupted = number == signal.SIGINT
+            self.handle_exit(number, frame)
+
+        usual = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -67,9 +75,15 @@ def configured(app: FastAPI) -> uvicorn.Config:
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer at a socket until SIGINT or SIGTERM; ends the program where a thread still computes for nobody."""
-    _Server(configured(app)).run(sockets=[listening])
+    """Answer at a socket until SIGTERM, or SIGINT, which is raised again once all is answered.
+
+    The program ends here where a thread still computes for nobody.
+    """
+    server = _Server(configured(app))
+    server.run(sockets=[listening])
     if not app.state.service.ended:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(130 if server.interrupted else 0)
+    if server.interrupted:
+        raise KeyboardInterrupt

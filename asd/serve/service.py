@@ -128,20 +128,20 @@ class Service:
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
                 windows = await self._decoding(recording.take) if len(windows) == BATCH else []
-        result = self.detector.result(upload.name, number, pairs)
-        if worst is None or not all(math.isfinite(one) for one in (result.score, *(score for _, score in pairs))):
-            raise HTTPException(422, f"{upload.name or 'the recording'}: its score is not finite; check the recording")
-        answer = result.to_dict() | {"percentile": _finite(result.percentile), "threshold": _finite(result.threshold)}
-        if explained:
-            answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
+            result = self.detector.result(upload.name, number, pairs)
+            answer = result.to_dict()
+            if recording.left_out:
+                answer["unusable_windows"] = len(recording.left_out)
+            if explained and worst is not None:
+                answer["explanation"] = await self._explanation(upload.name, number, recording.seconds, *worst)
         self.observed.recordings.labels(result.machine, result.decision).inc()
         self.observed.audio.inc(recording.seconds)
         return answer
 
     async def _begun(self, sound: Sound) -> tuple[Recording, list[tuple[float, Tensor]]]:
         """A recording and its first windows."""
-        # A turn of another thread takes as long as decoding a few seconds.
-        if sound.content is not None and len(sound.content) <= _QUICK_BYTES:
+        # A turn of another thread takes as long as decoding a few seconds. What a WAV promises is seen at once.
+        if sound.content is not None and len(sound.content) <= _QUICK_BYTES and sound.content[:4] == b"RIFF":
             recording = Recording(sound, self.detector.cut, self.limits.seconds)
         else:
             recording = await self._decoding(lambda: Recording(sound, self.detector.cut, self.limits.seconds))

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from asd.data.clip import Sound
-from asd.serve.recording import is_foreign
+from asd.data.containers import is_foreign
 
 _LONGEST_NAME = 200
 _NAMELESS = "the recording"
@@ -40,7 +40,7 @@ class Upload:
         if self.sound.content is not None:
             return text
         path = str(self.sound.path)
-        return text.replace(f"{path}.wav", path).replace(path, self.name or _NAMELESS)
+        return text.replace(path, self.name or _NAMELESS)
 
 
 @contextlib.asynccontextmanager

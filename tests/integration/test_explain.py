@@ -140,7 +140,9 @@ def test_the_picture_shows_spectrogram_and_both_bars(detector: Detector, tmp_pat
     path = pictures.explanation(found, tmp_path / "one.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     sound, bands, spans = drawn[-1].axes
-    assert len(sound.images) == 2
+    heard, raising = sound.collections
+    assert heard.get_array().shape == found.level.shape
+    assert raising.get_array().shape == (*found.contributions.shape, 4)
     assert len(bands.patches) == len(found.by_band)
     assert [patch.get_height() for patch in spans.patches] == pytest.approx(found.by_span.tolist())
 

@@ -102,3 +102,32 @@ def test_replicas_are_equal_after_the_thaw(asd, synthetic: Path, tmp_path: Path)
     assert len(set(thawed)) == len(thawed), "thawed weights must move at every step"
     content = torch.load(folder(done, tmp_path) / "checkpoints/last.ckpt", weights_only=True)
     assert content["epoch"] == 2
+
+
+FAIL = '''
+"""Fails in one process alone, once training has begun."""
+from lightning.pytorch import Callback
+from asd.errors import UserError
+
+class Fail(Callback):
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_end(self, trainer, pl_module, *args) -> None:
+        if trainer.current_epoch == 0 and trainer.global_rank == self.rank:
+            raise UserError(f"rank {self.rank} lost its microphone; plug it in")
+'''
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_message_of_the_process_that_failed_is_the_last_line(
+    rank: int, asd, synthetic: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fail_callback.py").write_text(FAIL)
+    done = asd(
+        "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=1", "--trainer.devices=2",
+        "--trainer.strategy=ddp", "--trainer.callbacks", "fail_callback.Fail",
+        f"--trainer.callbacks.init_args.rank={rank}", cwd=tmp_path, expect=2,
+    )  # fmt: skip
+    assert done.stderr.strip().splitlines()[-1] == f"asd: error: rank {rank} lost its microphone; plug it in"
+    assert "Traceback" not in done.stderr

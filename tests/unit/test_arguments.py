@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.cli.arguments import configs_first, named_classes, read_yaml
+from asd.cli.arguments import configs_first, named_classes, read_mapping
 from asd.errors import UserError
 
 
@@ -32,9 +32,9 @@ def test_a_config_that_is_no_mapping_is_named(tmp_path: Path, content: str) -> N
     path = tmp_path / "broken.yaml"
     path.write_text(content)
     with pytest.raises(UserError, match=r"broken\.yaml"):
-        read_yaml(str(path))
+        read_mapping(str(path))
 
 
 def test_a_missing_config_is_named() -> None:
     with pytest.raises(UserError, match=r"no config file absent\.yaml"):
-        read_yaml("absent.yaml")
+        read_mapping("absent.yaml")

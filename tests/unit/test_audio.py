@@ -58,9 +58,9 @@ def test_the_header_bounds_the_length(tmp_path: Path) -> None:
 
 
 def test_channels_are_averaged_or_chosen(tmp_path: Path) -> None:
-    both = np.stack([np.full(100, 1000), np.full(100, 3000)], axis=1).astype(np.int16)
+    both = np.stack([np.arange(1000, 1100), np.arange(3000, 3100)], axis=1).astype(np.int16)
     path = write(tmp_path / "stereo.wav", both)
-    assert np.allclose(read(path, RATE), 2000 / 32768)
+    assert np.allclose(read(path, RATE), np.arange(2000, 2100) / 32768)
     assert np.array_equal(read(path, RATE, channel=0), both[:, 0] / np.float32(32768))
     assert np.array_equal(read(path, RATE, channel=1), both[:, 1] / np.float32(32768))
     assert decode(path, RATE, channel=1).dtype == np.int16
@@ -104,7 +104,7 @@ def with_sample(value: float) -> Callable[[Path], None]:
         (with_sample(np.nan), "not finite"),
         (with_sample(np.inf), "not finite"),
         (with_sample(-5.0), "samples reach 5"),
-        (lambda path: write(path, NOISE[:1], rate=192000), "too short"),
+        (lambda path: write(path, NOISE[:2], rate=192000), "too short"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_in_one_line(
@@ -116,6 +116,38 @@ def test_a_file_that_cannot_be_used_is_named_in_one_line(
         read(path, RATE)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("samples", "subtype", "reason"),
+    [
+        (np.full(4000, 0.3), "PCM_16", "constant, every sample is 0.3 of full scale"),
+        (np.full(4000, -0.3), "FLOAT", "constant"),
+        (NOISE[:1], "PCM_16", "constant"),
+        (0.3 + NOISE * 1e-9, "FLOAT", "constant"),
+        (NOISE * 1e-30, "FLOAT", "constant"),
+        (np.full(4000, 1e-30), "DOUBLE", "constant"),
+        (np.sign(NOISE), "PCM_16", "nothing but clipping"),
+        (np.sign(NOISE) * 1.2, "FLOAT", "nothing but clipping"),
+        (np.sign(NOISE), "ULAW", "nothing but clipping"),
+        (np.ones(4000), "PCM_24", "constant"),
+        (np.sign(np.stack([NOISE, NOISE[::-1]], 1)), "PCM_16", "nothing but clipping"),
+    ],
+)
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_where_nothing_can_be_heard_is_unusable(
+    samples: np.ndarray, subtype: str, reason: str, rate: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "dead.wav", samples, rate, subtype)
+    with pytest.raises(AudioError, match=f"dead.wav: {reason}.*unusable.*check the sensor"):
+        read(path, RATE)
+
+
+@pytest.mark.parametrize(
+    "samples", [NOISE * 1e-5, np.clip(NOISE * 30, -1, 1), 0.5 + NOISE * 1e-3, np.sign(NOISE) * 0.5], ids=str
+)
+def test_quiet_clipped_and_shifted_sound_is_used(samples: np.ndarray, tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "a.wav", samples, subtype="FLOAT"), RATE)) == len(NOISE)
 
 
 def test_a_damaged_flac_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -137,13 +138,55 @@ def test_unknown_settings_of_a_file_are_ignored_and_other_networks_refused(golde
         BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {"deep_norm": False}))
 
 
+def test_the_size_is_read_from_the_file(golden: Path, tmp_path: Path) -> None:
+    file = str(golden / "beats_ssl.pt")
+    found = BEATs(checkpoint=file)
+    assert found.shape == GOLDEN
+    assert BEATs(shape=BEATsShape(**found.settled["shape"])).shape == GOLDEN
+    # Without `cfg` the tensors tell, all but how far positions are told apart, which is the same in all that exist.
+    torch.save(torch.load(file, weights_only=True)["model"], tmp_path / "bare.pt")
+    assert BEATs(checkpoint=str(tmp_path / "bare.pt")).shape == GOLDEN
+    with pytest.raises(UserError, match=r"max_distance is 200; set shape\.max_distance"):
+        BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {"max_distance": 200}))
+    assert BEATs(checkpoint=damaged(golden, tmp_path, {"max_distance": 200})).shape.max_distance == 200
+
+
+def test_settings_as_fairseq_keeps_them_are_read(golden: Path, tmp_path: Path) -> None:
+    content = torch.load(golden / "beats_ssl.pt", weights_only=True)
+    torch.save({**content, "cfg": argparse.Namespace(**content["cfg"])}, tmp_path / "args.pt")
+    assert BEATs(checkpoint=str(tmp_path / "args.pt")).shape == GOLDEN
+    content["cfg"]["deep_norm"] = False
+    torch.save({**content, "cfg": argparse.Namespace(**content["cfg"])}, tmp_path / "args.pt")
+    with pytest.raises(UserError, match="deep_norm is False"):
+        BEATs(checkpoint=str(tmp_path / "args.pt"))
+
+
+def test_the_names_of_newer_pytorch_are_read(golden: Path, tmp_path: Path) -> None:
+    content = torch.load(golden / "beats_ssl.pt", weights_only=True)
+    for part, number in (("weight_g", 0), ("weight_v", 1)):
+        value = content["model"].pop(f"encoder.pos_conv.0.{part}")
+        content["model"][f"encoder.pos_conv.0.parametrizations.weight.original{number}"] = value
+    torch.save(content, tmp_path / "newer.pt")
+    newer = BEATs(checkpoint=str(tmp_path / "newer.pt")).state_dict()
+    for key, value in BEATs(checkpoint=str(golden / "beats_ssl.pt")).state_dict().items():
+        assert torch.equal(newer[key], value), key
+
+
+def test_a_file_that_promises_more_layers_than_it_holds_is_refused(golden: Path, tmp_path: Path) -> None:
+    content = torch.load(golden / "beats_ssl.pt", weights_only=True)
+    content["model"] |= {f"encoder.layers.{number}.x": torch.zeros(1) for number in range(3, 10000)}
+    torch.save(content, tmp_path / "deep.pt")
+    with pytest.raises(UserError, match=r"promises a network of [\d,]+ numbers, but holds"):
+        BEATs(checkpoint=str(tmp_path / "deep.pt"))
+
+
 def test_a_missing_key_is_named(golden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no key blocks\.1\.fc1\.weight"):
         BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {}, "encoder.layers.1.fc1.weight"))
 
 
 def test_a_file_of_another_kind_is_refused(golden: Path) -> None:
-    with pytest.raises(UserError, match="no entries 'cfg' and 'model'"):
+    with pytest.raises(UserError, match=r"dasheng\.pt is no file of BEATs: it holds Dasheng \(0\.\d+ M numbers\)"):
         BEATs(shape=GOLDEN, checkpoint=str(golden / "dasheng.pt"))
     with pytest.raises(UserError, match=r"no key predictor\.weight"):
         audioset_predictor(str(golden / "beats_ssl.pt"))

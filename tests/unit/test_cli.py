@@ -84,12 +84,3 @@ def test_what_a_command_raises_becomes_one_line(
     error = capsys.readouterr().err
     assert shown in error
     assert error.count("\n") == 1
-
-
-def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(arguments: list[str]) -> int:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(cli, "_dispatch", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli.main([])

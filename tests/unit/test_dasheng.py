@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from asd_plugins.dasheng import CED, Dasheng, TransformerShape, from_published
+from asd_plugins.mobilenet import MobileNet
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -117,6 +119,30 @@ def test_files_of_another_size_or_network_say_what_to_set(golden: Path, tmp_path
     torch.save({key: torch.zeros(value.shape) for key, value in small.items()}, tmp_path / "small.pt")
     with pytest.raises(UserError, match="set size to small"):
         CED(size="tiny", checkpoint=str(tmp_path / "small.pt"))
+
+
+def test_the_size_is_read_from_the_file(golden: Path, tmp_path: Path) -> None:
+    found = Dasheng(checkpoint=str(golden / "dasheng.pt"))
+    assert found.shape == GOLDEN
+    assert TransformerShape(**found.settled["shape"]) == GOLDEN
+    with torch.device("meta"):
+        small = CED(size="small").state_dict()
+    torch.save({key: torch.zeros(value.shape) for key, value in small.items()}, tmp_path / "small.pt")
+    assert CED(checkpoint=str(tmp_path / "small.pt")).shape == CED.sizes["small"]
+    with pytest.raises(UserError, match="width 64 and depth 3, which is no published size"):
+        Dasheng(checkpoint=str(golden / "dasheng_hub_layout.safetensors"))
+    with pytest.raises(UserError, match=r"has 4 heads, not 8; set shape\.heads"):
+        Dasheng(shape=replace(GOLDEN, heads=8), checkpoint=str(golden / "dasheng.pt"))
+    with pytest.raises(UserError, match="it holds Dasheng"):
+        MobileNet(checkpoint=str(golden / "dasheng.pt"))
+
+
+def test_a_file_that_promises_more_layers_than_it_holds_is_refused(golden: Path, tmp_path: Path) -> None:
+    content = torch.load(golden / "dasheng.pt", weights_only=True)
+    content["model"] |= {f"blocks.{number}.x": torch.zeros(1) for number in range(3, 10000)}
+    torch.save(content, tmp_path / "deep.pt")
+    with pytest.raises(UserError, match=r"promises a network of [\d,]+ numbers, but holds"):
+        Dasheng(checkpoint=str(tmp_path / "deep.pt"))
 
 
 def test_arguments_out_of_range() -> None:

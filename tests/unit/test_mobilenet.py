@@ -97,6 +97,21 @@ def test_every_parameter_is_trained_and_belongs_to_a_stage() -> None:
     assert len(staged) == len(list(encoder.parameters()))
 
 
+@pytest.mark.parametrize("width", [0.1, 0.33, 0.5, 1.0])
+def test_the_width_is_read_from_the_file(tmp_path: Path, width: float) -> None:
+    torch.save(MobileNet(width=width).state_dict(), tmp_path / "w.pt")
+    found = MobileNet(checkpoint=str(tmp_path / "w.pt"))
+    again = MobileNet(**found.settled)
+    for key, value in torch.load(tmp_path / "w.pt").items():
+        assert torch.equal(found.state_dict()[key], value)
+        assert again.state_dict()[key].shape == value.shape
+
+
+def test_weights_of_another_width_say_which(weights: str) -> None:
+    with pytest.raises(UserError, match=r"mn04_as_mAP_432\.pt has width 0\.4; set width to it"):
+        MobileNet(width=1.0, checkpoint=weights)
+
+
 def test_weights_of_another_width_are_refused(weights: str) -> None:
     with pytest.raises(UserError, match=r"mn04_as_mAP_432\.pt"):
         MobileNet(width=1.0, checkpoint=weights)

@@ -38,6 +38,9 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "nothing": (lambda: b"", 422, "no recording was sent"),
     "no samples": (lambda: sound(np.zeros(0)), 422, "holds no samples"),
     "silence": (lambda: sound(np.zeros(RATE)), 422, "silent, every sample is zero"),
+    "constant": (lambda: sound(np.full(RATE, 0.25)), 422, "constant, every sample is 0.25 of full scale"),
+    "clipped": (lambda: sound(np.sign(np.sin(np.arange(RATE) + 0.5))), 422, "nothing but clipping"),
+    "short": (lambda: sound(np.sin(np.arange(RATE // 20))), 422, "too short to judge, 0.05 s"),
     "nan": (lambda: sound(np.full(RATE, np.nan), "FLOAT"), 422, "not finite"),
     "loud": (lambda: sound(np.full(RATE, 1e6), "FLOAT"), 422, "full scale is 1"),
     "truncated": (lambda: sound(NOISE)[:9000], 422, "cut short"),
@@ -73,7 +76,9 @@ def test_a_header_that_says_too_little_costs_no_memory(started: Started) -> None
     assert started.most_memory() < before + 100
 
 
-@pytest.mark.parametrize("samples", [np.full(RATE, 0.25), np.sin(np.arange(RATE // 10) / 9) / 2], ids=["dc", "0.1 s"])
+@pytest.mark.parametrize(
+    "samples", [0.25 + np.sin(np.arange(RATE)) / 100, np.sin(np.arange(RATE // 10) / 9) / 2], ids=["dc", "0.1 s"]
+)
 def test_odd_recordings_are_scored(started: Started, samples: np.ndarray) -> None:
     status, found, _ = started.ask("/score?machine=fan&explain=true", sound(samples))
     assert status == 200

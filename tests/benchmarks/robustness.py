@@ -1,0 +1,71 @@
+"""What was tried to run, mislead or break the program, and what held: ``python -m tests.benchmarks.robustness``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KINDS: dict[str, list[str]] = {
+    "a checkpoint or config that names code, files or addresses": [
+        "unit/test_trust.py", "integration/test_checkpoint_is_data.py",
+    ],
+    "weights of any envelope, prefix and format; cut, forged, with code": [
+        "unit/test_weights_file.py", "unit/test_checkpoints.py",
+    ],
+    "weights, limits or scores that are not finite": ["integration/test_not_finite.py", "unit/test_strict_json.py"],
+    "exit codes of every command": ["unit/test_exit_codes.py"],
+    "headers that promise what is not there; dead and short recordings": [
+        "unit/test_containers.py", "unit/test_audio.py", "unit/test_windows.py", "unit/test_watch.py",
+    ],
+    "folders and tables as people have them": [
+        "unit/test_own_folders.py", "unit/test_own_attributes.py", "unit/test_recordings.py",
+    ],
+    "names that are no text, consoles of any encoding": ["unit/test_text.py", "integration/test_hostile_names.py"],
+    "training that cannot learn, checkpoints that are not there, full disks": ["integration/test_says_so.py"],
+    "writers killed, runs resumed, processes that fail": [
+        "integration/test_killed.py", "integration/test_resume.py", "integration/test_processes.py",
+    ],
+    "YAML and archives that are odd": ["unit/test_yaml_file.py", "unit/test_archive.py"],
+    "other platforms: imports, locks, precision": [
+        "unit/test_dependencies.py", "unit/test_precision.py", "integration/test_platforms.py",
+    ],
+    "the service: refusals, slow and many clients, hosts, its end, random requests": [
+        "unit/test_hosts.py", "integration/serve",
+    ],
+}  # fmt: skip
+
+
+class _Count:
+    """Tests that ran and that held, by kind."""
+
+    def __init__(self) -> None:
+        self.tried: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test, whose call may come from another process."""
+        if report.when != "call" or report.skipped:
+            return
+        for kind, places in KINDS.items():
+            if any(report.nodeid.startswith(f"tests/{place}") for place in places):
+                self.tried[kind] += 1
+                self.held[kind] += report.passed
+
+
+def main() -> int:
+    """Run the tests and print the table; returns pytest's exit code."""
+    count = _Count()
+    places = [str(ROOT / "tests" / place) for kind in KINDS.values() for place in kind]
+    code = int(pytest.main(["-q", "--no-header", *places], plugins=[count]))
+    print("\n| fault | tries | held |\n|---|---:|---:|")
+    for kind in KINDS:
+        print(f"| {kind} | {count.tried[kind]} | {count.held[kind]} |")
+    print(f"| all | {count.tried.total()} | {count.held.total()} |")
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,201 @@
+"""A checkpoint runs nothing and opens nothing because of what it says, in any command that reads one."""
+
+from __future__ import annotations
+
+import copy
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asd.errors import Notice, UserError
+from asd.restore import data_of, restore
+
+TRACE = {
+    "class_path": "torch.fx.symbolic_trace",
+    "init_args": {
+        "root": "subprocess.getoutput",
+        "concrete_args": {"cmd": "touch x-was-here", "encoding": "utf-8", "errors": "strict"},
+    },
+}
+COMMANDS: dict[str, list[str]] = {
+    "score": ["CLIP", "--checkpoint", "CKPT", "--machine", "fan"],
+    "explain": ["CLIP", "--checkpoint", "CKPT", "--machine", "fan"],
+    "watch": ["CLIP", "--checkpoint", "CKPT", "--machine", "fan"],
+    "enroll": ["CKPT", "FOLDER", "--machine", "pump", "--out", "pump.ckpt"],
+    "export": ["CKPT", "bundle", "--machine", "fan"],
+    "serve": ["CKPT", "--port", "0"],
+    "submit": ["write", "RUN", "--label", "A_B_task2_1", "--facts", "FACTS", "--ckpt_path", "CKPT"],
+    "test": ["--ckpt_path", "CKPT"],
+    "validate": ["--ckpt_path", "CKPT"],
+    "predict": ["--ckpt_path", "CKPT"],
+    "fit": ["--ckpt_path", "CKPT"],
+}
+
+
+def poked(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """A copy in which the configuration says `value` at a dotted place."""
+    content = copy.deepcopy(content)
+    at = content["asd"]["config"]
+    *way, last = place.split(".")
+    for step in way:
+        at = at[step]
+    at[last] = value
+    return content
+
+
+@pytest.fixture(scope="session")
+def content(trained: Path) -> dict[str, Any]:
+    return torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+
+
+@pytest.fixture
+def run(here: Any, trained: Path, synthetic: Path, tmp_path: Path) -> Callable[..., str]:
+    (tmp_path / "facts.yaml").write_text("{name: x, abbreviation: y, authors: [z]}")
+    folder = synthetic / "dev_data/raw/fan/train"
+    words = {
+        "CKPT": tmp_path / "evil.ckpt", "CLIP": sorted(folder.iterdir())[0], "FOLDER": folder, "RUN": trained,
+        "FACTS": tmp_path / "facts.yaml",
+    }  # fmt: skip
+
+    def go(command: str, content: dict[str, Any]) -> str:
+        torch.save(content, tmp_path / "evil.ckpt")
+        done = here(command, *(words.get(one, one) for one in COMMANDS[command]), expect=2)
+        assert len([line for line in done.stderr.splitlines() if line.startswith("asd: error:")]) == 1, done.stderr
+        return str(done.stderr)
+
+    return go
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_runs_what_a_checkpoint_names(
+    command: str, run: Callable[..., str], content: dict[str, Any], tmp_path: Path
+) -> None:
+    said = run(command, poked(content, "model.encoder.init_args.augment", TRACE))
+    assert "torch.fx.symbolic_trace" in said
+    assert not (tmp_path / "x-was-here").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("data", TRACE),
+        ("data.init_args.noise_mix", TRACE),
+        ("data.init_args.machines", [TRACE]),
+        ("trainer.callbacks", [TRACE]),
+        ("trainer.callbacks", TRACE),
+        ("trainer.callbacks", "subprocess.getoutput"),
+        ("trainer.callbacks", [{"class_path": "lightning.pytorch.callbacks.ModelCheckpoint"}]),
+        ("trainer.strategy", TRACE),
+        ("trainer.accelerator", TRACE),
+        ("trainer.max_epochs", TRACE),
+        ("warmup", TRACE),
+        ("warmup", "warmup.yaml"),
+        ("warmup.epochs", TRACE),
+        ("checkpoint", {"dirpath": TRACE}),
+        ("outputs.pictures", TRACE),
+        ("seed_everything", TRACE),
+    ],
+    ids=lambda one: str(one)[:40],
+)
+def test_a_resumed_fit_takes_no_more_than_data(
+    place: str, value: Any, run: Callable[..., str], content: dict[str, Any], tmp_path: Path
+) -> None:
+    run("fit", poked(content, place, value))
+    assert not (tmp_path / "x-was-here").exists()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Files opened and addresses connected to, as the interpreter tells them."""
+    seen: list[str] = []
+    on = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if on and event in (
+            "open",
+            "socket.connect",
+            "socket.getaddrinfo",
+            "subprocess.Popen",
+            "os.mkdir",
+            "os.remove",
+        ):
+            seen.append(f"{event} {arguments}")
+
+    sys.addaudithook(hook)
+    yield seen
+    on = False
+
+
+def test_loading_opens_nothing_that_the_checkpoint_names(
+    content: dict[str, Any], opened: list[str], tmp_path: Path
+) -> None:
+    bad = poked(content, "data.init_args.root", str(tmp_path / "named" / "root"))
+    bad = poked(bad, "data.init_args.disk_cache", str(tmp_path / "named" / "cache"))
+    bad = poked(bad, "trainer.logger.init_args.save_dir", str(tmp_path / "named" / "log"))
+    bad = poked(bad, "trainer.default_root_dir", str(tmp_path / "named"))
+    torch.save(bad, tmp_path / "x.ckpt")
+    opened.clear()
+    restore(tmp_path / "x.ckpt")
+    assert not [one for one in opened if "named" in one or one.startswith(("socket", "subprocess"))]
+
+
+@pytest.mark.parametrize("root", ["http://127.0.0.1:{port}/shards", "//127.0.0.1/share", "\\\\127.0.0.1\\share"])
+def test_data_elsewhere_are_for_the_user_to_name(
+    root: str, content: dict[str, Any], here: Any, trained: Path, tmp_path: Path
+) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    where = root.format(port=listening.getsockname()[1])
+    bad = poked(content, "data", {"class_path": "asd.data.sharded.Shards", "init_args": {"root": where}})
+    torch.save(bad, tmp_path / "x.ckpt")
+    for command in ("test", "predict", "fit"):
+        done = here(command, "--ckpt_path", tmp_path / "x.ckpt", expect=2)
+        assert "--data.root" in done.stderr
+    with pytest.raises(UserError, match="--data ROOT"):
+        data_of(bad["asd"]["config"], 16000)
+    with pytest.raises(BlockingIOError):
+        listening.accept()
+    listening.close()
+
+
+def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[str], tmp_path: Path) -> None:
+    hub = {"class_path": "TransformersAudio", "init_args": {"checkpoint": "org/model", "download": True}}
+    torch.save(poked(content, "model.encoder", hub), tmp_path / "x.ckpt")
+    opened.clear()
+    with pytest.raises(UserError, match="do not fit"):
+        restore(tmp_path / "x.ckpt")
+    assert not [one for one in opened if one.startswith("socket") or "org/model" in one]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("config", "config.yaml"),
+        ("config", {"model": {}}),
+        ("config", {"model": [], "data": {}, "trainer": {}}),
+        ("classes", [1]),
+        ("classes", None),
+        ("populations", ["../../x"]),
+        ("populations", "fan_section_00"),
+        ("populations", ["a\nb"]),
+        ("populations", [""]),
+    ],
+)
+def test_what_it_says_of_itself_has_its_form(key: str, value: Any, run: Callable[..., str], content: Any) -> None:
+    bad = {**content, "asd": {**content["asd"], key: value}}
+    assert "asd fit" in run("score", bad)
+
+
+def test_a_newer_one_says_so(content: dict[str, Any], tmp_path: Path) -> None:
+    newer = {**content, "asd": {**content["asd"], "version": "99.1"}}
+    torch.save(newer, tmp_path / "x.ckpt")
+    with pytest.warns(Notice, match=r"99\.1, newer than"):
+        restore(tmp_path / "x.ckpt")
+    torch.save(poked(newer, "model.novelty", 1), tmp_path / "x.ckpt")
+    with pytest.warns(Notice), pytest.raises(UserError, match=r"novelty.*update asd"):
+        restore(tmp_path / "x.ckpt")
