@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.epilog = (
         "The head of a request must arrive within 10 s, a body within 300 s and at 1 kB/s or more; connections "
-        "without a request are closed after 15 s. At a signal, what is asked already has 10 s."
+        "without a request are closed after 15 s. At a signal, what is asked already has 16 s."
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of `asd fit`, or a run's folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")

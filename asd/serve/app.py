@@ -21,7 +21,7 @@ from asd.serve.service import Service, unless_gone
 from asd.serve.upload import received
 
 _GONE = 499
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 0.5
 _BODY = {
     "required": True,
     "content": {

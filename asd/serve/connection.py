@@ -25,8 +25,9 @@ _HEAD_BYTES = 65_536
 _AHEAD = 100
 # What is still being sent is dropped for so long: it would otherwise take the answer with it.
 _LINGER_SECONDS = 2.0
-# At the end, for what is asked already.
-_PATIENCE_SECONDS = 10.0
+# At the end, for what is asked already; those that run services kill them after 20 s or more.
+_PATIENCE_SECONDS = 16.0
+_LAST_LINGER_SECONDS = 0.5
 
 
 class Connection(HttpToolsProtocol):
@@ -167,7 +168,7 @@ class Connection(HttpToolsProtocol):
         if self._answered is None or self._answered.response_started:
             self.transport.abort()
         else:
-            self._hang_up(503, "the service ends")
+            self._hang_up(503, "the service ends", _LAST_LINGER_SECONDS)
 
     def _refuse(self, status: int, text: str) -> None:
         """End the connection with an answer, after those to what was asked before."""
@@ -182,7 +183,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._hang_up(status, text)
 
-    def _hang_up(self, status: int, text: str) -> None:
+    def _hang_up(self, status: int, text: str, linger: float = _LINGER_SECONDS) -> None:
         """Answer in the place of the routes."""
         self._refused = True
         self._tell_gone(self._answered)
@@ -191,7 +192,7 @@ class Connection(HttpToolsProtocol):
         fields = [b"%s: %s\r\n" % pair for pair in response.raw_headers]
         self.transport.write(b"".join([STATUS_LINE[status], *fields, b"\r\n", response.body]))
         self.transport.write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self.loop.call_later(linger, self.transport.abort)
 
     @staticmethod
     def _tell_gone(cycle: Any) -> None:

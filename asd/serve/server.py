@@ -18,7 +18,7 @@ from asd.serve.connection import Connection
 
 _KEEP_ALIVE_SECONDS = 15
 # Connections give up before.
-_LAST_SECONDS = 14
+_LAST_SECONDS = 18
 
 
 class _Server(uvicorn.Server):

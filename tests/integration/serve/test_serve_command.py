@@ -44,7 +44,7 @@ def test_the_token_is_needed_and_what_waits_is_answered_before_the_end(
     trained: Path, clips: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("open sesame\n")
-    client = Started(trained, tmp_path, "--token-file", tmp_path / "token", "--hop", "0.02", "--host", "0.0.0.0")
+    client = Started(trained, tmp_path, "--token-file", tmp_path / "token", "--hop", "0.06", "--host", "0.0.0.0")
     right = {"Authorization": "Bearer open sesame"}
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "open sesame"}):
         for path in ("/score?machine=fan", "/machines", "/metrics", "/openapi.json", "/nothing"):
