@@ -147,7 +147,7 @@ def test_what_is_broken_is_named(files: Path, shards: Path, tmp_path: Path) -> N
     first = json.loads(index.splitlines()[0])
     for line, shown in (
         ("no json", "line 1: broken"),
-        (json.dumps(first | {"shard": "../other.tar"}), "no name of a shard"),
+        (json.dumps(first | {"shard": "../other.tar"}), "which no file can be called"),
         (json.dumps(first | {"shard": "shard-9.tar"}), r"shard-9\.tar is in index\.jsonl but not there"),
         ("", "lists no clip"),
     ):
