@@ -86,22 +86,12 @@ class RunOutputs(pl.Callback):
         self.pictures = pictures
         self.scores = scores
         self.summary = ""
-        self._made: Path | None = None
-
-    def withdraw(self) -> None:
-        """Remove the run folder, found empty by `setup`, where the run failed before there was anything to keep."""
-        if self._made is None or not self._made.is_dir():
-            return
-        if {one.name for one in self._made.iterdir()} <= _BEFORE_TRAINING:
-            shutil.rmtree(self._made, ignore_errors=True)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the run folder can be written before any work is done."""
         folder = run_folder(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
-        if stage == "fit" and not (folder.is_dir() and any(folder.iterdir())):
-            self._made = folder
         try:
             with aside(folder / "probe") as probe:
                 probe.write_bytes(b"\0")
@@ -145,6 +135,14 @@ class RunOutputs(pl.Callback):
 def is_rehearsal(trainer: pl.Trainer) -> bool:
     """Whether the run is a `fast_dev_run`, which leaves nothing behind."""
     return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def withdraw(trainer: pl.Trainer) -> None:
+    """Remove the run folder of a run that failed before there was anything in it to keep; its logger made it."""
+    place = getattr(trainer.logger, "log_dir", None)  # not that of the trainer, which asks the other processes
+    if trainer.is_global_zero and place is not None and (folder := Path(place)).is_dir():
+        if {one.name for one in folder.iterdir()} <= _BEFORE_TRAINING:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_folder(trainer: pl.Trainer) -> Path:

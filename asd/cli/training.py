@@ -25,7 +25,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import checkpoint as kept
 from asd import plugins
-from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder
+from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.cli import processes
 from asd.cli.arguments import configs_first, named_classes
 from asd.cli.kept import with_checkpoint
@@ -127,12 +127,10 @@ class TrainingCLI(LightningCLI):
         self.model.config = {key: self.config_dump[key] for key in kept.SECTIONS}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        outputs = [one for one in getattr(self.trainer, "callbacks", []) if isinstance(one, RunOutputs)]
         try:
             super()._run_subcommand(subcommand)
         except BaseException as error:
-            for one in outputs:
-                one.withdraw()
+            withdraw(self.trainer)
             code = processes.exit_code(self.trainer, error)
             if code is not None:
                 raise SystemExit(code) from error
@@ -143,9 +141,9 @@ class TrainingCLI(LightningCLI):
                 # It would end without a code, as if all were done.
                 raise SystemExit(128 + signal.SIGTERM) from error
             raise
-        for one in outputs:
-            if one.summary:
-                print(one.summary, flush=True)
+        for callback in getattr(self.trainer, "callbacks", []):
+            if isinstance(callback, RunOutputs) and callback.summary:
+                print(callback.summary, flush=True)
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
