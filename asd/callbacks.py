@@ -140,9 +140,9 @@ def is_rehearsal(trainer: pl.Trainer) -> bool:
 def withdraw(trainer: pl.Trainer) -> None:
     """Remove the run folder of a run that failed before there was anything in it to keep; its logger made it."""
     place = getattr(trainer.logger, "log_dir", None)  # not that of the trainer, which asks the other processes
-    if trainer.is_global_zero and place is not None and (folder := Path(place)).is_dir():
-        if {one.name for one in folder.iterdir()} <= _BEFORE_TRAINING:
-            shutil.rmtree(folder, ignore_errors=True)
+    folder = None if place is None or not trainer.is_global_zero else Path(place)
+    if folder is not None and folder.is_dir() and {one.name for one in folder.iterdir()} <= _BEFORE_TRAINING:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_folder(trainer: pl.Trainer) -> Path:
