@@ -100,7 +100,7 @@ def read_shards(root: str) -> list[Clip]:
         text = _local_index(folder)
         there = {one.name for one in folder.glob("*.tar")}
     clips = []
-    for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
+    for number, line in enumerate(filter(None, text.split("\n")), 1):
         try:
             shard, clip = _clip(root, json.loads(line))
         except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from asd.checkpoint import describe
 from asd.cli import data as command
 from asd.cli import main
 from asd.data.labels import SupplementalClasses
@@ -91,7 +92,7 @@ def test_classes_of_a_data_set(root: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_classes_of_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "last.ckpt"
-    torch.save({"asd": {"classes": ["b/noise", "a/clean"]}}, path)
+    torch.save({"asd": describe(None, ["b/noise", "a/clean"], [])}, path)
     assert main(["data", "classes", "--checkpoint", str(path)]) == 0
     assert lines(capsys) == [["label", "class"], ["0", "b/noise"], ["1", "a/clean"]]
     torch.save({"state_dict": {}}, path)

@@ -76,7 +76,7 @@ def test_another_rate_or_other_clips_are_another_file(tmp_path: Path, lengths: d
 
 def test_it_is_made_anew_when_a_file_changes(tmp_path: Path, lengths: dict[Sound, int]) -> None:
     built(tmp_path, lengths)
-    soundfile.write(tmp_path / "0.wav", 0.5 * np.ones(1600), RATE)
+    soundfile.write(tmp_path / "0.wav", np.linspace(-0.5, 0.5, 1600), RATE)
     os.utime(tmp_path / "0.wav", (1, 1))
     assert_right(built(tmp_path, lengths), lengths)
     assert len(pcm(tmp_path)) == 1

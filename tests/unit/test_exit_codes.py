@@ -253,7 +253,10 @@ def test_a_training_that_was_stopped_is_not_done(
 
     monkeypatch.setattr(LightningCLI, "_run_subcommand", stop)
     one = object.__new__(TrainingCLI)
-    one.trainer = SimpleNamespace(interrupted=interrupted, received_sigterm=terminated)
+    alone = SimpleNamespace(launcher=None)
+    one.trainer = SimpleNamespace(
+        interrupted=interrupted, received_sigterm=terminated, logger=None, is_global_zero=True, strategy=alone
+    )
     with pytest.raises(expected) as raised:
         one._run_subcommand("fit")
     assert not terminated or raised.value.code == 143  # type: ignore[attr-defined]
