@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import torch
+from torch import Tensor
 
 from asd import checkpoint as kept
 from asd import plugins
@@ -15,6 +17,9 @@ from asd.data.datamodule import ClipDataModule
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.trust import trusted_arguments, trusted_class
+
+_SPARE = 10_000_000
+"""Numbers that a network may have beside those of its checkpoint."""
 
 _AWAY = re.compile(r"://|^[\\/]{2}")
 """Addresses, and the shares of a network, which a path on Windows may name."""
@@ -37,9 +42,10 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(AnomalyDetector, "model")
     try:
-        given = trusted_arguments(config["model"], AnomalyDetector, "model")
-        model = parser.instantiate_classes(parser.parse_object({"model": given}))["model"]
-    except (jsonargparse.ArgumentError, ImportError, TypeError, ValueError, UserError) as error:
+        given = parser.parse_object({"model": trusted_arguments(config["model"], AnomalyDetector, "model")})
+        _check_size(lambda: parser.instantiate_classes(given)["model"], content.get("state_dict", {}))
+        model = parser.instantiate_classes(given)["model"]
+    except Exception as error:  # whatever a class makes of what a file says
         broken = "".join(f" Failed to load: {name}: {one}." for name, one in failed.items())
         newer = f" It is of asd {described['version']}: update asd." if kept.is_newer(described) else ""
         raise UserError(
@@ -50,12 +56,24 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     detector.on_load_checkpoint(content)
     try:
         detector.load_state_dict(content["state_dict"])
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{path}: its weights do not fit its configuration ({reason}); give one of `asd fit`"
         ) from error
     return detector.eval(), config
+
+
+def _check_size(build: Callable[[], AnomalyDetector], state: Mapping[str, Tensor]) -> None:
+    """Raise `UserError` for a configuration of a network far larger than the weights beside it, before it is built."""
+    try:
+        with torch.device("meta"):  # shapes alone
+            tensors = list(build().state_dict(keep_vars=True).values())
+    except (NotImplementedError, RuntimeError):  # it computes with values while it is built, or cannot be built
+        return
+    asked, held = (sum(one.numel() for one in some) for some in (tensors, state.values()))
+    if asked > 2 * held + _SPARE:
+        raise UserError(f"it asks for {asked:,} numbers, and there are {held:,}")
 
 
 def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = None) -> ClipDataModule:
@@ -79,7 +97,7 @@ def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = 
         elif dropped:
             raise UserError(f"they lie at {dropped[0]}, which is not opened because a file says so; give --data ROOT")
         data: ClipDataModule = parser.instantiate_classes(parser.parse_object({"data": given}))["data"]
-    except (jsonargparse.ArgumentError, ImportError, TypeError, ValueError, UserError) as error:
+    except Exception as error:
         raise UserError(f"the data cannot be built again: {' '.join(str(error).split())[:400]}") from error
     data.sample_rate = sample_rate
     data.setup("test")

@@ -21,7 +21,7 @@ from asd.deploy import explain
 from asd.deploy.explanation import Explanation
 from asd.deploy.finite import check_scores, check_stored
 from asd.deploy.result import Result, Usual
-from asd.deploy.windows import Cut, batched, windows_of, windows_of_array
+from asd.deploy.windows import batched, cut_as_trained, windows_of, windows_of_array
 from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.restore import restore
@@ -56,15 +56,10 @@ class Detector:
         if aggregate not in get_args(Aggregate):
             raise UserError(f"aggregate is {aggregate!r}; choose one of {', '.join(get_args(Aggregate))}")
         check_stored(model)
-        data = config["data"].get("init_args", {})
-        seconds = float(data.get("seconds", 10.0))
-        channel = {"near": 0, "far": 1}.get(data.get("channel"), data.get("channel"))
         self.model = model.eval()
         self.aggregate = aggregate
-        hop = seconds if hop is None else _above_zero(hop, "hop")
-        self.cut = Cut(
-            model.encoder.sample_rate, _above_zero(seconds, "data.seconds"), hop, data.get("pad", "repeat"), channel
-        )
+        cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
+        self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
         self.precision = str(config["trainer"].get("precision") or "32")
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
@@ -81,10 +76,7 @@ class Detector:
         Raises:
             UserError: No such file, none that `asd fit` wrote, or one without fitted scorers.
         """
-        path = Path(checkpoint)
-        if path.is_dir():
-            path = path / "checkpoints" / "last.ckpt"
-        model, config = restore(path)
+        model, config = restore(checkpoint)
         try:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:

@@ -70,8 +70,7 @@ def enroll(
     machine = machine_word(machine)
     if not machine or "/" in machine or "_section_" in machine:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
-    source = Path(checkpoint)
-    source = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
+    source = kept.path_of(checkpoint)
     detector = Detector.load(source)
     detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
     name = f"{machine}_section_00"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from asd.data.cache import in_16_bits
 from asd.data.clip import Sound
 from asd.data.dataset import Pad
 from asd.data.samples import Samples, why_broken, why_dead, zeros_at_end
-from asd.errors import Notice
+from asd.errors import Notice, UserError
 
 LONGEST_AT_ONCE = 300.0
 """Seconds up to which a file is decoded as a whole; a longer one is decoded window by window, in bounded memory."""
@@ -34,6 +34,7 @@ LEAST_TO_JUDGE = 0.1
 """Part of a window that a recording must last: in less, repeated or followed by zeros, no machine can be heard."""
 
 _ARRAY = "the samples"
+_LONGEST_WINDOW = 3600.0
 _Item = TypeVar("_Item")
 _LEAST_PART = 0.5
 """Where this part of a window or more is left at the end, a last window ends with the recording."""
@@ -69,6 +70,26 @@ class Cut:
         if spare - starts[-1] >= _LEAST_PART * self.seconds:
             starts.append(spare)
         return starts
+
+
+def cut_as_trained(data: Any, sample_rate: int) -> Cut:
+    """How recordings are cut for a detector that was trained at `sample_rate` Hz with those options of its data.
+
+    Raises:
+        UserError: Options that no training has.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError("what the checkpoint says of its data is broken; give one that `asd fit` wrote")
+    seconds, pad, channel = data.get("seconds", 10.0), data.get("pad", "repeat"), data.get("channel")
+    number = {"near": 0, "far": 1}.get(channel, channel) if isinstance(channel, str) else channel
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_WINDOW:
+        raise UserError(f"data.seconds of the checkpoint is {str(seconds)[:50]}; give one that `asd fit` wrote")
+    if pad not in get_args(Pad) or not (number is None or (isinstance(number, int) and number >= 0)):
+        raise UserError(
+            f"data.pad and data.channel of the checkpoint are {str(pad)[:50]} and {str(channel)[:50]}; give one that "
+            "`asd fit` wrote"
+        )
+    return Cut(sample_rate, float(seconds), float(seconds), pad, number)
 
 
 def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:

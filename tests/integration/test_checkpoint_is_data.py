@@ -167,7 +167,7 @@ def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[st
     hub = {"class_path": "TransformersAudio", "init_args": {"checkpoint": "org/model", "download": True}}
     torch.save(poked(content, "model.encoder", hub), tmp_path / "x.ckpt")
     opened.clear()
-    with pytest.raises(UserError, match="do not fit"):
+    with pytest.raises(UserError, match="asks for"):
         restore(tmp_path / "x.ckpt")
     assert not [one for one in opened if one.startswith("socket") or "org/model" in one]
 
@@ -199,3 +199,30 @@ def test_a_newer_one_says_so(content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(poked(newer, "model.novelty", 1), tmp_path / "x.ckpt")
     with pytest.warns(Notice), pytest.raises(UserError, match=r"novelty.*update asd"):
         restore(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("data.init_args.seconds", 1e12),
+        ("data.init_args.seconds", "ten"),
+        ("data.init_args.seconds", float("nan")),
+        ("data.init_args.seconds", 0),
+        ("data.init_args.pad", ["repeat"]),
+        ("data.init_args.channel", "left"),
+        ("data.init_args.channel", -1),
+        ("data.init_args", "file.yaml"),
+        ("model.encoder.init_args.width", 100_000),
+        ("model.encoder.init_args.width", -1),
+    ],
+)
+def test_sizes_in_it_take_no_memory(place: str, value: Any, run: Callable[..., str], content: dict[str, Any]) -> None:
+    run("score", poked(content, place, value))
+
+
+def test_shapes_that_are_forged_take_no_memory(content: dict[str, Any], run: Callable[..., str]) -> None:
+    forged = dict(content["state_dict"])
+    key = next(key for key in forged if key.endswith("centres"))
+    forged[key] = torch.ones(1).expand(100_000, 1_000_000)
+    assert "bytes of weights" in run("score", {**content, "state_dict": forged})
+    assert "no tensors by name" in run("score", {**content, "state_dict": {"a": [1]}})
