@@ -114,7 +114,7 @@ def trusted_data(given: Any, named: Collection[str] = ()) -> tuple[dict[str, Any
         UserError: See `asd.trust.trusted_class`.
     """
     spec = trusted_class(given, ClipDataModule, "data", named)
-    arguments = spec["init_args"]
+    arguments = spec.get("init_args", {})
     away = {name: one for name, one in arguments.items() if isinstance(one, str) and _AWAY.search(one)}
     kept_here = {name: one for name, one in arguments.items() if name not in away}
     return {**spec, "init_args": {**kept_here, "disk_cache": None}}, list(away.values())

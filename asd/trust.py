@@ -63,9 +63,11 @@ def _class(given: Any, bases: list[type], place: str, named: frozenset[str]) -> 
             f"{place} names {path[:100]!r}, which is no registered {wanted}; where it is yours and you trust it, put "
             f"its file into a folder that {plugins.FOLDERS_VARIABLE} names, or give --plugin and its module"
         )
-    arguments = spec.get("init_args")
-    made = trusted_arguments({} if arguments is None else arguments, found, place, named)
-    return {"class_path": f"{found.__module__}.{found.__qualname__}", "init_args": made}
+    # As it stands there, where it is a path: what was kept is compared with what a run is given.
+    whole = {"class_path": path if "." in path else f"{found.__module__}.{found.__qualname__}"}
+    if spec.get("init_args") is None:
+        return whole
+    return {**whole, "init_args": trusted_arguments(spec["init_args"], found, place, named)}
 
 
 def _registered(path: str, base: type, named: frozenset[str]) -> type | None:

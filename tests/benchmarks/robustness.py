@@ -1,4 +1,7 @@
-"""What was tried to run, mislead or break the program, and what held: ``python -m tests.benchmarks.robustness``."""
+"""What was tried to run, mislead or break the program, and what held: ``python -m tests.benchmarks.robustness``.
+
+The whole suite prints the same table with ``pytest -p tests.benchmarks.robustness``.
+"""
 
 from __future__ import annotations
 
@@ -38,33 +41,32 @@ KINDS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-class _Count:
-    """Tests that ran and that held, by kind."""
+_tried: Counter[str] = Counter()
+_held: Counter[str] = Counter()
 
-    def __init__(self) -> None:
-        self.tried: Counter[str] = Counter()
-        self.held: Counter[str] = Counter()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test, whose call may come from another process."""
-        if report.when != "call" or report.skipped:
-            return
-        for kind, places in KINDS.items():
-            if any(report.nodeid.startswith(f"tests/{place}") for place in places):
-                self.tried[kind] += 1
-                self.held[kind] += report.passed
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count a test by its kind."""
+    if report.when != "call" or report.skipped:
+        return
+    for kind, places in KINDS.items():
+        if report.nodeid.startswith(tuple(f"tests/{place}" for place in places)):
+            _tried[kind] += 1
+            _held[kind] += report.passed
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table."""
+    lines = ["", "| fault | tries | held |", "|---|---:|---:|"]
+    lines += [f"| {kind} | {_tried[kind]} | {_held[kind]} |" for kind in KINDS]
+    for line in [*lines, f"| all | {_tried.total()} | {_held.total()} |"]:
+        terminalreporter.write_line(line)
 
 
 def main() -> int:
-    """Run the tests and print the table; returns pytest's exit code."""
-    count = _Count()
+    """Run the tests; returns pytest's exit code."""
     places = [str(ROOT / "tests" / place) for kind in KINDS.values() for place in kind]
-    code = int(pytest.main(["-q", "--no-header", *places], plugins=[count]))
-    print("\n| fault | tries | held |\n|---|---:|---:|")
-    for kind in KINDS:
-        print(f"| {kind} | {count.tried[kind]} | {count.held[kind]} |")
-    print(f"| all | {count.tried.total()} | {count.held.total()} |")
-    return code
+    return int(pytest.main(["-q", "--no-header", "-p", "tests.benchmarks.robustness", *places]))
 
 
 if __name__ == "__main__":

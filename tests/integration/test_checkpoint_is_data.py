@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -106,6 +107,28 @@ def test_a_resumed_fit_takes_no_more_than_data(
     place: str, value: Any, run: Callable[..., str], content: dict[str, Any], tmp_path: Path
 ) -> None:
     run("fit", poked(content, place, value))
+    assert not (tmp_path / "x-was-here").exists()
+
+
+@pytest.mark.parametrize("name", ["subprocess.getoutput", "torch.nn.Linear", "asd.testing.check_encoder"])
+def test_yaml_of_back_ends_names_registered_scorers_alone(name: str, here: Any, trained: Path, tmp_path: Path) -> None:
+    here("predict", "--ckpt_path", trained / "checkpoints/last.ckpt")
+    (store,) = tmp_path.rglob("embeddings")
+    spec = f"{{class_path: {name}, init_args: {{cmd: touch x-was-here}}}}"
+    inside = f"{{class_path: LocalDensity, init_args: {{scorer: {spec}}}}}"
+    for text in (spec, inside):
+        (tmp_path / "grid.yaml").write_text(f"[{text}]")
+        assert "a file may name registered classes" in here("rescore", store, "--grid", "grid.yaml", expect=2).stderr
+        (tmp_path / "fused.yaml").write_text(f"{{runs: [{store}, {store}], fuse: embeddings, scorer: {text}}}")
+        assert "a file may name registered classes" in here("ensemble", "--config", "fused.yaml", expect=2).stderr
+        here("rescore", store, "--scorer", text, expect=2)
+    assert not (tmp_path / "x-was-here").exists()
+
+
+def test_a_report_runs_nothing(here: Any, trained: Path, content: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    torch.save(poked(content, "model.encoder.init_args.augment", TRACE), tmp_path / "run/checkpoints/last.ckpt")
+    here("report", "run", expect=2)
     assert not (tmp_path / "x-was-here").exists()
 
 

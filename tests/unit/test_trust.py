@@ -107,13 +107,10 @@ def test_a_model_that_asks_for_more_is_refused(given: Any, monkeypatch: pytest.M
 
 def test_classes_of_their_contract_pass_by_name_and_by_path() -> None:
     found = trusted_arguments(GOOD, AnomalyDetector, "model")
-    assert found["encoder"]["init_args"]["augment"] == {
-        "class_path": "asd.encoders.augment.SpecAugment",
-        "init_args": {},
-    }
-    assert found["scorer"]["class_path"] == "asd.scoring.kmeans.KMeansScorer"
-    by_door = trusted_class("asd.scoring.KMeansScorer", Scorer, "scorer")
-    assert by_door == found["scorer"]
+    assert found["encoder"]["init_args"]["augment"] == {"class_path": "asd.encoders.augment.SpecAugment"}
+    assert found["scorer"] == {"class_path": "asd.scoring.kmeans.KMeansScorer"}
+    by_door = {"class_path": "asd.scoring.KMeansScorer", "init_args": {"k": 4}}
+    assert trusted_class(by_door, Scorer, "scorer") == by_door
 
 
 def test_every_registered_encoder_may_be_named() -> None:
@@ -162,7 +159,9 @@ def test_a_class_of_ones_own_is_registered_by_its_import_or_by_its_name(monkeypa
     module.Callback = Callback  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="no registered Callback"):
         trusted_class("my_own.Callback", pl.Callback, "callbacks")
-    assert trusted_class("my_own.Callback", pl.Callback, "callbacks", {"my_own.Callback"})["init_args"] == {}
+    assert trusted_class("my_own.Callback", pl.Callback, "callbacks", {"my_own.Callback"}) == {
+        "class_path": "my_own.Callback"
+    }
     with pytest.raises(UserError, match="subclass"):
         trusted_class("my_own.Callback", Augmentation, "augment", {"my_own.Callback"})
 
