@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from asd.data.clip import Clip
+from asd import strict_json
+from asd.data.clip import Clip, Condition, Domain
 from asd.errors import UserError
-from asd.files import written
+from asd.files import is_plain, written
 from asd.pairs import check_names, first_few
 from asd.results import ClipScore
 
@@ -146,7 +147,8 @@ def read_file(path: Path) -> Stored:
                 raise UserError(f"{path} is no file of embeddings of this version; write it anew with `asd predict`")
             embeddings = file.get_tensor("embeddings")
             seconds = float(header["seconds"])
-            clips = tuple(StoredClip(**one) for one in json.loads(header["clips"]))
+            clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(header["clips"]))
+            mark = header["fingerprint"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd predict`") from error
     if embeddings.ndim != 2 or len(clips) != len(embeddings):
@@ -156,7 +158,17 @@ def read_file(path: Path) -> Stored:
     bad = [clip.name for clip, row in zip(clips, embeddings.isfinite().all(1).tolist(), strict=True) if not row]
     if bad:
         raise UserError(f"{path}: the embeddings of {first_few(bad)} are not finite; embed in float32, or train anew")
-    return Stored(embeddings, clips, header["fingerprint"], seconds)
+    return Stored(embeddings, clips, mark, seconds)
+
+
+def _checked(clip: StoredClip) -> StoredClip:
+    """The clip; raises `ValueError` for facts that no clip has: its machine becomes part of the names of files."""
+    words = (clip.name, clip.machine, clip.section, clip.attributes, clip.group)
+    if not all(isinstance(one, str) for one in words) or not is_plain(clip.machine) or not clip.section.isdecimal():
+        raise ValueError(f"{clip.machine!r}, section {clip.section!r}, is no machine")
+    if clip.domain not in (None, *Domain) or clip.condition not in (None, *Condition):
+        raise ValueError(f"{clip.name}: its domain or condition is none")
+    return clip
 
 
 def read(folder: Path) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -102,6 +103,20 @@ def test_contents_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
     written(tmp_path / "nan", content)
     with pytest.raises(UserError, match=r"1 clip \(q3\.wav\) are not finite"):
         store.read(tmp_path / "nan")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"machine": "../../x"}, {"machine": ""}, {"section": "../0"}, {"name": 3}, {"domain": "both"}, {"condition": 1}],
+    ids=str,
+)
+def test_facts_that_no_clip_has_are_refused(facts: dict[str, object], tmp_path: Path) -> None:
+    content = made()
+    forged = dataclasses.replace(content.query.clips[0], **facts)
+    query = dataclasses.replace(content.query, clips=(forged, *content.query.clips[1:]))
+    written(tmp_path, Store(content.reference, query))
+    with pytest.raises(UserError, match=r"query\.safetensors cannot be read"):
+        store.read(tmp_path)
 
 
 def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:

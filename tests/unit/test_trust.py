@@ -20,8 +20,10 @@ from asd.detector import AnomalyDetector
 from asd.encoders import Augmentation, Encoder
 from asd.encoders.augment import SpecAugment
 from asd.errors import UserError
+from asd.heads import Head
 from asd.scoring import Scorer
-from asd.trust import trusted_arguments, trusted_class
+from asd.scoring.threshold import Threshold
+from asd.trust import _arguments, _is_plain, _members, trusted_arguments, trusted_class
 
 
 @dataclass
@@ -111,6 +113,16 @@ def test_classes_of_their_contract_pass_by_name_and_by_path() -> None:
     assert found["scorer"] == {"class_path": "asd.scoring.kmeans.KMeansScorer"}
     by_door = {"class_path": "asd.scoring.KMeansScorer", "init_args": {"k": 4}}
     assert trusted_class(by_door, Scorer, "scorer") == by_door
+
+
+@pytest.mark.parametrize("base", [Encoder, Augmentation, Head, Scorer, Threshold, ClipDataModule])
+def test_every_place_for_a_class_has_a_contract(base: type) -> None:
+    for cls in plugins.known(base).values():
+        for name, hint in _arguments(cls).items():
+            for kind in _members(hint):
+                is_class = isinstance(kind, type) and not _is_plain(kind)
+                assert not is_class or plugins.is_contract(kind), f"{cls.__name__}.{name}: {kind}"
+                assert kind is not Any, f"{cls.__name__}.{name} takes anything"
 
 
 def test_every_registered_encoder_may_be_named() -> None:
