@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonargparse
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asd import checkpoint as kept
 from asd import plugins
@@ -18,8 +18,8 @@ from asd.detector import AnomalyDetector
 from asd.errors import UserError
 from asd.trust import trusted_arguments, trusted_class
 
-_SPARE = 10_000_000
-"""Numbers that a network may have beside those of its checkpoint."""
+_SPARE_NUMBERS, _SPARE_TENSORS = 10_000_000, 10_000
+"""What a network may have beside what its checkpoint holds."""
 
 _AWAY = re.compile(r"://|^[\\/]{2}")
 """Addresses, and the shares of a network, which a path on Windows may name."""
@@ -39,19 +39,14 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
         raise UserError(f"{path} keeps no configuration: it was not written by `asd fit`; build the detector in Python")
     config = kept.without_weights_files(config)
     failed = plugins.load_all()
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(AnomalyDetector, "model")
     try:
-        given = parser.parse_object({"model": trusted_arguments(config["model"], AnomalyDetector, "model")})
-        _check_size(lambda: parser.instantiate_classes(given)["model"], content.get("state_dict", {}))
-        model = parser.instantiate_classes(given)["model"]
+        detector = buildable(config["model"], content.get("state_dict", {}))()
     except Exception as error:  # whatever a class makes of what a file says
         broken = "".join(f" Failed to load: {name}: {one}." for name, one in failed.items())
         newer = f" It is of asd {described['version']}: update asd." if kept.is_newer(described) else ""
         raise UserError(
             f"{path} cannot be built again: {' '.join(str(error).split())[:400]}.{broken}{newer} Is its plug-in there?"
         ) from error
-    detector: AnomalyDetector = model
     detector.config = config
     detector.on_load_checkpoint(content)
     try:
@@ -64,16 +59,51 @@ def restore(path: Path | str) -> tuple[AnomalyDetector, dict[str, Any]]:
     return detector.eval(), config
 
 
+def buildable(config: Any, state: Mapping[str, Tensor], named: Collection[str] = ()) -> Callable[[], AnomalyDetector]:
+    """What builds the detector of a configuration, once it is known to ask for no more than the weights beside it.
+
+    Args:
+        config: Arguments of the detector, as a checkpoint has them.
+        state: Its weights.
+        named: Dotted paths of classes that the user named.
+
+    Raises:
+        UserError: See `asd.trust.trusted_arguments`; or a network far larger than its weights.
+        jsonargparse.ArgumentError: Arguments that a class does not take.
+    """
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AnomalyDetector, "model")
+    given = parser.parse_object({"model": trusted_arguments(config, AnomalyDetector, "model", named)})
+
+    def build() -> AnomalyDetector:
+        model: AnomalyDetector = parser.instantiate_classes(given)["model"]
+        return model
+
+    _check_size(build, state)
+    return build
+
+
 def _check_size(build: Callable[[], AnomalyDetector], state: Mapping[str, Tensor]) -> None:
     """Raise `UserError` for a configuration of a network far larger than the weights beside it, before it is built."""
+    held, tensors = sum(one.numel() for one in state.values()), len(state)
+    asked = count = 0
+
+    def add(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal asked, count
+        asked, count = asked + (0 if tensor is None else tensor.numel()), count + 1
+        if asked > 2 * held + _SPARE_NUMBERS or count > 2 * tensors + _SPARE_TENSORS:
+            raise UserError(f"it asks for a network far larger than the {held:,} numbers beside it")
+
+    hooks = [nn.modules.module.register_module_parameter_registration_hook(add)]
+    hooks.append(nn.modules.module.register_module_buffer_registration_hook(add))
     try:
         with torch.device("meta"):  # shapes alone
-            tensors = list(build().state_dict(keep_vars=True).values())
+            build()
     except (NotImplementedError, RuntimeError):  # it computes with values while it is built, or cannot be built
         return
-    asked, held = (sum(one.numel() for one in some) for some in (tensors, state.values()))
-    if asked > 2 * held + _SPARE:
-        raise UserError(f"it asks for {asked:,} numbers, and there are {held:,}")
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = None) -> ClipDataModule:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
 import lightning.pytorch as pl
 import yaml
 
@@ -18,7 +19,7 @@ from asd.cli.arguments import every_class, given
 from asd.detector import AnomalyDetector
 from asd.encoders.warmup import WarmUp
 from asd.errors import Notice, UserError
-from asd.restore import trusted_data
+from asd.restore import buildable, trusted_data
 from asd.trust import trusted_arguments
 
 _MODEL: dict[str, type] = {"model": AnomalyDetector}
@@ -52,16 +53,18 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
             "--ckpt_path best: there is none, for labels of test clips must not choose it; give last, or a file"
         )
     arguments = [*arguments, "--ckpt_path", str(path)]
-    config = kept.read_description(kept.load(path), path)["config"]
+    content = kept.load(path)
+    config = kept.read_description(content, path)["config"]
     if config is None:
         yield arguments
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kept.yaml"
         try:
-            content = _vetted(kept.without_weights_files(config), arguments)
-            file.write_text(yaml.safe_dump(content), encoding="utf-8")
-        except (UserError, yaml.YAMLError) as error:
+            config = kept.without_weights_files(config)
+            buildable(config["model"], content.get("state_dict", {}), every_class(arguments))
+            file.write_text(yaml.safe_dump(_vetted(config, arguments)), encoding="utf-8")
+        except (UserError, jsonargparse.ArgumentError, yaml.YAMLError) as error:
             raise UserError(f"{path}: {error}") from error
         yield [arguments[0], "--config", str(file), *arguments[1:]]
 

@@ -190,7 +190,7 @@ def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[st
     hub = {"class_path": "TransformersAudio", "init_args": {"checkpoint": "org/model", "download": True}}
     torch.save(poked(content, "model.encoder", hub), tmp_path / "x.ckpt")
     opened.clear()
-    with pytest.raises(UserError, match="asks for"):
+    with pytest.raises(UserError, match="far larger"):
         restore(tmp_path / "x.ckpt")
     assert not [one for one in opened if one.startswith("socket") or "org/model" in one]
 
@@ -236,11 +236,20 @@ def test_a_newer_one_says_so(content: dict[str, Any], tmp_path: Path) -> None:
         ("data.init_args.channel", -1),
         ("data.init_args", "file.yaml"),
         ("model.encoder.init_args.width", 100_000),
+        ("model.encoder", {"class_path": "Dasheng", "init_args": {"shape": {"width": 1, "depth": 10**9, "heads": 1}}}),
         ("model.encoder.init_args.width", -1),
     ],
 )
 def test_sizes_in_it_take_no_memory(place: str, value: Any, run: Callable[..., str], content: dict[str, Any]) -> None:
     run("score", poked(content, place, value))
+
+
+@pytest.mark.parametrize("command", ["test", "fit"])
+def test_a_network_far_larger_than_its_weights_is_not_built(
+    command: str, run: Callable[..., str], content: dict[str, Any]
+) -> None:
+    deep = {"class_path": "Dasheng", "init_args": {"shape": {"width": 1, "depth": 10**9, "heads": 1}}}
+    assert "far larger" in run(command, poked(content, "model.encoder", deep))
 
 
 def test_shapes_that_are_forged_take_no_memory(content: dict[str, Any], run: Callable[..., str]) -> None:
