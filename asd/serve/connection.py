@@ -7,6 +7,7 @@ that is private of uvicorn is used here.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httptools
@@ -49,7 +50,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head, in another's place where all are taken."""
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self._since = time.monotonic()  # not the clock of the loop, which stands still within a turn
         self._head = self.loop.call_later(_HEAD_SECONDS, self._late)
         if len(self.connections) > self._service.limits.connections:
             others = [one for one in self.connections if isinstance(one, Connection) and one is not self and one.waits]
@@ -125,7 +126,7 @@ class Connection(HttpToolsProtocol):
         """Begin to answer what follows, or to wait for it."""
         following = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        self._since = self.loop.time()
+        self._since = time.monotonic()
         if self.transport.is_closing():
             self._expect_reading()
         elif following is not None:
