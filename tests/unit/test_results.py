@@ -187,7 +187,8 @@ def test_sections_are_named_where_a_machine_has_several() -> None:
 def test_clips_of_unknown_label_are_not_measured() -> None:
     unknown = [ClipScore(f"section_00_{n:04d}.wav", "fan", "00", 99.0, 1) for n in range(5)]
     evaluation_machine = [ClipScore("section_00_0000.wav", "ToyPet", "00", 1.0, 0)]
-    assert measure([*rows(), *unknown, *evaluation_machine]) == measure(rows())
+    # As text, because what is not measured is nan.
+    assert str(measure([*rows(), *unknown, *evaluation_machine])) == str(measure(rows()))
 
 
 def test_a_wild_score_is_named_with_its_machine() -> None:

@@ -117,7 +117,9 @@ def test_classes_of_their_contract_pass_by_name_and_by_path() -> None:
 
 @pytest.mark.parametrize("base", [Encoder, Augmentation, Head, Scorer, Threshold, ClipDataModule])
 def test_every_place_for_a_class_has_a_contract(base: type) -> None:
-    for cls in plugins.known(base).values():
+    ours = [cls for cls in plugins.known(base).values() if cls.__module__.startswith("asd")]
+    assert ours
+    for cls in ours:
         for name, hint in _arguments(cls).items():
             for kind in _members(hint):
                 is_class = isinstance(kind, type) and not _is_plain(kind)
