@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 from dataclasses import dataclass
@@ -117,6 +118,7 @@ def test_classes_of_their_contract_pass_by_name_and_by_path() -> None:
 
 @pytest.mark.parametrize("base", [Encoder, Augmentation, Head, Scorer, Threshold, ClipDataModule])
 def test_every_place_for_a_class_has_a_contract(base: type) -> None:
+    importlib.import_module("asd.cli.training")  # with every data module
     ours = [cls for cls in plugins.known(base).values() if cls.__module__.startswith("asd")]
     assert ours
     for cls in ours:
