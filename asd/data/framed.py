@@ -10,6 +10,7 @@ from asd.data.promise import Promise
 
 _BLOCK = 1 << 20
 _PAGE = 1 << 16  # no page of an OGG file is longer
+_METADATA = 100  # blocks that are looked through
 _RATES = (44100, 48000, 32000)
 _KBITS = {  # by version 1 or not, and layer
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -36,11 +37,34 @@ def ogg(file: BinaryIO, base: int, size: int) -> Promise:
 
 
 def flac(file: BinaryIO, base: int, size: int) -> Promise:
-    """Where a FLAC file has the 36 bits of its length, if the encoder did not know it."""
+    """Where a FLAC file has its length in 36 bits, if the encoder did not know it; or that it says far too little."""
     file.seek(base)
     head = file.read(26)
-    unset = len(head) == 26 and not head[4] & 0x7F and not int.from_bytes(head[18:]) % (1 << 36)
-    return Promise(no_length_at=base + 18) if unset else Promise()
+    if len(head) < 26 or head[4] & 0x7F:
+        return Promise()
+    told = int.from_bytes(head[18:])
+    frames, bits, channels = told % (1 << 36), (told >> 36 & 31) + 1, (told >> 41 & 7) + 1
+    if frames == 0:
+        return Promise(no_length_at=base + 18)
+    plain = frames * channels * bits // 8
+    most = 1.1 * plain + 4096  # what these samples take where nothing is compressed
+    if size > most and (held := _before_tags(file, size) - _after_metadata(file, base, size)) > most:
+        return Promise(remark=f"its header tells of {plain} bytes of sound at most, and {held} are there, left unread")
+    return Promise()
+
+
+def _after_metadata(file: BinaryIO, base: int, size: int) -> int:
+    """Where the sound of a FLAC file begins; its end, where that is not found soon."""
+    at = base + 4
+    for _ in range(_METADATA):
+        file.seek(at)
+        block = file.read(4)
+        at += 4 + int.from_bytes(block[1:])
+        if len(block) < 4 or at >= size:
+            break
+        if block[0] & 0x80:
+            return at
+    return size
 
 
 def with_length(file: BinaryIO, place: int, frames: int) -> Promise:

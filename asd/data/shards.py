@@ -145,11 +145,10 @@ def _facts(clip: Clip) -> dict[str, Any]:
 
 def _clip(root: str, facts: dict[str, Any]) -> tuple[str, Clip]:
     shard = facts["shard"]
+    # A clip's own name holds backslashes where what cannot be shown is escaped.
+    called = {**facts, "name": facts["name"].replace("\\", "") if isinstance(facts["name"], str) else None}
     for name in ("shard", "machine", "name"):
-        # A clip's own name holds backslashes where what cannot be shown is escaped.
-        if not isinstance(facts[name], str) or not is_plain(
-            facts[name].replace("\\", "") if name == "name" else facts[name]
-        ):
+        if not isinstance(called[name], str) or not is_plain(called[name]):
             raise ValueError(f"{name} is {str(facts[name])[:100]!r}, which no file can be called")
     if not _SECTION.fullmatch(str(facts["section"])):
         raise ValueError(f"section is {str(facts['section'])[:100]!r}, where digits are due")

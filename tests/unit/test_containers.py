@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data.audio import AudioError, read, read_header
+from asd.data.audio import AudioError, opened, read, read_header
 from asd.data.clip import Clip, Member, Sound, Split
 from asd.data.measure import measure
 
@@ -197,3 +197,17 @@ def test_a_header_that_says_far_less_and_zeros_at_the_end_are_remarked_on(tmp_pa
 
 def clip(path: Path) -> Clip:
     return Clip(path, "fan", "00", Split.TRAIN, None, None)
+
+
+@pytest.mark.parametrize(("part", "told"), [(1.0, False), (0.9, False), (0.5, True), (0.05, True)])
+def test_a_flac_header_that_says_far_less_is_remarked(part: float, told: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 64000).clip(-1, 1), 16000)
+    raw = bytearray(path.read_bytes())
+    whole = int.from_bytes(raw[18:26])
+    raw[18:26] = (whole - 64000 + round(part * 64000)).to_bytes(8)
+    padding = b"\x01" + (300_000).to_bytes(3) + bytes(300_000)  # is no sound
+    path.write_bytes(raw[:42] + padding + raw[42:])
+    with opened(path) as file:
+        assert file.frames == round(part * 64000)
+        assert ("its header tells of" in file.remark) is told
