@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import audioread
@@ -186,8 +187,20 @@ FFMPEG = """
 """
 
 
+def _forget() -> None:
+    audioread.available_backends(flush_cache=True)
+    foreign._decoded.cache_clear()
+
+
 @pytest.fixture
-def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def decoders() -> Iterator[None]:
+    """What is installed is looked for again after a test that changed it."""
+    yield
+    _forget()
+
+
+@pytest.fixture
+def ffmpeg(decoders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program in the place of ffmpeg, which not every machine has."""
     program = tmp_path / "bin/ffmpeg"
     program.parent.mkdir()
@@ -195,11 +208,6 @@ def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     _forget()
-
-
-def _forget() -> None:
-    audioread.available_backends(flush_cache=True)
-    foreign._decoded.cache_clear()
 
 
 @pytest.mark.usefixtures("ffmpeg")
@@ -214,14 +222,13 @@ def test_a_phones_recording_is_decoded_by_ffmpeg(tmp_path: Path) -> None:
         decode(path, 8000)
 
 
-def test_without_ffmpeg_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ffmpeg_the_error_names_it(decoders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     _forget()
     path = tmp_path / "phone.m4a"
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(64))
     with pytest.raises(AudioError, match="ffmpeg, which decodes this format, is not installed"):
         decode(path, 8000)
-    _forget()
 
 
 # -- MIMII
