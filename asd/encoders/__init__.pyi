@@ -8,4 +8,4 @@ from .frontends import KaldiFilterBank as KaldiFilterBank
 from .frontends import LogMel as LogMel
 from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
 from .warmup import WarmUp as WarmUp
-from .weights import WeightsCard as WeightsCard
+from .weights_card import WeightsCard as WeightsCard

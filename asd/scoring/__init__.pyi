@@ -1,4 +1,3 @@
-from .bank import Bank as Bank
 from .base import NotFittedError as NotFittedError
 from .base import ReferenceScorer as ReferenceScorer
 from .base import Scorer as Scorer
@@ -14,8 +13,9 @@ from .outliers import IsolationForestScorer as IsolationForestScorer
 from .outliers import LocalOutlierFactorScorer as LocalOutlierFactorScorer
 from .outliers import OneClassSVMScorer as OneClassSVMScorer
 from .oversample import Oversampled as Oversampled
-from .population import Population as Population
+from .reference_bank import Bank as Bank
 from .residual import ResidualScorer as ResidualScorer
+from .sections import Population as Population
 from .threshold import ConformalThreshold as ConformalThreshold
 from .threshold import GammaThreshold as GammaThreshold
 from .threshold import Limits as Limits
