@@ -14,12 +14,12 @@ import lightning.pytorch as pl
 import yaml
 
 from asd.cli.arguments import every_class, given
-from asd.encoders.warmup import WarmUp
 from asd.errors import Notice, UserError
 from asd.training import checkpoints as kept
 from asd.training.callbacks import RunCheckpoint, RunOutputs
 from asd.training.module import AnomalyDetector
 from asd.training.restore import buildable, trusted_data
+from asd.training.warmup import WarmUp
 from asd.trust import trusted_arguments
 
 _MODEL: dict[str, type] = {"model": AnomalyDetector}

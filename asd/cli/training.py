@@ -34,7 +34,6 @@ from asd.data.modules.shards import Shards
 from asd.data.modules.synthetic import Synthetic
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.encoders.base import Encoder
-from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
 from asd.heads import Head
 from asd.scoring.base import Scorer
@@ -42,6 +41,7 @@ from asd.training import checkpoints as kept
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.module import AnomalyDetector
 from asd.training.outputs import untested
+from asd.training.warmup import WarmUp
 from asd.utils.yaml_file import check_yaml
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
