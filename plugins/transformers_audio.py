@@ -254,6 +254,8 @@ def _input_settings(transformers: Any, checkpoint: str, where: Mapping[str, Any]
 def _one_line(checkpoint: str) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(

@@ -15,10 +15,11 @@ import yaml
 
 from asd.cli.arguments import every_class, given
 from asd.errors import Notice, UserError
-from asd.training import checkpoints as kept
+from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs
 from asd.training.module import AnomalyDetector
-from asd.training.restore import buildable, trusted_data
+from asd.training.restore import buildable
+from asd.training.restore_data import trusted_data
 from asd.training.warmup import WarmUp
 from asd.trust import trusted_arguments
 
@@ -47,21 +48,21 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
             )
         yield arguments
         return
-    path = _newest(arguments) if place == "last" else kept.path_of(str(place))
+    path = _newest(arguments) if place == "last" else checkpoints.path_of(str(place))
     if place == "best":
         raise UserError(
             "--ckpt_path best: there is none, for labels of test clips must not choose it; give last, or a file"
         )
     arguments = [*arguments, "--ckpt_path", str(path)]
-    content = kept.load(path)
-    config = kept.read_description(content, path)["config"]
+    content = checkpoints.load(path)
+    config = checkpoints.read_description(content, path)["config"]
     if config is None:
         yield arguments
         return
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "kept.yaml"
+        file = Path(folder) / "checkpoints.yaml"
         try:
-            config = kept.without_weights_files(config)
+            config = checkpoints.without_weights_files(config)
             buildable(config["model"], content.get("state_dict", {}), every_class(arguments))
             file.write_text(yaml.safe_dump(_vetted(config, arguments)), encoding="utf-8")
         except (UserError, jsonargparse.ArgumentError, yaml.YAMLError) as error:
