@@ -7,8 +7,10 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
+from asd.described import Described
 
-class Head(nn.Module, ABC):
+
+class Head(Described, nn.Module, ABC):
     """A classification loss over the auxiliary classes, used in training only.
 
     Options are given on construction; `build` creates the parameters once the numbers are known.

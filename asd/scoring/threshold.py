@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from asd.described import Described
 from asd.errors import UserError
 
 TargetRule = Literal["pooled", "balanced", "highest"]
@@ -26,7 +27,7 @@ class Limits(NamedTuple):
     doubt: float
 
 
-class Threshold(ABC):
+class Threshold(Described, ABC):
     """How limits follow from the scores of normal clips.
 
     Args:
