@@ -15,7 +15,7 @@ import yaml
 
 from asd import checkpoint as kept
 from asd.callbacks import RunCheckpoint, RunOutputs
-from asd.cli.arguments import every_class, given
+from asd.cli.arguments import CONFIG_FLAGS, every_class, given, options, read_mapping
 from asd.detector import AnomalyDetector
 from asd.encoders.warmup import WarmUp
 from asd.errors import Notice, UserError
@@ -59,6 +59,7 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
         yield arguments
         return
     with tempfile.TemporaryDirectory() as folder:
+        arguments = _of_today(arguments, Path(folder))
         file = Path(folder) / "kept.yaml"
         try:
             config = kept.without_weights_files(config)
@@ -67,6 +68,21 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
         except (UserError, jsonargparse.ArgumentError, yaml.YAMLError) as error:
             raise UserError(f"{path}: {error}") from error
         yield [arguments[0], "--config", str(file), *arguments[1:]]
+
+
+def _of_today(arguments: list[str], folder: Path) -> list[str]:
+    """The arguments with a copy, made in `folder`, of each run's ``config.yaml`` that an older version wrote."""
+    copied = list(arguments)
+    for at, length, name in options(arguments, CONFIG_FLAGS):
+        path = Path(name)
+        if path.name != "config.yaml" or not (path.parent / "checkpoints").is_dir():
+            continue
+        content = read_mapping(name)
+        if kept.of_today(content) != content:
+            copy = folder / f"{at}.yaml"
+            copy.write_text(yaml.safe_dump(kept.of_today(content)), encoding="utf-8")
+            copied[at : at + length] = [f"--config={copy}"] if length == 1 else ["--config", str(copy)]
+    return copied
 
 
 def _vetted(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:

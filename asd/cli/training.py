@@ -73,6 +73,9 @@ class Parser(LightningArgumentParser):
         missing = re.search(r'key "(\S+?)".*arguments are required: (\w+)', message, re.S)
         if missing:
             message = f"{missing[1]}.{missing[2]} is not given; add --{missing[1]}.{missing[2]}"
+        old = next((key for key in kept.RENAMED if f"Option '{key}' is not accepted" in message), None)
+        if old is not None:
+            message = f"Option '{old}' is not accepted: that of an encoder is called {kept.RENAMED[old]} now"
         raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
 
 

@@ -187,7 +187,7 @@ def test_data_elsewhere_are_for_the_user_to_name(
 
 
 def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[str], tmp_path: Path) -> None:
-    hub = {"class_path": "TransformersAudio", "init_args": {"checkpoint": "org/model", "download": True}}
+    hub = {"class_path": "TransformersAudio", "init_args": {"weights": "org/model", "download": True}}
     torch.save(poked(content, "model.encoder", hub), tmp_path / "x.ckpt")
     opened.clear()
     with pytest.raises(UserError, match="far larger"):
