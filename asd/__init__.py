@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that ``asd --help`` answers at once; `asd.Det
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.deploy import Detector, Result
+    from asd.inference import Detector, Result
 
 __all__ = ["Detector", "Result", "__version__"]
 __version__ = "0.1.0"
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in ("Detector", "Result"):
-        from asd import deploy
+        from asd import inference
 
-        return getattr(deploy, name)
+        return getattr(inference, name)
     raise AttributeError(f"module 'asd' has no attribute {name!r}")

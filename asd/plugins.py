@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from asd.errors import UserError
+from asd.moved import current
 
 ENTRY_POINT_GROUP = "asd.plugins"
 FOLDERS_VARIABLE = "ASD_PLUGINS"
 T = TypeVar("T")
 _OURS = ("asd", "asd_plugins")
+_DOORS_OF_OTHERS = ("asd.encoders", "asd.training")
+"""Where our classes of contracts that are not ours stand, such as callbacks."""
 
 
 @cache
@@ -74,10 +77,20 @@ def _module_names() -> list[str]:
 
 
 def known(base: type[T]) -> dict[str, type[T]]:
-    """Every concrete subclass of `base` that has been imported, by class name, sorted."""
+    """Every concrete subclass of `base`, ours and those of plug-ins, by class name, sorted."""
     load_all()
+    _open_doors(base)
     found = {one.__name__: one for one in _subclasses(base) if not one.__name__.startswith("_")}
     return dict(sorted(found.items()))
+
+
+def _open_doors(base: type) -> None:
+    """Import our own classes of a contract, which packages else import when they are asked for."""
+    own = base.__module__.split(".")
+    for door in [".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS:
+        package = importlib.import_module(door)
+        for name in getattr(package, "__all__", ()):
+            getattr(package, name)
 
 
 def _subclasses(base: type[T]) -> Iterator[type[T]]:
@@ -101,10 +114,12 @@ def registered(path: str, base: type[T]) -> type[T] | None:
     Of a contract that is not ours, such as that of callbacks, our classes and those of plug-ins alone count.
     """
     load_all()
-    module, _, name = path.rpartition(".")
+    module, _, name = current(path).rpartition(".")
     if module.startswith("asd.") and "_" not in (part[:1] for part in module.split(".")):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+        with contextlib.suppress(ImportError, AttributeError):
+            getattr(importlib.import_module(module), name)
+    elif not module:
+        _open_doors(base)
     there = vars(sys.modules[module]).get(name) if module in sys.modules else None
     for one in [*_subclasses(base), *([] if inspect.isabstract(base) else [base])]:
         ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))

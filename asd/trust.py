@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from asd import plugins
 from asd.errors import UserError
-from asd.yaml_file import holds_structure
+from asd.utils.yaml_file import holds_structure
 
 _SPEC = {"class_path", "init_args"}
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), list, dict, tuple, set, Path, timedelta, object)

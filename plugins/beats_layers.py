@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.encoders.attention import heads_together
-from asd.encoders.checkpoints import Weights
+from asd.encoders.pretrained import Weights
 
 
 @dataclass(frozen=True)

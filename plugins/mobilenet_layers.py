@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.errors import UserError
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 BANDS = 128
 

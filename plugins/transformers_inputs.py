@@ -8,7 +8,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from asd.errors import UserError
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 
 class WaveformInput(nn.Module):

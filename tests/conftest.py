@@ -82,7 +82,7 @@ def parse() -> Callable[[list[str]], Any]:
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of two machines, one with hidden attributes; not to be changed."""
-    from asd.data.synthesize import synthesize
+    from asd.data.synthesis.dataset import synthesize
 
     out = tmp_path_factory.mktemp("synthetic") / "data"
     return synthesize(

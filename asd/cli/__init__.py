@@ -18,7 +18,7 @@ from asd import __version__
 from asd.cli import faults
 from asd.cli.console import mend_console, run_in_utf8
 from asd.errors import Notice, UserError
-from asd.text import shown
+from asd.utils.text import shown
 
 TRAINER_COMMANDS = {
     "fit": "train a detector, then test it",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from asd.errors import UserError
-from asd.yaml_file import read_yaml
+from asd.utils.yaml_file import read_yaml
 
 CONFIG_FLAGS = ("--config", "-c")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from asd.text import as_text
+from asd.utils.text import as_text
 
 _ESCAPED = "asd.escaped"
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

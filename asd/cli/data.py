@@ -12,7 +12,7 @@ from asd.cli.mix import add_mix_arguments, run_mix
 from asd.cli.progress import progress
 
 if TYPE_CHECKING:
-    from asd.data.check import Group, Report
+    from asd.data.check.check import Group, Report
 
 CLASS_CHOICES = ("per_machine", "shared", "off")
 _LISTED = 20
@@ -76,7 +76,7 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_synthesize(parser: argparse.ArgumentParser) -> None:
-    # Defaults are those of asd.data.synthesize.synthesize: what is not given is not passed on.
+    # Defaults are those of asd.data.synthesis.dataset.synthesize: what is not given is not passed on.
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
     parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: all; an unknown name lists them")
@@ -107,7 +107,7 @@ def _positive(text: str) -> float:
 
 
 def _synthesize(args: argparse.Namespace) -> int:
-    from asd.data.synthesize import synthesize
+    from asd.data.synthesis.dataset import synthesize
 
     options = {name: value for name, value in vars(args).items() if name not in ("action", "out")}
     root = synthesize(args.out, options.pop("machines", None), **options)
@@ -116,12 +116,12 @@ def _synthesize(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace) -> int:
-    from asd.data import fetch, records
-    from asd.download import progress_bars
+    from asd.data.download import fetch, zenodo
     from asd.errors import UserError
+    from asd.utils.download import progress_bars
 
     root = Path("data") / f"dcase{args.year}t2" if args.out is None else args.out
-    archives = fetch.find(args.year, args.subsets or records.SUBSETS, args.machines, root, args.server.rstrip("/"))
+    archives = fetch.find(args.year, args.subsets or zenodo.SUBSETS, args.machines, root, args.server.rstrip("/"))
     with progress_bars() as bar:
         done = fetch.fetch(archives, root, args.jobs, args.keep, bar)
     print(f"{len(done.unpacked)} archives unpacked, {len(done.there)} were there")
@@ -136,8 +136,8 @@ def _download(args: argparse.Namespace) -> int:
 def _shard(args: argparse.Namespace) -> int:
     import random
 
-    from asd.data.layout import scan
-    from asd.data.shards import write_shards
+    from asd.data.layouts.dcase import scan
+    from asd.data.layouts.shards import write_shards
 
     clips = scan(args.root, args.subsets or ("dev_data",), args.machines)
     random.Random(args.seed).shuffle(clips)  # so that every archive holds a bit of everything
@@ -149,13 +149,13 @@ def _shard(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from asd.data.check import check
+    from asd.data.check.check import check
 
     with progress("reading") as on_file:
         report = check(args.root, args.subsets, args.machines, on_file)
     code = _print_report(report, args.all)
     if args.html is not None:
-        from asd.data.check_page import write_page
+        from asd.data.check.page import write_page
 
         print(write_page(args.html, report))
     return code
@@ -195,18 +195,18 @@ def _span(ends: tuple[float, float], form: str) -> str:
 
 
 def _classes(args: argparse.Namespace) -> int:
-    from asd.data.labels import ClassTable
+    from asd.data.classes import ClassTable
     from asd.errors import UserError
 
     if (args.root is None) == (args.checkpoint is None):
         raise UserError("give either a data set or --checkpoint FILE: asd data classes ROOT")
     if args.checkpoint is not None:
-        from asd import checkpoint
+        from asd.training import checkpoints
 
-        table = ClassTable(tuple(checkpoint.load(args.checkpoint)[checkpoint.KEY]["classes"]))
+        table = ClassTable(tuple(checkpoints.load(args.checkpoint)[checkpoints.KEY]["classes"]))
     else:
-        from asd.data.layout import scan
-        from asd.data.recordings import is_recordings, scan_recordings
+        from asd.data.layouts.dcase import scan
+        from asd.data.layouts.recordings import is_recordings, scan_recordings
 
         if is_recordings(args.root):
             clips = scan_recordings(args.root, args.machines)

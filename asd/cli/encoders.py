@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; returns the exit code."""
-    from asd.catalogue import encoder_rows, markdown_table
+    from asd.cli.catalogue import encoder_rows, markdown_table
     from asd.plugins import load_all
 
     rows = encoder_rows()

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enroll and print; returns the exit code."""
-    from asd.deploy import enroll
+    from asd.inference import enroll
 
     out = args.out or Path(f"{args.machine}.ckpt")
     done = enroll(args.checkpoint, args.machine, args.folder, out, args.hop, args.replace)

@@ -9,7 +9,7 @@ from typing import Any
 
 from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
-from asd.yaml_file import parsed
+from asd.utils.yaml_file import parsed
 
 _KEYS = ("runs", "fuse", "weights", "scorer", "out", *DEFAULTS)
 
@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fuse, write and print; returns the exit code."""
-    from asd import calibration, ensemble, outputs, rescore, store
+    from asd.evaluation import back_ends, calibration, embedding_store, ensemble
+    from asd.training import outputs
 
     given = _options(args)
     folders = [Path(one) for one in given["runs"]]
@@ -41,13 +42,13 @@ def run(args: argparse.Namespace) -> int:
     if given["fuse"] == "embeddings":
         joined = ensemble.fuse_embeddings(folders, given["weights"])
         spec = given["scorer"]
-        scorer = rescore.build(
+        scorer = back_ends.build(
             parsed(spec, "--scorer") if isinstance(spec, str) else spec, importing=spec == args.scorer
         )
-        rows, population = rescore.decided(joined, scorer, threshold)
+        rows, population = back_ends.decided(joined, scorer, threshold)
         known = calibration.of_population(population, joined.query.seconds)
-        for name in store.SUBSETS:
-            store.write(store.folder_of(out) / f"{name}.safetensors", getattr(joined, name))
+        for name in embedding_store.SUBSETS:
+            embedding_store.write(embedding_store.folder_of(out) / f"{name}.safetensors", getattr(joined, name))
     else:
         rows, known = ensemble.fuse_scores(folders, given["fuse"], given["weights"], threshold)
     written = outputs.write(out, rows, known, f"{given['fuse']} of {len(folders)} runs")

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd import strict_json
+from asd.utils import strict_json
 
 if TYPE_CHECKING:
-    from asd.bootstrap import Comparison, Interval
-    from asd.evaluate import Evaluation
+    from asd.evaluation.bootstrap import Comparison, Interval
+    from asd.evaluation.evaluator import Evaluation
 
 FORMATS = ("table", "markdown", "latex", "json")
 
@@ -55,15 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the results; returns the exit code."""
-    from asd.evaluate import evaluate, together
-    from asd.metrics import Rule
+    from asd.evaluation.evaluator import evaluate, together
+    from asd.evaluation.metrics import Rule
 
     rule = Rule.of_year(args.year)
     found = together([evaluate(folder, args.truth, rule, args.decisions) for folder in args.folders], rule)
     warnings = list(found.warnings)
     interval = comparison = None
     if any(one is not None for one in (args.bootstrap, args.against, args.groups)):
-        from asd import bootstrap
+        from asd.evaluation import bootstrap
 
         groups = None if args.groups is None else bootstrap.read_groups(args.groups)
         options = bootstrap.Options(1000 if args.bootstrap is None else args.bootstrap, args.seed, groups)
@@ -76,21 +76,21 @@ def run(args: argparse.Namespace) -> int:
         print(f"asd: warning: {warning}", file=sys.stderr)
     _print(args, found, interval, comparison)
     if args.pictures is not None:
-        from asd import pictures
+        from asd import plots
 
-        pictures.score_histograms(found.rows, args.pictures / "score_histograms.png")
-        pictures.roc_curves(found.rows, args.pictures / "roc_curves.png")
-        pictures.det_curves(found.rows, args.pictures / "det_curves.png")
+        plots.score_histograms(found.rows, args.pictures / "score_histograms.png")
+        plots.roc_curves(found.rows, args.pictures / "roc_curves.png")
+        plots.det_curves(found.rows, args.pictures / "det_curves.png")
     return 0
 
 
 def _print(
     args: argparse.Namespace, found: Evaluation, interval: Interval | None, comparison: Comparison | None
 ) -> None:
-    from asd import calibration, results, tables
+    from asd.evaluation import calibration, clip_scores, tables
 
     if args.format == "json":
-        content: dict[str, Any] = results.to_json(found.results)
+        content: dict[str, Any] = clip_scores.to_json(found.results)
         if interval is not None:
             content["interval"] = interval.to_json()
         if comparison is not None:

@@ -7,8 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from asd import strict_json
-from asd.text import shown
+from asd.utils import strict_json
+from asd.utils.text import shown
 
 _LONGEST = 200
 
@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain each recording; returns 2 where one cannot be used, else 0."""
-    from asd import pictures
-    from asd.data.audio import AudioError
-    from asd.deploy import Detector
-    from asd.deploy.detector import recordings_in
-    from asd.files import replace_text
+    from asd import plots
+    from asd.data.audio.decoding import AudioError
+    from asd.inference import Detector
+    from asd.inference.detector import recordings_in
+    from asd.utils.files import replace_text
 
     detector = Detector.load(args.checkpoint, hop=args.hop)
     detector.population(args.machine)
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  among the nearest: {shares}")
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
-            picture = pictures.explanation(found, args.out / f"{stem}.png")
+            picture = plots.explanation(found, args.out / f"{stem}.png")
             print(f"  {shown(str(picture))}", flush=True)
             replace_text(
                 args.out / f"{stem}.json", strict_json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"

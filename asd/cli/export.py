@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export or verify; returns the exit code."""
-    from asd.deploy.detector import Detector
-    from asd.deploy.export import export, verify
-    from asd.restore import data_of
+    from asd.inference.detector import Detector
+    from asd.inference.export import export, verify
+    from asd.training.restore import data_of
 
     if args.verify is not None:
         manifest = verify(args.verify)

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from asd import __version__
 from asd.errors import UserError
-from asd.text import shown
+from asd.utils.text import shown
 
 MENDABLE, FAULT, INTERRUPTED = 2, 70, 130
 """Exit codes. 1 is not among them: it says that an anomaly was found."""

@@ -13,13 +13,13 @@ import jsonargparse
 import lightning.pytorch as pl
 import yaml
 
-from asd import checkpoint as kept
-from asd.callbacks import RunCheckpoint, RunOutputs
 from asd.cli.arguments import CONFIG_FLAGS, every_class, given, options, read_mapping
-from asd.detector import AnomalyDetector
 from asd.encoders.warmup import WarmUp
 from asd.errors import Notice, UserError
-from asd.restore import buildable, trusted_data
+from asd.training import checkpoints as kept
+from asd.training.callbacks import RunCheckpoint, RunOutputs
+from asd.training.module import AnomalyDetector
+from asd.training.restore import buildable, trusted_data
 from asd.trust import trusted_arguments
 
 _MODEL: dict[str, type] = {"model": AnomalyDetector}

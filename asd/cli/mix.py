@@ -28,7 +28,7 @@ def add_mix_arguments(parser: argparse.ArgumentParser) -> None:
 def run_mix(args: argparse.Namespace) -> int:
     """Mix; returns the exit code."""
     from asd.data.clip import Condition, Domain, Split
-    from asd.data.mix_files import Place, mix_files
+    from asd.data.synthesis.mix_recordings import Place, mix_files
 
     place = Place(args.machine, args.section, Split(args.split), Domain(args.domain), Condition(args.condition))
     with progress("mixing") as on_clip:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd.errors import UserError
-from asd.sheet import read_sheet
+from asd.utils.sheet import read_sheet
 
 if TYPE_CHECKING:
-    from asd.store import StoredClip
+    from asd.evaluation.embedding_store import StoredClip
 
 _GRADED = ("machine", "file_name", "label")
 
@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cluster, print and write; returns the exit code."""
-    from asd import store
-    from asd.data.folders import choose_machines
-    from asd.data.pseudo import pseudo_labels
-    from asd.data.pseudo_file import write_labels
+    from asd.data.layouts.folders import choose_machines
+    from asd.data.pseudo_label_file import write_labels
+    from asd.data.pseudo_labels import pseudo_labels
+    from asd.evaluation import embedding_store
 
-    reference = store.read(args.store).reference
+    reference = embedding_store.read(args.store).reference
     machines = {clip.machine for clip in reference.clips}
     hidden = {clip.machine for clip in reference.clips if not clip.attributes}
     if args.machines is None and not hidden:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 def _grade(
     population: str, clips: Sequence[StoredClip], labels: Sequence[str], truth: Mapping[tuple[str, str], str]
 ) -> None:
-    from asd.data.pseudo import agreement
+    from asd.data.pseudo_labels import agreement
 
     known = [(label, truth.get((clip.machine, clip.name))) for clip, label in zip(clips, labels, strict=True)]
     graded = [(label, right) for label, right in known if right is not None]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
-from asd.yaml_file import parsed
+from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
-    from asd.pictures.embeddings import Projection
-    from asd.rescore import Rescored, Spec
+    from asd.evaluation.back_ends import Rescored, Spec
+    from asd.evaluation.embedding_store import Store
+    from asd.plots.embeddings import Projection
     from asd.scoring.threshold import Threshold
-    from asd.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns the exit code."""
-    from asd import rescore, store
+    from asd.evaluation import back_ends, embedding_store
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
-    found = store.read(args.store)
+    found = embedding_store.read(args.store)
     out = args.store / "rescored" if args.out is None else args.out
     if args.grid is None:
         options = {
@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
         return _one(found, _spec(args.scorer, args.set), out, build_threshold(**options), args.projection)
     if args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
-    specs = rescore.read_grid(args.grid)
+    specs = back_ends.read_grid(args.grid)
     done: list[Rescored] = []
     for spec in specs:
         try:
-            done.append(rescore.score(found, rescore.build(spec), spec))
+            done.append(back_ends.score(found, back_ends.build(spec), spec))
         except UserError as error:
-            print(f"asd: warning: left out {rescore.describe(spec)}: {error}", file=sys.stderr)
+            print(f"asd: warning: left out {back_ends.describe(spec)}: {error}", file=sys.stderr)
     if not done:
         raise UserError(f"{args.grid}: no back end could be fitted")
     return _grid(done, out)
@@ -86,27 +86,30 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
 
 
 def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection) -> int:
-    from asd import calibration, outputs, pictures, rescore
+    from asd import plots
+    from asd.evaluation import back_ends, calibration
+    from asd.training import outputs
 
-    rows, population = rescore.decided(found, rescore.build(spec, importing=True), threshold)
+    rows, population = back_ends.decided(found, back_ends.build(spec, importing=True), threshold)
     known = calibration.of_population(population, found.query.seconds)
-    written = outputs.write(out, rows, known, rescore.describe(spec))
+    written = outputs.write(out, rows, known, back_ends.describe(spec))
     _write_config(out / "scorer.yaml", spec)
-    pictures.draw_embeddings(found, out / "pictures", projection)
+    plots.draw_embeddings(found, out / "pictures", projection)
     print(written.table)
     print(out)
     return 0
 
 
 def _grid(done: list[Rescored], out: Path) -> int:
-    from asd import pictures, rescore, tables
-    from asd.files import replace_text
+    from asd import plots
+    from asd.evaluation import back_ends, tables
+    from asd.utils.files import replace_text
 
     ordered = sorted(done, key=lambda one: -1.0 if math.isnan(one.official) else -one.official)
     lines = []
     for one in ordered:
         means = tables.metrics_table(one.metrics).summary[0][1:] if one.metrics else ["-", "-", "-"]
-        lines.append([rescore.describe(one.spec), tables.percent(one.official), *means])
+        lines.append([back_ends.describe(one.spec), tables.percent(one.official), *means])
     headers = ["back end", "official score", "AUC source", "AUC target", "pAUC"]
     print(tables.Table(headers, lines).text())
     text = io.StringIO()
@@ -116,7 +119,7 @@ def _grid(done: list[Rescored], out: Path) -> int:
     _write_config(out / "best.yaml", ordered[0].spec)
     if ordered[0].metrics:
         rows = [(line[0], [float(cell) for cell in line[1:]]) for line in lines if "-" not in line[1:]]
-        pictures.back_end_chart(rows, out / "rescored.png")
+        plots.back_end_chart(rows, out / "rescored.png")
         print("The order follows the labels of the test clips: the best of many looks better than it will prove.")
     else:
         print("no test clip has a known label: the order is that of the grid, and best.yaml its first back end")
@@ -127,6 +130,6 @@ def _grid(done: list[Rescored], out: Path) -> int:
 def _write_config(path: Path, spec: Spec) -> None:
     import yaml
 
-    from asd.files import replace_text
+    from asd.utils.files import replace_text
 
     replace_text(path, yaml.safe_dump({"model": {"scorer": spec}}, sort_keys=False))

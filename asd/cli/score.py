@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd import strict_json
-from asd.text import shown
+from asd.utils import strict_json
+from asd.utils.text import shown
 
 if TYPE_CHECKING:
-    from asd.deploy import Result
+    from asd.inference import Result
 
 _COLUMNS = ("file", "machine", "score", "threshold", "percentile", "decision")
 
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns 1 where a recording is anomalous, 2 where one cannot be used, else 0."""
-    from asd.data.audio import AudioError
-    from asd.deploy import Detector
-    from asd.deploy.detector import recordings_in
+    from asd.data.audio.decoding import AudioError
+    from asd.inference import Detector
+    from asd.inference.detector import recordings_in
 
     detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate)
     detector.population(args.machine)

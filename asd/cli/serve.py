@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{error}; the service needs more packages: pip install 'asd-zoo[serve]'") from error
     import torch
 
-    from asd.deploy import Detector
+    from asd.inference import Detector
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asd.errors import UserError
 
 if TYPE_CHECKING:
-    from asd.submission import Complexity
+    from asd.evaluation.submission import Complexity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
-    from asd import submission
     from asd.cli.arguments import read_mapping
+    from asd.evaluation import submission
 
     facts: dict[str, Any] = read_mapping(str(args.facts))
     missing = [key for key in ("name", "abbreviation", "authors") if not facts.get(key)]
@@ -58,20 +58,20 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def _count(path: Path) -> Complexity:
-    from asd import submission
-    from asd.restore import restore
+    from asd.evaluation import submission
+    from asd.training.restore import restore
 
     detector, config = restore(path)
     return submission.count(detector, float(config["data"]["init_args"]["seconds"]))
 
 
 def _check(args: argparse.Namespace) -> int:
-    from asd import submission
+    from asd.evaluation import submission
 
     clips: dict[str, list[str]] = {}
     if args.root is not None:
         from asd.data.clip import Split
-        from asd.data.layout import scan
+        from asd.data.layouts.dcase import scan
 
         for clip in scan(args.root, ["eval_data"], None):
             if clip.split == Split.TEST:

@@ -23,26 +23,26 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from asd import checkpoint as kept
 from asd import plugins
-from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.cli import processes
 from asd.cli.arguments import configs_first, named_classes
 from asd.cli.kept import with_checkpoint
 from asd.data.datamodule import ClipDataModule
-from asd.data.mimii import MIMII
-from asd.data.own import Recordings
-from asd.data.sharded import Shards
-from asd.data.synthetic import Synthetic
-from asd.data.toyadmos2 import ToyADMOS2
-from asd.detector import AnomalyDetector
+from asd.data.modules.mimii import MIMII
+from asd.data.modules.recordings import Recordings
+from asd.data.modules.shards import Shards
+from asd.data.modules.synthetic import Synthetic
+from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.encoders.base import Encoder
 from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
 from asd.heads import Head
-from asd.outputs import untested
 from asd.scoring.base import Scorer
-from asd.yaml_file import check_yaml
+from asd.training import checkpoints as kept
+from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
+from asd.training.module import AnomalyDetector
+from asd.training.outputs import untested
+from asd.utils.yaml_file import check_yaml
 
 _NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 # Imported so that their class names are known to the parser.
@@ -91,7 +91,7 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(WarmUp, "warmup")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunOutputs, "outputs")
-        parser.set_defaults({"data": {"class_path": "asd.data.toyadmos2.ToyADMOS2"}})
+        parser.set_defaults({"data": {"class_path": "asd.data.modules.toyadmos2.ToyADMOS2"}})
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)

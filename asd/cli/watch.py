@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd import strict_json
 from asd.errors import UserError
-from asd.text import as_text, shown
+from asd.utils import strict_json
+from asd.utils.text import as_text, shown
 
 if TYPE_CHECKING:
-    from asd.deploy import Detector
-    from asd.deploy.monitor import Message, Monitor
+    from asd.inference import Detector
+    from asd.inference.monitor import Message, Monitor
 
 _FORMATS = ("s16le", "s32le", "f32le")
 
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the source ends; returns the exit code: 1 where there was an event, 2 where all was unusable."""
-    from asd.deploy import Detector
-    from asd.deploy.monitor import Monitor, Rules
-    from asd.deploy.webhook import Webhook
+    from asd.inference import Detector
+    from asd.inference.monitor import Monitor, Rules
+    from asd.inference.webhook import Webhook
 
     rules = Rules(args.smooth, *_parts(args.event))
     times = 0 < args.buffer < math.inf and 0 < args.poll < math.inf and 0 <= args.speed < math.inf
@@ -78,7 +78,7 @@ def _watch_stream(
     args: argparse.Namespace, detector: Detector, number: int, monitor: Monitor, tell: Callable[[Message], None]
 ) -> int:
     """Returns how many windows could not be used."""
-    from asd.deploy import stream
+    from asd.inference import stream
 
     live = args.source in ("-", "microphone")
     if args.source == "-":
@@ -121,9 +121,9 @@ def _watch_folder(
     args: argparse.Namespace, detector: Detector, number: int, monitor: Monitor, tell: Callable[[Message], None]
 ) -> int:
     """Returns how many files could not be used, wholly or in part."""
-    from asd.data.audio import AudioError
-    from asd.deploy.stream import new_files
-    from asd.deploy.windows import windows_of
+    from asd.data.audio.decoding import AudioError
+    from asd.inference.stream import new_files
+    from asd.inference.windows import windows_of
 
     failed, now = 0, time.time()
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asd.errors import UserError
 
 if TYPE_CHECKING:
-    from asd.encoders.weights import WeightsCard
+    from asd.encoders.weights_card import WeightsCard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from asd.encoders.weights import cache_folder, cards, file_of
+    from asd.encoders.weights_card import cache_folder, cards, file_of
 
     lines = [("name", "file", "bytes", "sha256", "licence", "paper", "in the cache")]
     for name, card in sorted(cards().items()):
@@ -44,8 +44,8 @@ def _list() -> int:
 
 
 def _fetch(names: list[str]) -> int:
-    from asd.download import progress_bars
-    from asd.encoders.weights import State, check, fetch, find_card
+    from asd.encoders.weights_card import State, check, fetch, find_card
+    from asd.utils.download import progress_bars
 
     chosen = [find_card(name) for name in names]
     with progress_bars() as bar:
@@ -58,7 +58,7 @@ def _fetch(names: list[str]) -> int:
 
 
 def _verify(names: list[str]) -> int:
-    from asd.encoders.weights import State, cards, check, find_card
+    from asd.encoders.weights_card import State, cards, check, find_card
 
     known = cards()
     chosen = [find_card(name) for name in names] or [known[name] for name in sorted(known)]
@@ -76,6 +76,6 @@ def _verify(names: list[str]) -> int:
 
 
 def _place(card: WeightsCard) -> str:
-    from asd.encoders.weights import file_of
+    from asd.encoders.weights_card import file_of
 
     return str(file_of(card))

@@ -1,1 +1,6 @@
-"""Clips, their names and classes, and the LightningDataModules that serve them."""
+"""Clips and where they come from: data modules, layouts of folders, decoding, mixing, auxiliary classes."""
+
+import lazy_loader
+
+# What is public is listed in the stub beside this file, and imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

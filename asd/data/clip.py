@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from asd.text import as_text, shown
+from asd.utils.text import as_text, shown
 
 
 class Split(StrEnum):

@@ -12,13 +12,13 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
-from asd.data.headers import Headers, disk_caches, ram_caches, stop_at
-from asd.data.labels import ClassTable, SupplementalClasses
-from asd.data.loader import Balance, BalancedSampler, ShuffleSampler, TrainLoader
 from asd.data.mixing import Mixer, NoiseMix
-from asd.data.pseudo_file import with_labels
+from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
+from asd.data.pseudo_label_file import with_labels
+from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
 from asd.errors import UserError
 
 OnBadFile = Literal["stop", "skip"]

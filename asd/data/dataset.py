@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from asd.data.audio import decode
-from asd.data.cache import WaveformCache, in_16_bits
+from asd.data.audio.decoding import decode
+from asd.data.audio.disk_cache import DiskCache
+from asd.data.audio.ram_cache import WaveformCache, in_16_bits
 from asd.data.clip import Clip, ClipBatch
-from asd.data.disk_cache import DiskCache
 from asd.data.mixing import Mixer
 
 Cache = WaveformCache | DiskCache

@@ -1,7 +1,6 @@
 """Everything an encoder plug-in is built from: the contract, front ends, augmentation, adapter and weights."""
 
-from asd.encoders.augment import Augmentation
-from asd.encoders.base import Encoder, Statistics
-from asd.encoders.weights import WeightsCard
+import lazy_loader
 
-__all__ = ["Augmentation", "Encoder", "Statistics", "WeightsCard"]
+# What is public is listed in the stub beside this file, and imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from asd.encoders.augment import Augmentation
-from asd.encoders.weights import WeightsCard
+from asd.encoders.weights_card import WeightsCard
 
 
 class Statistics(nn.Module):

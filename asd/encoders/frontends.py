@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 _PAIR = 2
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asd.errors import UserError
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 _LEAST_FACTOR = 32
 

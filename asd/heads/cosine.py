@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asd.errors import UserError
 from asd.heads.base import Head
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 
 def cosines(embeddings: Tensor, centres: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.heads.base import Head
 from asd.heads.cosine import cross_entropy
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 
 class AdaProj(Head):

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from asd.deploy import Detector
 from asd.errors import UserError
-from asd.files import replace_text
+from asd.inference import Detector
 from asd.report import html, sections
 from asd.report.clips import Chosen, Heard, Listener, choose
 from asd.report.gather import Run, gather
-from asd.restore import data_of
+from asd.training.restore import data_of
+from asd.utils.files import replace_text
 
 FILE = "report.html"
 LARGEST = 19_000_000

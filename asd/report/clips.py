@@ -13,13 +13,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asd import pictures
-from asd.calibration import Calibrations
-from asd.data.audio import AudioError, read
+from asd import plots
+from asd.data.audio.decoding import AudioError, read
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
-from asd.deploy import Detector, Explanation
-from asd.results import ClipScore, named_sections
+from asd.evaluation.calibration import Calibrations
+from asd.evaluation.clip_scores import ClipScore, named_sections
+from asd.inference import Detector, Explanation
 
 _LONGEST = 30.0
 
@@ -110,7 +110,7 @@ class Listener:
             found = self.detector.explain(samples, cut.sample_rate, clip.population)
         except AudioError:
             return None
-        path = pictures.explanation(found, self.folder / "explanation.png")
+        path = plots.explanation(found, self.folder / "explanation.png")
         sound = _ogg(samples[: round(_LONGEST * cut.sample_rate)], cut.sample_rate)
         return Heard(data_uri(sound, "audio/ogg"), data_uri(path.read_bytes(), "image/png"), found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asd.pictures.common import grid, save
+from asd.plots.common import grid, save
 from asd.report.gather import Curves
 
 _TITLES = {"train/loss": "training loss", "val/official_score": "validation, official score"}

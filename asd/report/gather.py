@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asd import calibration, environment
-from asd.calibration import Calibrations
 from asd.errors import UserError
-from asd.metrics import Rule
-from asd.results import ClipScore, read_scores
-from asd.yaml_file import read_yaml
+from asd.evaluation import calibration
+from asd.evaluation.calibration import Calibrations
+from asd.evaluation.clip_scores import ClipScore, read_scores
+from asd.evaluation.metrics import Rule
+from asd.utils import environment
+from asd.utils.yaml_file import read_yaml
 
 Curves = dict[str, list[tuple[int, float]]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from asd.tables import Table
+from asd.evaluation.tables import Table
 
 
 def section(name: str, title: str, *parts: str) -> str:

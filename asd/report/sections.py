@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
-from asd import bootstrap, pictures, results, store
+from asd import plots
+from asd.evaluation import bootstrap, clip_scores, embedding_store
+from asd.evaluation.tables import Table, decisions_table, percent
 from asd.report import html
 from asd.report.clips import data_uri
 from asd.report.curves import training_curves
 from asd.report.gather import Run
-from asd.tables import Table, decisions_table, percent
 
 _PARTS = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
 
@@ -74,7 +75,7 @@ def official(run: Run) -> str:
         return html.sentence("No label of the test clips is known: they are scored, and nothing is measured.")
     options = bootstrap.Options()
     lines = []
-    for name, clips in results.named_sections(run.labelled).items():
+    for name, clips in clip_scores.named_sections(run.labelled).items():
         found = bootstrap.by_part(clips, run.rule, options)
         whole = bootstrap.interval(clips, run.rule, options)
         (own,) = found.values()
@@ -103,7 +104,7 @@ def thresholds(run: Run) -> str:
             lines.append([name, f"{one.threshold:.4g}", *cells])
         headers = ["machine", "threshold", "training alarms, source", "training alarms, target"]
         parts.append(html.table(Table(headers, lines, note="In percent of the normal training clips, held out.")))
-    decisions = decisions_table(results.measure(run.labelled), run.known) if run.labelled else None
+    decisions = decisions_table(clip_scores.measure(run.labelled), run.known) if run.labelled else None
     if decisions is not None:
         parts.append(html.table(decisions))
     return "".join(parts) or html.sentence("No thresholds are kept; they come with `asd test`.")
@@ -114,9 +115,9 @@ def scores(run: Run, folder: Path) -> str:
     if not run.labelled:
         return html.sentence("Nothing to draw without labels.")
     drawn = [
-        (pictures.score_histograms(run.rows, folder / "histograms.png"), "Histograms of scores by machine"),
-        (pictures.roc_curves(run.rows, folder / "roc.png"), "ROC curves by machine"),
-        (pictures.det_curves(run.rows, folder / "det.png"), "DET curves by machine"),
+        (plots.score_histograms(run.rows, folder / "histograms.png"), "Histograms of scores by machine"),
+        (plots.roc_curves(run.rows, folder / "roc.png"), "ROC curves by machine"),
+        (plots.det_curves(run.rows, folder / "det.png"), "DET curves by machine"),
     ]
     return "".join(_picture(path, text) for path, text in drawn)
 
@@ -124,8 +125,8 @@ def scores(run: Run, folder: Path) -> str:
 def embeddings(run: Run, folder: Path) -> str:
     """Maps of the embeddings: those of the run, or of its stored embeddings."""
     drawn = run.folder / "pictures" / "embeddings_condition.png"
-    if not drawn.is_file() and store.folder_of(run.folder).is_dir():
-        drawn = pictures.embedding_map(store.read(run.folder), folder / "embeddings.png")
+    if not drawn.is_file() and embedding_store.folder_of(run.folder).is_dir():
+        drawn = plots.embedding_map(embedding_store.read(run.folder), folder / "embeddings.png")
     if not drawn.is_file():
         return html.sentence("The run keeps no embeddings; `asd predict --ckpt_path CHECKPOINT` writes them.")
     found = _picture(drawn, "Map of the embeddings by domain and condition")

@@ -1,30 +1,6 @@
-"""Anomaly scorers, normalisers, thresholds and the population that routes clips to them by machine."""
+"""Anomaly scorers, normalisers, thresholds, and what routes clips to them by machine and section."""
 
-from asd.scoring.base import NotFittedError, ReferenceScorer, Scorer
-from asd.scoring.fusion import ScoreFusion
-from asd.scoring.gaussian import GaussianMixtureScorer, MahalanobisScorer
-from asd.scoring.kmeans import KMeansScorer
-from asd.scoring.neighbours import NeighboursScorer
-from asd.scoring.normalise import ConformalMap, LocalDensity, Standardised
-from asd.scoring.outliers import IsolationForestScorer, LocalOutlierFactorScorer, OneClassSVMScorer
-from asd.scoring.oversample import Oversampled
-from asd.scoring.residual import ResidualScorer
+import lazy_loader
 
-__all__ = [
-    "ConformalMap",
-    "GaussianMixtureScorer",
-    "IsolationForestScorer",
-    "KMeansScorer",
-    "LocalDensity",
-    "LocalOutlierFactorScorer",
-    "MahalanobisScorer",
-    "NeighboursScorer",
-    "NotFittedError",
-    "OneClassSVMScorer",
-    "Oversampled",
-    "ReferenceScorer",
-    "ResidualScorer",
-    "ScoreFusion",
-    "Scorer",
-    "Standardised",
-]
+# What is public is listed in the stub beside this file, and imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.precision import full_precision
+from asd.utils.precision import full_precision
 
 Metric = Literal["cosine", "euclidean"]
 

@@ -13,8 +13,8 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.precision import full_precision
 from asd.scoring.base import Scorer
+from asd.utils.precision import full_precision
 
 Covariance = Literal["one", "selective"]
 Shrinkage = Literal["ledoit_wolf", "oas"]

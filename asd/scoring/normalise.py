@@ -13,9 +13,9 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring.base import ReferenceScorer, Scorer, own_recordings
+from asd.scoring.conformal import Surprise
 from asd.scoring.distances import distances, nearest, placed
 from asd.scoring.neighbours import NeighboursScorer
-from asd.scoring.surprise import Surprise
 
 Mode = Literal["ratio", "difference"]
 Density = Literal["mean", "kth"]

@@ -12,9 +12,9 @@ from sklearn.svm import OneClassSVM
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.precision import full_precision
 from asd.scoring.base import Scorer, own_recordings
 from asd.scoring.distances import Metric, check_metric, distances, nearest, placed
+from asd.utils.precision import full_precision
 
 # Of scikit-learn's trees, which are grown on 256 clips at most; a leaf is its own child.
 _DEEPEST = 8

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.precision import full_precision
 from asd.scoring.base import Scorer
+from asd.utils.precision import full_precision
 
 Form = Literal["mse", "mahalanobis_mean", "mahalanobis_frames"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from asd.deploy import Detector
-from asd.deploy.windows import BATCH
+from asd.inference import Detector
+from asd.inference.windows import BATCH
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from itertools import islice
 
 from torch import Tensor
 
-from asd.data.audio import AudioError, AudioFile, Header, opened
+from asd.data.audio.decoding import AudioError, AudioFile, Header, opened
 from asd.data.clip import Sound
-from asd.deploy.windows import BATCH, LONGEST_AT_ONCE, MOST_AT_ONCE, Cut, windows_of
 from asd.errors import UserError
+from asd.inference.windows import BATCH, LONGEST_AT_ONCE, MOST_AT_ONCE, Cut, windows_of
 
 _RATES = (1000, 400_000)
 

@@ -16,10 +16,10 @@ from starlette.requests import ClientDisconnect, Request
 from torch import Tensor
 
 from asd.data.clip import Sound
-from asd.deploy import Detector
-from asd.deploy.explanation import Explanation
-from asd.deploy.windows import BATCH
 from asd.errors import UserError
+from asd.inference import Detector
+from asd.inference.explanation import Explanation
+from asd.inference.windows import BATCH
 from asd.serve.batching import Worker
 from asd.serve.limits import Body, Limits
 from asd.serve.observed import Observed

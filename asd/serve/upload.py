@@ -13,8 +13,8 @@ from fastapi import HTTPException
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from asd.data.audio.containers import is_foreign
 from asd.data.clip import Sound
-from asd.data.containers import is_foreign
 
 _LONGEST_NAME = 200
 _NAMELESS = "the recording"

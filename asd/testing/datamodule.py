@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from asd.data.audio.tar_members import read_member
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Split
 from asd.data.datamodule import ClipDataModule, Loader
-from asd.data.members import read_member
 
 _RENAMED_CLIPS = 8
 

@@ -10,9 +10,9 @@ import argparse
 import statistics
 from pathlib import Path
 
-from asd import rescore, store
 from asd.errors import UserError
-from asd.metrics import SectionMetrics, official_score
+from asd.evaluation import back_ends, embedding_store
+from asd.evaluation.metrics import SectionMetrics, official_score
 
 GRID = Path(__file__).parents[2] / "configs" / "grid" / "back_ends.yaml"
 Found = dict[str, list[dict[str, SectionMetrics]]]
@@ -21,12 +21,12 @@ Found = dict[str, list[dict[str, SectionMetrics]]]
 def measured(paths: list[Path], grid: Path) -> Found:
     """Metrics by machine of each back end, for each store."""
     found: Found = {}
-    stores = [store.read(path) for path in paths]
-    for spec in rescore.read_grid(grid):
+    stores = [embedding_store.read(path) for path in paths]
+    for spec in back_ends.read_grid(grid):
         try:
-            found[rescore.describe(spec)] = [rescore.score(one, rescore.build(spec)).metrics for one in stores]
+            found[back_ends.describe(spec)] = [back_ends.score(one, back_ends.build(spec)).metrics for one in stores]
         except UserError as error:
-            print(f"left out {rescore.describe(spec)}: {error}")
+            print(f"left out {back_ends.describe(spec)}: {error}")
     return found
 
 

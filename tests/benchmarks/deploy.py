@@ -23,15 +23,15 @@ import soundfile
 import torch
 
 from asd import plugins
-from asd.deploy import Detector
-from asd.deploy.export import export
-from asd.deploy.monitor import Monitor, Rules
-from asd.deploy.stream import Block, Windower
-from asd.detector import AnomalyDetector
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
-from asd.scoring.bank import Bank
+from asd.inference import Detector
+from asd.inference.export import export
+from asd.inference.monitor import Monitor, Rules
+from asd.inference.stream import Block, Windower
 from asd.scoring.kmeans import KMeansScorer
+from asd.scoring.reference_bank import Bank
+from asd.training.module import AnomalyDetector
 
 SECONDS = 10.0
 NAME = "fan_section_00"

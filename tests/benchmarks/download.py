@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asd.data.records import RECORDS
+from asd.data.download.zenodo import RECORDS
 
 RATE = 16000
 MACHINES = ("fan", "valve", "slider", "gearbox")
@@ -78,7 +78,7 @@ def serve(folder: Path, told: object) -> None:
 
 def ours(url: str, jobs: int, out: Path) -> None:
     """`asd data download`, checked against the listing's checksums."""
-    from asd.data import fetch
+    from asd.data.download import fetch
 
     archives = fetch.find(2025, ["dev_data"], None, out, url)
     done = fetch.fetch(

@@ -21,9 +21,9 @@ import torchaudio
 from torch import Tensor
 
 from asd import plugins
-from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
 from asd.encoders.frontends import KaldiFilterBank, LogMel
+from asd.training.module import AnomalyDetector
 
 NAMES = ("BEATs", "Dasheng")
 RATE = 16000

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asd.deploy import Detector
-from asd.deploy.explain import BANDS, band_edges, span_edges
-from asd.deploy.windows import windows_of
+from asd.inference import Detector
+from asd.inference.explain import BANDS, band_edges, span_edges
+from asd.inference.windows import windows_of
 
 LEVELS_DB = (-20, -14, -8, -2, 4, 10, 16)
 KINDS = {"tone": (True, False), "noise": (True, False), "burst": (True, True), "clicks": (False, True)}

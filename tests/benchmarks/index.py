@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from asd.data import layout
-from asd.data.labels import ClassTable
+from asd.data.classes import ClassTable
+from asd.data.layouts import dcase
 
 PER_MACHINE = 100_000
 
@@ -44,13 +44,13 @@ def peak_megabytes() -> float:
 def one(clips: int) -> None:
     """List and name the classes in this process; print seconds, megabytes and classes."""
     counts = dict(machines(clips))
-    layout._audio_files = lambda folder: names(folder, counts[folder.parent.name])
-    layout.machine_folders = lambda root, subset: ([root / name for name in counts], [])
-    layout.choose_machines = lambda asked, there, place: set(there)
+    dcase._audio_files = lambda folder: names(folder, counts[folder.parent.name])
+    dcase.machine_folders = lambda root, subset: ([root / name for name in counts], [])
+    dcase.choose_machines = lambda asked, there, place: set(there)
     Path.is_dir = lambda self: self.name == "train"
     before = peak_megabytes()
     start = time.perf_counter()
-    found = layout.scan("/nowhere")
+    found = dcase.scan("/nowhere")
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     table = ClassTable.build(found)

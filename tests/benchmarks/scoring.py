@@ -20,9 +20,9 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
-from asd import rescore, store
+from asd.evaluation import back_ends, embedding_store
+from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.scoring import KMeansScorer, NeighboursScorer
-from asd.store import Store, Stored, StoredClip
 
 WIDTH = 768
 MOST_FOR_SCIKIT_LEARN = 100_000
@@ -104,16 +104,16 @@ def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None
         )  # fmt: skip
         parts.append(Stored(torch.randn(len(clips), WIDTH, generator=generator), clips, "", 10.0))
     with tempfile.TemporaryDirectory() as folder:
-        for name, part in zip(store.SUBSETS, parts, strict=True):
-            store.write(Path(folder) / f"{name}.safetensors", part)
+        for name, part in zip(embedding_store.SUBSETS, parts, strict=True):
+            embedding_store.write(Path(folder) / f"{name}.safetensors", part)
         start = time.perf_counter()
-        found: Store = store.read(Path(folder))
-        specs = rescore.read_grid(GRID)
+        found: Store = embedding_store.read(Path(folder))
+        specs = back_ends.read_grid(GRID)
         slowest = {}
         for spec in specs:
             begin = time.perf_counter()
-            rescore.score(found, rescore.build(spec))
-            slowest[rescore.describe(spec)] = time.perf_counter() - begin
+            back_ends.score(found, back_ends.build(spec))
+            slowest[back_ends.describe(spec)] = time.perf_counter() - begin
         total = time.perf_counter() - start
     print(f"{len(specs)} back ends, {machines} machines x {references + queries} embeddings of {WIDTH}: {total:.1f} s")
     for name, seconds in sorted(slowest.items(), key=lambda item: -item[1])[:5]:

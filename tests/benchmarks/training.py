@@ -25,13 +25,13 @@ import torch.nn.functional as F
 
 from asd import plugins
 from asd.cli.training import keep_freed_memory
-from asd.data.synthesize import synthesize
-from asd.data.toyadmos2 import ToyADMOS2
-from asd.detector import AnomalyDetector
+from asd.data.modules.toyadmos2 import ToyADMOS2
+from asd.data.synthesis.dataset import synthesize
 from asd.encoders.base import Encoder
 from asd.encoders.warmup import WarmUp
 from asd.heads import SubclusterAdaCos
-from asd.optim import OptimizerOptions
+from asd.training.module import AnomalyDetector
+from asd.training.optim import OptimizerOptions
 
 
 class _Clock(pl.Callback):

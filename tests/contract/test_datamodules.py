@@ -13,16 +13,16 @@ import pytest
 import soundfile
 from torch.utils.data import DataLoader
 
-import asd.data.synthetic
+import asd.data.modules.synthetic
 from asd.data.clip import Clip, ClipBatch
 from asd.data.datamodule import ClipDataModule, Loader
-from asd.data.layout import scan
-from asd.data.mimii import MIMII
-from asd.data.own import Recordings
-from asd.data.sharded import Shards
-from asd.data.shards import write_shards
-from asd.data.synthetic import RECIPE, Synthetic
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.layouts.dcase import scan
+from asd.data.layouts.shards import write_shards
+from asd.data.modules.mimii import MIMII
+from asd.data.modules.recordings import Recordings
+from asd.data.modules.shards import Shards
+from asd.data.modules.synthetic import RECIPE, Synthetic
+from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
 from asd.plugins import known
 from asd.testing import check_datamodule, write_dataset
@@ -148,7 +148,7 @@ def test_half_made_data_are_never_taken_for_whole(tmp_path: Path, monkeypatch: p
         write_dataset(out, ["fan"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asd.data.synthetic, "synthesize", stopped)
+    monkeypatch.setattr(asd.data.modules.synthetic, "synthesize", stopped)
     with pytest.raises(KeyboardInterrupt):
         made(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from asd.averaging import AveragedWeights
 from asd.errors import UserError
+from asd.training.averaging import AveragedWeights
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1", "--data.batch_size=8",
     "--model.encoder.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-    "--trainer.callbacks", "asd.averaging.AveragedWeights", "--trainer.callbacks.decay=0.9",
+    "--trainer.callbacks", "asd.training.averaging.AveragedWeights", "--trainer.callbacks.decay=0.9",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from asd.errors import Notice, UserError
-from asd.restore import data_of, restore
+from asd.training.restore import data_of, restore
 
 TRACE = {
     "class_path": "torch.fx.symbolic_trace",
@@ -174,7 +174,7 @@ def test_data_elsewhere_are_for_the_user_to_name(
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     where = root.format(port=listening.getsockname()[1])
-    bad = poked(content, "data", {"class_path": "asd.data.sharded.Shards", "init_args": {"root": where}})
+    bad = poked(content, "data", {"class_path": "asd.data.modules.shards.Shards", "init_args": {"root": where}})
     torch.save(bad, tmp_path / "x.ckpt")
     for command in ("test", "predict", "fit"):
         done = here(command, "--ckpt_path", tmp_path / "x.ckpt", expect=2)

@@ -14,17 +14,17 @@ import pytest
 import soundfile
 import torch
 
-from asd.data.audio import AudioError
-from asd.deploy import Detector, enroll
-from asd.deploy.export import export, run_graph, verify
-from asd.deploy.windows import Cut, windows_of
+from asd.data.audio.decoding import AudioError
 from asd.errors import UserError
-from asd.metrics import official_score
-from asd.results import ClipScore, measure, read_scores
+from asd.evaluation.clip_scores import ClipScore, measure, read_scores
+from asd.evaluation.ground_truth import label_of
+from asd.evaluation.metrics import official_score
+from asd.inference import Detector, enroll
+from asd.inference.export import export, run_graph, verify
+from asd.inference.windows import Cut, windows_of
 from asd.scoring import KMeansScorer
-from asd.scoring.bank import Bank
-from asd.scoring.population import Population
-from asd.truth import label_of
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -113,7 +113,7 @@ def test_long_recordings_are_scored_window_by_window(
         path, machine="fan"
     ).score == pytest.approx(max(single), rel=1e-3)
     assert len(detector.with_hop(0.5).score(path, machine="fan").windows) == 5
-    monkeypatch.setattr("asd.deploy.windows.LONGEST_AT_ONCE", 1.0)
+    monkeypatch.setattr("asd.inference.windows.LONGEST_AT_ONCE", 1.0)
     again = detector.score(path, machine="fan")
     assert [window.score for window in again.windows] == pytest.approx(single, rel=1e-3)
 
@@ -429,7 +429,7 @@ def test_what_export_refuses(trained: Path, here, tmp_path: Path, monkeypatch: p
 def test_scores_that_differ_are_never_put_in_place(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asd.deploy.export.run_graph", lambda path, inputs: (np.full(len(inputs[0]), 9.0), None))
+    monkeypatch.setattr("asd.inference.export.run_graph", lambda path, inputs: (np.full(len(inputs[0]), 9.0), None))
     with pytest.raises(UserError, match="differ from torch's by"):
         export(Detector.load(trained), tmp_path / "bundle", form="pt2")
     assert not (tmp_path / "bundle").exists()

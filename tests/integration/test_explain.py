@@ -11,15 +11,15 @@ import soundfile
 import torch
 from torch import Tensor
 
-from asd import pictures
-from asd.deploy import Detector
-from asd.detector import AnomalyDetector
+from asd import plots
 from asd.encoders import Encoder
 from asd.encoders.frontends import LogMel
 from asd.errors import UserError
+from asd.inference import Detector
 from asd.scoring import KMeansScorer
-from asd.scoring.bank import Bank
-from asd.spectrum import mean_level
+from asd.scoring.reference_bank import Bank
+from asd.scoring.spectrum import mean_level
+from asd.training.module import AnomalyDetector
 
 RATE = 16000
 SECONDS = 8.0
@@ -137,7 +137,7 @@ def test_a_normal_clip_is_like_itself(detector: Detector) -> None:
 
 def test_the_picture_shows_spectrogram_and_both_bars(detector: Detector, tmp_path: Path, drawn: list) -> None:
     found = detector.explain(tone(healthy(100), 1800, 1.2, 2.2), RATE)
-    path = pictures.explanation(found, tmp_path / "one.png")
+    path = plots.explanation(found, tmp_path / "one.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     sound, bands, spans = drawn[-1].axes
     heard, raising = sound.collections

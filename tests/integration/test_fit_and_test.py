@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
-from asd import calibration
-from asd.restore import restore
+from asd.evaluation import calibration
+from asd.training.restore import restore
 
 SMALL = [
     "--trainer.max_epochs=2", "--trainer.accelerator=cpu",

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS
-from asd.results import read_scores
+from asd.evaluation.clip_scores import read_scores
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from asd import files
 from asd.cli import main
+from asd.utils import files
 
 if not hasattr(os, "fork"):
     pytest.skip("needs os.fork", allow_module_level=True)

@@ -16,22 +16,22 @@ import soundfile
 import torch
 from asd_plugins.dual_branch import DualBranchCNN
 
-from asd import calibration
-from asd.calibration import Calibration, Calibrations
-from asd.data.audio import AudioError
-from asd.deploy import Detector
-from asd.deploy.export import Graph, verify
-from asd.deploy.finite import check_stored
-from asd.deploy.monitor import Monitor, Rules
-from asd.deploy.quantise import loss_of
-from asd.detector import AnomalyDetector
+from asd.data.audio.decoding import AudioError
 from asd.encoders.adapter import Adapter
 from asd.errors import UserError
+from asd.evaluation import calibration
+from asd.evaluation.calibration import Calibration, Calibrations
+from asd.inference import Detector
+from asd.inference.export import Graph, verify
+from asd.inference.finite import check_stored
+from asd.inference.monitor import Monitor, Rules
+from asd.inference.quantise import loss_of
 from asd.scoring import KMeansScorer
-from asd.scoring.bank import Bank
-from asd.scoring.normal import NormalClips
-from asd.scoring.population import Population
+from asd.scoring.normal_clips import NormalClips
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
 from asd.scoring.threshold import GammaThreshold, Threshold
+from asd.training.module import AnomalyDetector
 
 RATE = 16000
 PLACES = {
@@ -346,7 +346,7 @@ def test_a_graph_that_gives_nan_is_never_put_in_place(
     trained: Path, here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = np.full(5, np.nan, np.float32)
-    monkeypatch.setattr("asd.deploy.export.run_graph", lambda path, inputs: (nothing[: len(inputs[0])], nothing))
+    monkeypatch.setattr("asd.inference.export.run_graph", lambda path, inputs: (nothing[: len(inputs[0])], nothing))
     done = here("export", trained, "bundle", "--machine", "fan", "--format", "pt2", expect=2)
     assert "differ from torch's by nan" in one_line(done.stderr)
     assert not (tmp_path / "bundle").exists()
@@ -370,6 +370,8 @@ def test_eight_bits_that_give_nan_are_no_loss(monkeypatch: pytest.MonkeyPatch) -
     clip = SimpleNamespace(condition="normal", population="fan_section_00")
     batch = SimpleNamespace(index=torch.tensor([0]), waveform=torch.zeros(1, 4))
     data = SimpleNamespace(predict_dataloader=lambda: [[batch]], query_clips=[clip])
-    monkeypatch.setattr("asd.deploy.quantise._Runner", lambda path: lambda waveform, machine: torch.tensor([math.nan]))
+    monkeypatch.setattr(
+        "asd.inference.quantise._Runner", lambda path: lambda waveform, machine: torch.tensor([math.nan])
+    )
     with pytest.raises(UserError, match="not finite; export without --int8"):
         loss_of(Path("x"), lambda waveform: (torch.zeros(1),), ["fan_section_00"], data)  # type: ignore[arg-type]

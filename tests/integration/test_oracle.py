@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from asd.cli import main
-from asd.evaluate import Evaluation, evaluate
-from asd.metrics import SectionMetrics, official_score
-from asd.results import to_json
+from asd.evaluation.clip_scores import to_json
+from asd.evaluation.evaluator import Evaluation, evaluate
+from asd.evaluation.metrics import SectionMetrics, official_score
 
 ORACLE = Path(__file__).parents[2] / "../shared/oracle"
 TRUTH = ORACLE / "eval_data_list_2025.csv"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asd import store
+from asd.evaluation import embedding_store
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
@@ -74,8 +74,8 @@ def test_embeddings_are_written_once_for_each_clip(asd, synthetic: Path, tmp_pat
             "predict", *SMALL, "--data.init_args.root", synthetic, f"--trainer.devices={devices}",
             f"--trainer.strategy={strategy}", cwd=tmp_path,
         )  # fmt: skip
-        stored[devices] = store.read(folder(done, tmp_path))
-    for part in store.SUBSETS:
+        stored[devices] = embedding_store.read(folder(done, tmp_path))
+    for part in embedding_store.SUBSETS:
         one, two = (getattr(stored[devices], part) for devices in (1, 2))
         assert two.clips == one.clips
         torch.testing.assert_close(two.embeddings, one.embeddings, rtol=1e-4, atol=1e-5)

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from asd import report
-from asd.calibration import read
+from asd.evaluation.calibration import read
+from asd.evaluation.clip_scores import ClipScore, measure, read_scores
+from asd.evaluation.tables import percent
 from asd.report import clips
-from asd.results import ClipScore, measure, read_scores
-from asd.tables import percent
 
 
 class Found(HTMLParser):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.data.shards import INDEX, read_shards
-from asd.data.wav import write_wav
+from asd.data.audio.wav import write_wav
+from asd.data.layouts.shards import INDEX, read_shards
 from asd.errors import Notice, UserError
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.data.archive import unpack
+from asd.data.download.unzip import unpack
 from asd.errors import UserError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data.audio import AudioError, decode, read, read_header
+from asd.data.audio.decoding import AudioError, decode, read, read_header
 
 RATE = 16000
 NOISE = np.random.default_rng(0).normal(0, 0.1, 4000)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.bootstrap import Options, compare, interval, read_groups
 from asd.errors import UserError
-from asd.metrics import Rule, official_score
-from asd.results import ClipScore, measure
+from asd.evaluation.bootstrap import Options, compare, interval, read_groups
+from asd.evaluation.clip_scores import ClipScore, measure
+from asd.evaluation.metrics import Rule, official_score
 
 RULE = Rule.ACROSS_2022
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from asd.data.cache import WaveformCache
+from asd.data.audio.ram_cache import WaveformCache
 from asd.data.clip import Sound
 
 A, B, C = (Sound(Path(name)) for name in ("a.wav", "b.wav", "c.wav"))

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asd.data.check import Report, check
+from asd.data.check.check import Report, check
 from asd.errors import UserError
 
 RATE = 16000
@@ -125,7 +125,7 @@ def test_files_that_must_be_mended(damage: object, shown: str, fan: Path) -> Non
 
 
 def test_what_training_refuses_the_check_reports(fan: Path) -> None:
-    from asd.data.audio import AudioError, decode
+    from asd.data.audio.decoding import AudioError, decode
 
     for damage in (corrupt, text, truncated, zero_length, not_a_number, infinite, silent, unscaled):
         path = fan / "train" / BAD

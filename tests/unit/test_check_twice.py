@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from asd.cli import main
-from asd.data.check import check
-from asd.data.check_page import page, write_page
+from asd.data.check.check import check
+from asd.data.check.page import page, write_page
 from asd.errors import UserError
 
 RATE = 16000

@@ -10,27 +10,27 @@ import torch
 from asd_plugins.dual_branch import DualBranchCNN
 from torch import Tensor, nn
 
-from asd import checkpoint, distributed
-from asd.detector import AnomalyDetector
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.errors import UserError
 from asd.scoring import KMeansScorer
+from asd.training import checkpoints, distributed
+from asd.training.module import AnomalyDetector
 
-NOTHING = checkpoint.describe(None, [], [])
+NOTHING = checkpoints.describe(None, [], [])
 
 
 def test_a_checkpoint_is_renamed_into_place_and_nothing_is_left_aside(tmp_path: Path) -> None:
     path = tmp_path / "new" / "last.ckpt"
-    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.ones(2)}, path)
-    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.zeros(2)}, path)
+    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.ones(2)}, path)
+    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.zeros(2)}, path)
     assert [one.name for one in path.parent.iterdir()] == ["last.ckpt"]
-    assert torch.equal(checkpoint.load(path)["value"], torch.zeros(2))
+    assert torch.equal(checkpoints.load(path)["value"], torch.zeros(2))
 
 
 def test_a_write_that_fails_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.ckpt"
-    checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 1}, path)
+    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 1}, path)
 
     def full(content: object, place: Path) -> None:
         Path(place).write_bytes(b"half")
@@ -38,9 +38,9 @@ def test_a_write_that_fails_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match=r"cannot write the checkpoint .*No space left"):
-        checkpoint.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 2}, path)
+        checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 2}, path)
     monkeypatch.undo()
-    assert checkpoint.load(path)["value"] == 1
+    assert checkpoints.load(path)["value"] == 1
     assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
 
 
@@ -59,22 +59,22 @@ def test_what_is_no_checkpoint_is_named(kind: str, tmp_path: Path, monkeypatch: 
     elif kind != "missing":
         torch.save({"foreign": {"state_dict": {}}, "code": _Code(), "list": [1]}[kind], path)
     with pytest.raises(UserError, match=r"some\.ckpt"):
-        checkpoint.load(path)
+        checkpoints.load(path)
     assert not (tmp_path / "pickled_code_was_run").exists()
 
 
 def test_weights_files_are_not_asked_for_again() -> None:
     encoder = {"class_path": "F", "init_args": {"encoders": [{"init_args": {"weights": "a"}}, {"weights": "b"}]}}
-    config = checkpoint.without_weights_files({"model": {"encoder": encoder, "weights": "kept"}, "data": {}})
+    config = checkpoints.without_weights_files({"model": {"encoder": encoder, "weights": "kept"}, "data": {}})
     assert config["model"]["encoder"]["init_args"]["encoders"] == [{"init_args": {"weights": None}}, {"weights": None}]
     assert config["model"]["weights"] == "kept"
 
 
 def test_scoring_differs_only_by_scorer_and_threshold() -> None:
     then = {"model": {"scorer": {"k": 1}, "threshold": None, "mixup": None}}
-    assert not checkpoint.scoring_differs(then, {"model": {"scorer": {"k": 1}, "threshold": None, "mixup": 1}})
-    assert checkpoint.scoring_differs(then, {"model": {"scorer": {"k": 2}, "threshold": None}})
-    assert not checkpoint.scoring_differs(None, then)
+    assert not checkpoints.scoring_differs(then, {"model": {"scorer": {"k": 1}, "threshold": None, "mixup": 1}})
+    assert checkpoints.scoring_differs(then, {"model": {"scorer": {"k": 2}, "threshold": None}})
+    assert not checkpoints.scoring_differs(None, then)
 
 
 def detector() -> AnomalyDetector:

@@ -14,7 +14,7 @@ from asd_plugins.mobilenet import MobileNet
 from safetensors.torch import save_file
 from torch import nn
 
-from asd.encoders.checkpoints import load_strict, read, settled, weights_of
+from asd.encoders.pretrained import load_strict, read, settled, weights_of
 from asd.errors import Notice, UserError
 
 

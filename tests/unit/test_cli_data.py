@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import torch
 
-from asd.checkpoint import describe
 from asd.cli import data as command
 from asd.cli import main
-from asd.data.labels import SupplementalClasses
+from asd.data.classes import SupplementalClasses
+from asd.training.checkpoints import describe
 
 
 @pytest.fixture
@@ -144,9 +144,9 @@ def test_synthesize_passes_on_what_is_given_alone(
         calls.append((machines, options))
         return out
 
-    module = types.ModuleType("asd.data.synthesize")
+    module = types.ModuleType("asd.data.synthesis.dataset")
     module.synthesize = synthesize  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "asd.data.synthesize", module)
+    monkeypatch.setitem(sys.modules, "asd.data.synthesis.dataset", module)
     out = tmp_path / "out"
     given = {"subset": "eval_data", "seconds": 2.5, "train_source": 4, "train_target": 2, "test": 3, "supplemental": 0}
     given |= {"severity": 0.5, "seed": 7}
@@ -158,7 +158,7 @@ def test_synthesize_passes_on_what_is_given_alone(
 
 
 def test_synthesize_offers_every_option_of_the_synthesiser(capsys: pytest.CaptureFixture[str]) -> None:
-    synthesiser = pytest.importorskip("asd.data.synthesize", reason="needs asd/data/synthesize.py")
+    synthesiser = pytest.importorskip("asd.data.synthesis.dataset", reason="needs asd/data/synthesize.py")
     with pytest.raises(SystemExit):
         main(["data", "synthesize", "--help"])
     shown = capsys.readouterr().out
@@ -167,7 +167,7 @@ def test_synthesize_offers_every_option_of_the_synthesiser(capsys: pytest.Captur
 
 
 def test_what_is_synthesised_passes_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("asd.data.synthesize", reason="needs asd/data/synthesize.py")
+    pytest.importorskip("asd.data.synthesis.dataset", reason="needs asd/data/synthesize.py")
     out = tmp_path / "out"
     sizes = ["--seconds", "1", "--train-source", "4", "--train-target", "2", "--test", "2", "--supplemental", "2"]
     assert main(["data", "synthesize", str(out), "--machines", "fan", *sizes]) == 0

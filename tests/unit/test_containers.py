@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data.audio import AudioError, opened, read, read_header
+from asd.data.audio.decoding import AudioError, opened, read, read_header
+from asd.data.check.measure import measure
 from asd.data.clip import Clip, Member, Sound, Split
-from asd.data.measure import measure
 
 RATE = 16000
 SAMPLES = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).clip(-1, 1).astype(np.float32)
@@ -174,7 +174,7 @@ def test_a_wait_for_a_pipe_or_for_a_million_chunks_is_none(tmp_path: Path) -> No
 
 
 def test_a_playlist_never_goes_to_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asd.data.foreign.decoded", lambda *_: pytest.fail("ffmpeg would follow its addresses"))
+    monkeypatch.setattr("asd.data.audio.ffmpeg.decoded", lambda *_: pytest.fail("ffmpeg would follow its addresses"))
     path = tmp_path / "a.m4a"
     path.write_text("#EXTM3U\nhttp://example.invalid/a.aac\n")
     with pytest.raises(AudioError, match="cannot be read as audio"):

@@ -10,8 +10,8 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from asd.data.audio import AudioError
-from asd.data.cache import WaveformCache
+from asd.data.audio.decoding import AudioError
+from asd.data.audio.ram_cache import WaveformCache
 from asd.data.clip import Clip, ClipBatch, Sound
 from asd.data.dataset import ClipDataset, as_is
 

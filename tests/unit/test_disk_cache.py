@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-import asd.data.disk_cache
-from asd.data.audio import decode
-from asd.data.cache import in_16_bits
+from asd.data.audio import disk_cache
+from asd.data.audio.decoding import decode
+from asd.data.audio.disk_cache import DiskCache
+from asd.data.audio.ram_cache import in_16_bits
 from asd.data.clip import Sound
-from asd.data.disk_cache import DiskCache
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
 from asd.testing import write_dataset
 
@@ -62,7 +62,7 @@ def test_clips_come_back_as_decoding_gives_them(tmp_path: Path, lengths: dict[So
 
 def test_it_is_built_once(tmp_path: Path, lengths: dict[Sound, int], monkeypatch: pytest.MonkeyPatch) -> None:
     built(tmp_path, lengths)
-    monkeypatch.setattr(asd.data.disk_cache, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(disk_cache, "decode", lambda *_: pytest.fail("decoded again"))
     built(tmp_path, lengths)
     assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == [".pcm"]
 
@@ -98,7 +98,7 @@ def test_another_version_is_made_anew(
     tmp_path: Path, lengths: dict[Sound, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as old:
-        old.setattr(asd.data.disk_cache, "VERSION", 0)
+        old.setattr(disk_cache, "VERSION", 0)
         built(tmp_path, lengths)
     caplog.set_level("INFO")
     assert_right(built(tmp_path, lengths), lengths)
@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_clear_line(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(asd.data.disk_cache, "_write_samples", full)
+    monkeypatch.setattr(disk_cache, "_write_samples", full)
     with pytest.raises(UserError, match="No space left on device; free space"):
         built(tmp_path, lengths)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"], "nothing half-made stays"
@@ -171,7 +171,7 @@ def test_an_interrupted_build_leaves_no_lock(
     tmp_path: Path, lengths: dict[Sound, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as stopped:
-        stopped.setattr(asd.data.disk_cache, "_write_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped.setattr(disk_cache, "_write_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             built(tmp_path, lengths)
     assert_right(built(tmp_path, lengths), lengths)

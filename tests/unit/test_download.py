@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd import download as downloads
-from asd.download import download, file_checksum, progress_bars
 from asd.errors import UserError
+from asd.utils import download as downloads
+from asd.utils.download import download, file_checksum, progress_bars
 
 CONTENT = np.random.default_rng(0).bytes(600_000)
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from asd import pictures
+from asd import plots
 from asd.errors import UserError
-from asd.store import Store, Stored, StoredClip
+from asd.evaluation.embedding_store import Store, Stored, StoredClip
 
 
 def make(width: int = 8, attributes: int = 3, labels: bool = True) -> Store:
@@ -30,7 +30,7 @@ def make(width: int = 8, attributes: int = 3, labels: bool = True) -> Store:
 
 
 def test_conditions_and_domains_are_told_apart(drawn: list[Figure], tmp_path: Path) -> None:
-    pictures.embedding_map(make(), tmp_path / "map.png")
+    plots.embedding_map(make(), tmp_path / "map.png")
     (figure,) = drawn
     assert [axes.get_title() for axes in figure.axes] == ["fan", "valve"]
     for axes in figure.axes:
@@ -39,7 +39,7 @@ def test_conditions_and_domains_are_told_apart(drawn: list[Figure], tmp_path: Pa
             "training, source": 36, "training, target": 4, "test, source, normal": 4, "test, source, anomaly": 4,
             "test, target, normal": 4, "test, target, anomaly": 4,
         }  # fmt: skip
-    pictures.embedding_map(make(labels=False), tmp_path / "map.png")
+    plots.embedding_map(make(labels=False), tmp_path / "map.png")
     assert "test, label unknown" in {c.get_label() for c in drawn[-1].axes[0].collections}
 
 
@@ -47,29 +47,29 @@ def test_conditions_and_domains_are_told_apart(drawn: list[Figure], tmp_path: Pa
 def test_attributes_are_named_in_the_panel(
     drawn: list[Figure], tmp_path: Path, attributes: int, names: set[str]
 ) -> None:
-    pictures.embedding_map(make(attributes=attributes), tmp_path / "map.png", by="attributes")
+    plots.embedding_map(make(attributes=attributes), tmp_path / "map.png", by="attributes")
     shown = [text.get_text() for text in drawn[0].axes[0].texts]
     assert names <= set(shown)
     assert sum(len(c.get_offsets()) for c in drawn[0].axes[0].collections) == 40, "the training clips"
 
 
 def test_rows_of_the_centres_are_parts_of_the_clips(drawn: list[Figure], tmp_path: Path) -> None:
-    pictures.centre_attention(make(), tmp_path / "centres.png", k=5)
+    plots.centre_attention(make(), tmp_path / "centres.png", k=5)
     table = drawn[0].axes[0].images[0].get_array()
     assert table.shape == (6, 5)
     torch.testing.assert_close(torch.as_tensor(table.sum(1).data).float(), torch.ones(6))
 
 
 def test_two_columns_and_unknown_colours(tmp_path: Path) -> None:
-    assert pictures.embedding_map(make(width=1), tmp_path / "map.png").is_file()
+    assert plots.embedding_map(make(width=1), tmp_path / "map.png").is_file()
     with pytest.raises(UserError, match="by is 'machine'"):
-        pictures.embedding_map(make(), tmp_path / "map.png", by="machine")
-    assert pictures.draw_embeddings(make(width=20_000), tmp_path) == []
+        plots.embedding_map(make(), tmp_path / "map.png", by="machine")
+    assert plots.draw_embeddings(make(width=20_000), tmp_path) == []
 
 
 def test_the_chart_of_back_ends_keeps_the_order(drawn: list[Figure], tmp_path: Path) -> None:
     rows = [(f"scorer {n}", [60.0 - n, 70.0, 50.0, 55.0]) for n in range(70)]
-    pictures.back_end_chart(rows, tmp_path / "chart.png")
+    plots.back_end_chart(rows, tmp_path / "chart.png")
     axes = drawn[0].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()][:3] == ["scorer 0", "scorer 1", "scorer 2"]
     assert len(axes.get_yticklabels()) == 60

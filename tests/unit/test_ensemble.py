@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from asd import calibration, ensemble, outputs, store
-from asd.calibration import Calibration, Calibrations
 from asd.errors import UserError
-from asd.results import ClipScore
+from asd.evaluation import calibration, embedding_store, ensemble
+from asd.evaluation.calibration import Calibration, Calibrations
+from asd.evaluation.clip_scores import ClipScore
+from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.scoring.threshold import GammaThreshold, QuantileThreshold
-from asd.store import Store, Stored, StoredClip
+from asd.training import outputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,8 +116,8 @@ def make_store(width: int, fingerprint: str, backwards: bool = False) -> Store:
 
 
 def save(folder: Path, content: Store) -> Path:
-    for name in store.SUBSETS:
-        store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
+    for name in embedding_store.SUBSETS:
+        embedding_store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
     return folder
 
 
@@ -151,7 +152,7 @@ def test_from_the_command_line(here, runs: list[Path], tmp_path: Path) -> None:
 def test_embeddings_from_the_command_line(here, tmp_path: Path) -> None:
     folders = [save(tmp_path / "a", make_store(4, "a")), save(tmp_path / "b", make_store(6, "b"))]
     here("ensemble", *folders, "--fuse", "embeddings", "--scorer", "NeighboursScorer", "--out", tmp_path / "out")
-    assert store.read(tmp_path / "out").reference.embeddings.shape == (12, 10)
+    assert embedding_store.read(tmp_path / "out").reference.embeddings.shape == (12, 10)
     assert (tmp_path / "out" / "scores" / "anomaly_score_fan_section_00_test.csv").is_file()
 
 

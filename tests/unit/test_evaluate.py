@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd import calibration
 from asd.cli import main
 from asd.errors import UserError
-from asd.evaluate import evaluate
+from asd.evaluation import calibration
+from asd.evaluation.evaluator import evaluate
 
 KINDS = [(domain, condition) for domain in ("source", "target") for condition in ("normal", "anomaly")]
 LABELLED = [
@@ -235,7 +235,7 @@ def test_whole_recordings_are_drawn(folder: Path, tmp_path: Path, capsys: pytest
 
 
 def test_neither_torch_nor_matplotlib_is_loaded() -> None:
-    modules = "asd.evaluate, asd.pictures, asd.bootstrap, asd.cli.evaluate"
+    modules = "asd.evaluation.evaluator, asd.plots, asd.evaluation.bootstrap, asd.cli.evaluate"
     code = f"import {modules}, sys; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

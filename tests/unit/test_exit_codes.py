@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from asd import __version__, cli
-from asd.data.audio import AudioError
+from asd.data.audio.decoding import AudioError
 from asd.errors import Notice, UserError
 
 COMMANDS = [*cli.TRAINER_COMMANDS, *cli.SMALL_COMMANDS]

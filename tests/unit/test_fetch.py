@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data import fetch
-from asd.data.archive import unpack
-from asd.data.layout import scan
-from asd.data.records import RECORDS, machine_of
+from asd.data.download import fetch
+from asd.data.download.unzip import unpack
+from asd.data.download.zenodo import RECORDS, machine_of
+from asd.data.layouts.dcase import scan
 from asd.errors import UserError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, Condition, Domain, Kind, Split
-from asd.data.labels import ClassTable, SupplementalClasses
 from asd.errors import UserError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from asd.data.clip import Clip, Condition, Domain, Kind, Split
-from asd.data.layout import scan
-from asd.data.names import parse_name
+from asd.data.layouts.dcase import scan
+from asd.data.layouts.names import parse_name
 from asd.errors import UserError
 
 TRAIN = "section_00_source_train_normal_{:04d}_spd_{}.wav"

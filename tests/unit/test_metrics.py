@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from asd.errors import UserError
-from asd.metrics import (
+from asd.evaluation.metrics import (
     Rule,
     SectionMetrics,
     area_under_roc,

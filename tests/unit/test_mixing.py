@@ -12,12 +12,12 @@ import torch
 from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 from torch.utils.data import RandomSampler
 
-from asd.data.audio import decode
+from asd.data.audio.decoding import decode
 from asd.data.clip import Condition, Kind, Split
-from asd.data.layout import scan
-from asd.data.mix_files import Place, mix_files
+from asd.data.layouts.dcase import scan
 from asd.data.mixing import NoiseMix, mix
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.modules.toyadmos2 import ToyADMOS2
+from asd.data.synthesis.mix_recordings import Place, mix_files
 from asd.errors import UserError
 from asd.testing import write_dataset
 

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 import torch
 
-from asd.deploy.monitor import Monitor, Rules
-from asd.deploy.stream import Block, Windower, buffered, from_file, from_microphone, from_pipe, new_files
-from asd.deploy.webhook import Webhook
-from asd.deploy.windows import Cut
 from asd.errors import UserError
+from asd.inference.monitor import Monitor, Rules
+from asd.inference.stream import Block, Windower, buffered, from_file, from_microphone, from_pipe, new_files
+from asd.inference.webhook import Webhook
+from asd.inference.windows import Cut
 
 NORMAL = torch.randn(200, generator=torch.Generator().manual_seed(1))
 RULES = Rules(smooth=3, needed=3, among=5)

@@ -8,7 +8,7 @@ from asd_plugins.beats import BEATs
 from torch import nn
 
 from asd.errors import UserError
-from asd.optim import OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.training.optim import OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 
 
 def test_every_parameter_is_in_one_group_and_deeper_stages_learn_faster() -> None:

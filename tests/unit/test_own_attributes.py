@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from asd.data.clip import Domain
-from asd.data.own_attributes import Facts, read_facts
+from asd.data.layouts.own_attributes import Facts, read_facts
 from asd.errors import UserError
-from asd.sheet import read_sheet
+from asd.utils.sheet import read_sheet
 
 FILES = ("normal/rec0.wav", "normal/mon/rec1.wav", "test/normal/rec0.wav", "normal/A.wav", "normal/a.wav")
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data.layout import scan
-from asd.data.recordings import Cutting, scan_recordings
-from asd.data.walk import SUFFIXES, recordings_below, walk
-from asd.deploy.detector import recordings_in
-from asd.deploy.stream import new_files
+from asd.data.layouts.dcase import scan
+from asd.data.layouts.recordings import Cutting, scan_recordings
+from asd.data.layouts.walk import SUFFIXES, recordings_below, walk
 from asd.errors import Notice, UserError
+from asd.inference.detector import recordings_in
+from asd.inference.stream import new_files
 
 RATE = 8000
 WHOLE = Cutting(seconds=10.0, hop=10.0)

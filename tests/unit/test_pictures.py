@@ -9,11 +9,11 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from asd import pictures
+from asd import plots
 from asd.errors import UserError
-from asd.results import ClipScore
+from asd.evaluation.clip_scores import ClipScore
 
-DRAW = [pictures.score_histograms, pictures.roc_curves, pictures.det_curves]
+DRAW = [plots.score_histograms, plots.roc_curves, plots.det_curves]
 
 
 def rows(machine: str = "fan", gain: float = 1.0, threshold: float | None = 0.5) -> list[ClipScore]:
@@ -39,31 +39,31 @@ def test_every_machine_gets_its_panel(draw, drawn: list[Figure], tmp_path: Path)
 
 
 def test_domain_and_condition_can_be_told_apart(drawn: list[Figure], tmp_path: Path) -> None:
-    pictures.score_histograms(rows(), tmp_path / "picture.png")
+    plots.score_histograms(rows(), tmp_path / "picture.png")
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     kinds = {f"{domain}, {condition}" for domain in ("source", "target") for condition in ("normal", "anomaly")}
     assert set(labels) == kinds | {"decision threshold"}
 
 
 def test_the_threshold_lies_between_quiet_and_alarm(drawn: list[Figure], tmp_path: Path) -> None:
-    pictures.score_histograms(rows(threshold=0.5), tmp_path / "a.png")
+    plots.score_histograms(rows(threshold=0.5), tmp_path / "a.png")
     scores = np.array([row.score for row in rows()])
     x = drawn[0].axes[0].lines[0].get_xdata()[0]
     assert scores[scores <= 0.5].max() < x < scores[scores > 0.5].min()
-    pictures.score_histograms(rows(threshold=None), tmp_path / "b.png")
+    plots.score_histograms(rows(threshold=None), tmp_path / "b.png")
     assert not drawn[1].axes[0].lines
 
 
 def test_outliers_do_not_squeeze_the_rest(drawn: list[Figure], tmp_path: Path) -> None:
     far = [ClipScore(f"far{n}", "fan", "00", 1e6, 1, "source", "anomaly") for n in range(3)]
-    pictures.score_histograms([*rows(), *far], tmp_path / "picture.png")
+    plots.score_histograms([*rows(), *far], tmp_path / "picture.png")
     axes = drawn[0].axes[0]
     assert axes.get_xlim()[1] < 100
     assert [text.get_text() for text in axes.texts] == ["3 beyond"]
 
 
 def test_roc_curves_carry_the_values_of_the_table(drawn: list[Figure], tmp_path: Path) -> None:
-    pictures.roc_curves(rows(gain=50.0), tmp_path / "picture.png")
+    plots.roc_curves(rows(gain=50.0), tmp_path / "picture.png")
     assert drawn[0].axes[0].texts[0].get_text() == "AUC source 100.0\nAUC target 100.0\npAUC 100.0"
 
 
@@ -84,4 +84,4 @@ def test_odd_scores_are_drawn(draw, odd: list[ClipScore], tmp_path: Path) -> Non
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scored clip"):
-        pictures.roc_curves([], tmp_path / "picture.png")
+        plots.roc_curves([], tmp_path / "picture.png")

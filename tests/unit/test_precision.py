@@ -15,11 +15,11 @@ import asd.scoring
 from asd.encoders import Encoder
 from asd.encoders.base import Statistics
 from asd.plugins import known
-from asd.precision import full_precision
 from asd.scoring.base import Scorer
 from asd.scoring.outliers import IsolationForestScorer
 from asd.scoring.threshold import Threshold
 from asd.testing.scorer import reference
+from asd.utils.precision import full_precision
 
 for module in pkgutil.iter_modules(asd.scoring.__path__):
     importlib.import_module(f"asd.scoring.{module.name}")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from asd import store
 from asd.cli import main
-from asd.data.pseudo import agreement, pseudo_labels
-from asd.data.pseudo_file import COLUMNS, read_labels, with_labels, write_labels
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.modules.toyadmos2 import ToyADMOS2
+from asd.data.pseudo_label_file import COLUMNS, read_labels, with_labels, write_labels
+from asd.data.pseudo_labels import agreement, pseudo_labels
 from asd.errors import Notice, UserError
+from asd.evaluation import embedding_store
 from asd.testing import write_dataset
 
 
@@ -131,10 +131,10 @@ def stored(root: Path, tmp_path: Path) -> Path:
     clips = [clip for clip in ToyADMOS2(root, seconds=0.25).clips() if clip.split == "train"]
     rng = np.random.default_rng(0)
     rows = [rng.standard_normal(8) * 0.01 + (10 if n % 2 else -10) * np.eye(8)[n % 2] for n in range(len(clips))]
-    facts = tuple(store.StoredClip.of(clip) for clip in clips)
-    held = store.Stored(torch.tensor(np.array(rows), dtype=torch.float32), facts, "x", 0.25)
-    for name in store.SUBSETS:
-        store.write(tmp_path / "run/embeddings" / f"{name}.safetensors", held)
+    facts = tuple(embedding_store.StoredClip.of(clip) for clip in clips)
+    held = embedding_store.Stored(torch.tensor(np.array(rows), dtype=torch.float32), facts, "x", 0.25)
+    for name in embedding_store.SUBSETS:
+        embedding_store.write(tmp_path / "run/embeddings" / f"{name}.safetensors", held)
     return tmp_path / "run"
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data import foreign
-from asd.data.audio import AudioError, decode, read_header
+from asd.data.audio import ffmpeg
+from asd.data.audio.decoding import AudioError, decode, read_header
 from asd.data.clip import Condition, Domain, Kind, Split
-from asd.data.mimii import MIMII
-from asd.data.own import Recordings
-from asd.data.recordings import Cutting, scan_recordings
+from asd.data.layouts.recordings import Cutting, scan_recordings
+from asd.data.modules.mimii import MIMII
+from asd.data.modules.recordings import Recordings
 from asd.errors import Notice, UserError
-from asd.truth import label_of
+from asd.evaluation.ground_truth import label_of
 
 RATE = 8000
 CUTTING = Cutting(seconds=1.0, hop=0.5)
@@ -152,7 +152,7 @@ NAMES = ["ünï cödé 音.wav", "with space.wav", "new\nline.wav", "-dash.wav",
 
 @pytest.mark.filterwarnings("ignore::asd.errors.Notice")
 def test_unusual_file_names_are_read_and_scored_by_name(tmp_path: Path) -> None:
-    from asd.results import ClipScore, read_scores, write_scores
+    from asd.evaluation.clip_scores import ClipScore, read_scores, write_scores
 
     for number, name in enumerate(NAMES):
         write(tmp_path / "pump/test/normal" / name, 1.0, number)
@@ -189,7 +189,7 @@ FFMPEG = """
 
 def _forget() -> None:
     audioread.available_backends(flush_cache=True)
-    foreign._decoded.cache_clear()
+    ffmpeg._decoded.cache_clear()
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def decoders() -> Iterator[None]:
 
 
 @pytest.fixture
-def ffmpeg(decoders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def program(decoders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program in the place of ffmpeg, which not every machine has."""
     program = tmp_path / "bin/ffmpeg"
     program.parent.mkdir()
@@ -210,7 +210,7 @@ def ffmpeg(decoders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     _forget()
 
 
-@pytest.mark.usefixtures("ffmpeg")
+@pytest.mark.usefixtures("program")
 def test_a_phones_recording_is_decoded_by_ffmpeg(tmp_path: Path) -> None:
     path = tmp_path / "phone.m4a"
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(64))
@@ -272,7 +272,7 @@ def test_mimii_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_other_layouts_are_recognised(pump: Path, mimii: Path, tmp_path: Path, here) -> None:
-    from asd.data.layout import scan
+    from asd.data.layouts.dcase import scan
 
     with pytest.raises(UserError, match=r"holds MIMII in its authors' layout .* --data MIMII"):
         scan(_moved(mimii / "fan", tmp_path / "m/fan"))

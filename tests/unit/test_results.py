@@ -11,7 +11,7 @@ import pytest
 
 from asd.data.clip import Clip, Condition, Domain, Split
 from asd.errors import UserError
-from asd.results import ClipScore, clip_score, measure, read_scores, table, to_json, write_scores
+from asd.evaluation.clip_scores import ClipScore, clip_score, measure, read_scores, table, to_json, write_scores
 
 
 def rows(machine: str = "fan", section: str = "00", decided: bool = True, shift: float = 0.0) -> list[ClipScore]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring import KMeansScorer, ScoreFusion
-from asd.scoring.bank import Bank
-from asd.scoring.population import Population
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
 from asd.scoring.threshold import ConformalThreshold, GammaThreshold, QuantileThreshold, Threshold
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from asd.data.dataset import as_is
-from asd.data.layout import scan
-from asd.data.sharded import Shards
-from asd.data.shards import INDEX, read_shards, write_shards
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.layouts.dcase import scan
+from asd.data.layouts.shards import INDEX, read_shards, write_shards
+from asd.data.modules.shards import Shards
+from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
 from asd.testing import write_dataset
 

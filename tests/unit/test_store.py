@@ -13,11 +13,11 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from asd import calibration, rescore, store
 from asd.errors import Notice, UserError
-from asd.metrics import official_score
+from asd.evaluation import back_ends, calibration, embedding_store
+from asd.evaluation.embedding_store import Store, Stored, StoredClip
+from asd.evaluation.metrics import official_score
 from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer
-from asd.store import Store, Stored, StoredClip
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,15 +51,15 @@ def made(
 
 def written(folder: Path, content: Store | None = None) -> Path:
     content = made() if content is None else content
-    for name in store.SUBSETS:
-        store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
+    for name in embedding_store.SUBSETS:
+        embedding_store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
     return folder
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     content = made()
     for folder in (written(tmp_path, content), tmp_path / "embeddings"):
-        found = store.read(folder)
+        found = embedding_store.read(folder)
         assert torch.equal(found.reference.embeddings, content.reference.embeddings)
         assert found.query.clips == content.query.clips
         assert found.query.seconds == 10.0
@@ -71,38 +71,38 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_fingerprints_tell_weights_apart() -> None:
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
-    assert store.fingerprint([first]) == store.fingerprint([first])
-    assert store.fingerprint([first]) != store.fingerprint([second])
+    assert embedding_store.fingerprint([first]) == embedding_store.fingerprint([first])
+    assert embedding_store.fingerprint([first]) != embedding_store.fingerprint([second])
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no folder .*nothing"):
-        store.read(tmp_path / "nothing")
+        embedding_store.read(tmp_path / "nothing")
     path = written(tmp_path) / "embeddings" / "query.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"query\.safetensors cannot be read"):
-        store.read(tmp_path)
+        embedding_store.read(tmp_path)
     save_file({"embeddings": torch.ones(2, 3)}, path)
     with pytest.raises(UserError, match="no file of embeddings of this version"):
-        store.read(tmp_path)
+        embedding_store.read(tmp_path)
     path.unlink()
     with pytest.raises(UserError, match=r"no file .*query\.safetensors"):
-        store.read(tmp_path)
+        embedding_store.read(tmp_path)
 
 
 def test_contents_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
     content, other = made(), made(fingerprint="b")
     written(tmp_path / "mixed", Store(content.reference, other.query))
     with pytest.raises(UserError, match="embedded by different checkpoints"):
-        store.read(tmp_path / "mixed")
+        embedding_store.read(tmp_path / "mixed")
     written(tmp_path / "strange", Store(made(("fan",)).reference, content.query))
     with pytest.raises(UserError, match="no reference clips of valve_section_00"):
-        store.read(tmp_path / "strange")
+        embedding_store.read(tmp_path / "strange")
     content.query.embeddings[3, 2] = torch.nan
     written(tmp_path / "nan", content)
     with pytest.raises(UserError, match=r"1 clip \(q3\.wav\) are not finite"):
-        store.read(tmp_path / "nan")
+        embedding_store.read(tmp_path / "nan")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_facts_that_no_clip_has_are_refused(facts: dict[str, object], tmp_path: 
     query = dataclasses.replace(content.query, clips=(forged, *content.query.clips[1:]))
     written(tmp_path, Store(content.reference, query))
     with pytest.raises(UserError, match=r"query\.safetensors cannot be read"):
-        store.read(tmp_path)
+        embedding_store.read(tmp_path)
 
 
 def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:
@@ -125,7 +125,7 @@ def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:
         StoredClip(f"x{n}.wav", c.machine, c.section, None, None, "", "") for n, c in enumerate(content.query.clips)
     ]
     blind = Store(content.reference, Stored(content.query.embeddings, tuple(renamed), "a", 10.0))
-    first, second = (rescore.score(one, LocalDensity()) for one in (content, blind))
+    first, second = (back_ends.score(one, LocalDensity()) for one in (content, blind))
     assert [row.score for row in first.rows] == [row.score for row in second.rows]
     assert official_score(first.metrics) > 0.6
     assert second.metrics == {}
@@ -133,8 +133,8 @@ def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:
 
 def test_scoring_with_thresholds_gives_the_same_scores() -> None:
     content = made()
-    rows, population = rescore.decided(content, NeighboursScorer())
-    assert [row.score for row in rows] == [row.score for row in rescore.score(content, NeighboursScorer()).rows]
+    rows, population = back_ends.decided(content, NeighboursScorer())
+    assert [row.score for row in rows] == [row.score for row in back_ends.score(content, NeighboursScorer()).rows]
     assert all(
         row.decision == int(row.score > float(population.thresholds[population.index(f"{row.machine}_section_00")]))
         for row in rows
@@ -146,12 +146,12 @@ def test_back_ends_by_name() -> None:
         "class_path": "LocalDensity",
         "init_args": {"scorer": {"class_path": "KMeansScorer", "init_args": {"k": 3}}, "k": 2},
     }
-    scorer = rescore.build(spec)
+    scorer = back_ends.build(spec)
     assert isinstance(scorer, LocalDensity)
     assert isinstance(scorer.scorer, KMeansScorer)
     assert (scorer.scorer.k, scorer.k) == (3, 2)
-    assert rescore.describe(spec) == "LocalDensity(KMeansScorer(k=3), k=2)"
-    assert isinstance(rescore.build("NeighboursScorer"), NeighboursScorer)
+    assert back_ends.describe(spec) == "LocalDensity(KMeansScorer(k=3), k=2)"
+    assert isinstance(back_ends.build("NeighboursScorer"), NeighboursScorer)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_back_ends_by_name() -> None:
 )
 def test_back_ends_that_are_none(spec: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        rescore.build(spec)
+        back_ends.build(spec)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "grid").glob("*.yaml")), ids=lambda path: path.name)
 def test_grids_that_are_shipped_can_be_built(path: Path) -> None:
-    specs = rescore.read_grid(path)
+    specs = back_ends.read_grid(path)
     assert len(specs) >= 50
     assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == len(specs)
 
@@ -183,7 +183,7 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
         "vary": {"init_args.k": [1, 2], "init_args.metric": ["cosine", "euclidean"]},
     }
     path.write_text(yaml.safe_dump([entry, "KMeansScorer"]))
-    assert [rescore.describe(spec) for spec in rescore.read_grid(path)] == [
+    assert [back_ends.describe(spec) for spec in back_ends.read_grid(path)] == [
         "NeighboursScorer(k=1, metric=cosine)",
         "NeighboursScorer(k=1, metric=euclidean)",
         "NeighboursScorer(k=2, metric=cosine)",
@@ -207,7 +207,7 @@ def test_grids_that_are_none(text: str | None, message: str, tmp_path: Path) -> 
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=message):
-        rescore.read_grid(path)
+        back_ends.read_grid(path)
 
 
 def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from asd import strict_json
+from asd.utils import strict_json
 
 
 def refuse(token: str) -> None:

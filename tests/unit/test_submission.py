@@ -9,11 +9,11 @@ import yaml
 from asd_plugins.dual_branch import DualBranchCNN
 from torch import Tensor, nn
 
-from asd import submission
-from asd.detector import AnomalyDetector
 from asd.encoders.base import Encoder
 from asd.errors import UserError
-from asd.pairs import write_pairs
+from asd.evaluation import submission
+from asd.training.module import AnomalyDetector
+from asd.utils.pairs import write_pairs
 
 LABEL = "Surname_Institute_task2_1"
 FACTS = {"name": "A system", "abbreviation": "sys", "authors": [{"lastname": "Surname"}]}

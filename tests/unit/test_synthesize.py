@@ -11,8 +11,8 @@ import soundfile
 from sklearn.metrics import roc_auc_score
 
 from asd.data.clip import Condition, Domain, Kind, Split
-from asd.data.layout import scan
-from asd.data.synthesize import MACHINES, synthesize
+from asd.data.layouts.dcase import scan
+from asd.data.synthesis.dataset import MACHINES, synthesize
 from asd.errors import UserError
 
 FEW = {"seconds": 0.5, "train_source": 6, "train_target": 2, "test": 2, "supplemental": 2}

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from asd.cli.console import mend_console
-from asd.files import is_plain
-from asd.pairs import read_pairs, write_pairs
-from asd.text import as_text, canonical, folded, machine_word, shown
+from asd.utils.files import is_plain
+from asd.utils.pairs import read_pairs, write_pairs
+from asd.utils.text import as_text, canonical, folded, machine_word, shown
 
 
 def test_bytes_that_are_no_text_are_escaped() -> None:

@@ -9,8 +9,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from asd.data.datamodule import ClipDataModule
-from asd.data.synthetic import Synthetic
-from asd.data.toyadmos2 import ToyADMOS2
+from asd.data.modules.synthetic import Synthetic
+from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
 from asd.testing import write_dataset
 
@@ -54,6 +54,6 @@ def test_every_config_makes_a_data_module(config: Path) -> None:
 def test_options_from_the_command_line() -> None:
     data = parsed("--data=ToyADMOS2", "--data.root=here", "--data.machines=[fan]", "--data.clean_class=off")
     assert (data.root, data.machines, data.clean_class in ("off", False)) == (Path("here"), ["fan"], True)
-    data = parsed("--data.class_path=asd.data.synthetic.Synthetic", "--data.seconds=4", "--data.train_source=7")
+    data = parsed("--data.class_path=asd.data.modules.synthetic.Synthetic", "--data.seconds=4", "--data.train_source=7")
     assert isinstance(data, Synthetic)
     assert (data.seconds, data.recipe["train_source"]) == (4.0, 7)

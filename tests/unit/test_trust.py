@@ -17,13 +17,13 @@ from asd_plugins.dual_branch import DualBranchCNN
 from asd import plugins
 from asd.cli.kept import _BLOCKS
 from asd.data.datamodule import ClipDataModule
-from asd.detector import AnomalyDetector
 from asd.encoders import Augmentation, Encoder
 from asd.encoders.augment import SpecAugment
 from asd.errors import UserError
 from asd.heads import Head
 from asd.scoring import Scorer
 from asd.scoring.threshold import Threshold
+from asd.training.module import AnomalyDetector
 from asd.trust import _arguments, _is_plain, _members, trusted_arguments, trusted_class
 
 
@@ -91,7 +91,7 @@ def encoder(**arguments: Any) -> dict[str, Any]:
         {"encoder": CNN, "scorer": {"class_path": "LocalDensity", "init_args": {"scorer": RUN}}},
         {"encoder": CNN, "scorer": {"class_path": "LocalDensity", "init_args": {"scorer": "GammaThreshold"}}},
         {"encoder": CNN, "threshold": "KMeansScorer"},
-        {"encoder": CNN, "head": "asd.detector.AnomalyDetector"},
+        {"encoder": CNN, "head": "asd.training.module.AnomalyDetector"},
         {"encoder": CNN, "mixup": "asd.encoders.augment.SpecAugment"},
         {"encoder": torch.ones(1)},
         "model.yaml",
@@ -147,8 +147,8 @@ def test_every_registered_encoder_may_be_named() -> None:
 def test_of_contracts_that_are_not_ours_our_classes_alone_count(given: Any, base: type) -> None:
     with pytest.raises(UserError, match="no registered"):
         trusted_class(given, base, "place")
-    ours = trusted_class("asd.averaging.AveragedWeights", pl.Callback, "trainer.callbacks")
-    assert ours["class_path"] == "asd.averaging.AveragedWeights"
+    ours = trusted_class("asd.training.averaging.AveragedWeights", pl.Callback, "trainer.callbacks")
+    assert ours["class_path"] == "asd.training.averaging.AveragedWeights"
 
 
 def test_nothing_is_imported_because_a_file_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.truth import Label, label_of, read_truth
+from asd.evaluation.ground_truth import Label, label_of, read_truth
 
 
 @pytest.mark.parametrize(

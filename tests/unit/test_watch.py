@@ -11,8 +11,8 @@ import soundfile
 import torch
 
 from asd.cli.watch import _watch_folder, _watch_stream
-from asd.deploy.monitor import Monitor, Rules
-from asd.deploy.windows import Cut
+from asd.inference.monitor import Monitor, Rules
+from asd.inference.windows import Cut
 
 RATE = 8000
 CUT = Cut(RATE, 1.0, 1.0)

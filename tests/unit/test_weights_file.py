@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from asd.encoders.checkpoints import weights_of
+from asd.encoders.pretrained import weights_of
 from asd.encoders.weights_file import read
 from asd.errors import UserError
 
@@ -197,7 +197,7 @@ FORGED = {
 CODE = """
 import resource, sys
 from pathlib import Path
-from asd.encoders.checkpoints import weights_of
+from asd.encoders.pretrained import weights_of
 from asd.errors import UserError
 resource.setrlimit(resource.RLIMIT_DATA, (@, @))
 for path in map(Path, sys.argv[1:]):

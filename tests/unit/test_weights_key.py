@@ -13,11 +13,11 @@ import yaml
 from asd_plugins.beats import BEATs
 from asd_plugins.lora import LoRA
 
-from asd import checkpoint
 from asd.cli.arguments import options
 from asd.cli.kept import with_checkpoint
-from asd.detector import AnomalyDetector
-from asd.restore import restore
+from asd.training import checkpoints
+from asd.training.module import AnomalyDetector
+from asd.training.restore import restore
 
 NO_FILE = "/nowhere/beats.pt"
 
@@ -38,8 +38,8 @@ def run(tmp_path: Path) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     detector = AnomalyDetector(LoRA(BEATs.tiny(), rank=2))
     detector.build(["a", "b"], ["fan_section_00"])
-    described = checkpoint.describe(old_config(), ["a", "b"], ["fan_section_00"])
-    torch.save({"state_dict": detector.state_dict(), checkpoint.KEY: described}, folder / "checkpoints" / "last.ckpt")
+    described = checkpoints.describe(old_config(), ["a", "b"], ["fan_section_00"])
+    torch.save({"state_dict": detector.state_dict(), checkpoints.KEY: described}, folder / "checkpoints" / "last.ckpt")
     (folder / "config.yaml").write_text(yaml.safe_dump(old_config()))
     return folder
 
@@ -65,7 +65,7 @@ def test_the_config_of_an_old_run_goes_with_its_checkpoint(run: Path, parse: Cal
 
 def test_the_name_of_today_beats_the_old_one() -> None:
     encoder = {"class_path": "BEATs", "init_args": {"checkpoint": "old", "weights": "new", "layers": 2}}
-    config = checkpoint.of_today({"model": {"encoder": encoder}, "checkpoint": {"merge": True}})
+    config = checkpoints.of_today({"model": {"encoder": encoder}, "checkpoint": {"merge": True}})
     assert config["model"]["encoder"]["init_args"] == {"weights": "new", "layers": 2}
     assert config["checkpoint"] == {"merge": True}, "the block of a run's checkpoints keeps its name"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.yaml_file import holds_structure, parse_yaml, read_yaml
+from asd.utils.yaml_file import holds_structure, parse_yaml, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)

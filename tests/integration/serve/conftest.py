@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from tests.integration.serve.client import Started
 
 

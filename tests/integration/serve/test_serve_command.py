@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from tests.integration.serve.client import RATE, Started, sound, until
 
 

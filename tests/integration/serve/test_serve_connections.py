@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from asd.serve import connection, server
 from asd.serve.hosts import Hosts
 from asd.serve.limits import Limits

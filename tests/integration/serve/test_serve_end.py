@@ -13,7 +13,7 @@ from tests.integration.serve.test_serve_slow import dripping
 
 SERVICE = """
 import sys, time
-from asd.deploy import Detector
+from asd.inference import Detector
 from asd.serve.app import create_app
 from asd.serve.limits import Limits
 from asd.serve.server import listen, serve

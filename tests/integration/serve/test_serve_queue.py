@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from asd.serve.batching import Worker
 from asd.serve.limits import Limits
 from asd.serve.service import Service

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from asd.serve.limits import Limits
 from asd.serve.service import Service
 from tests.integration.serve.client import RATE, Started, form, machine_of, running, sound

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.deploy import Detector
+from asd.inference import Detector
 from asd.serve import limits
 from asd.serve.limits import Limits
 from asd.serve.service import Service

@@ -1,0 +1,11 @@
+from .adapter import Adapter as Adapter
+from .augment import Augmentation as Augmentation
+from .augment import Mixup as Mixup
+from .augment import SpecAugment as SpecAugment
+from .base import Encoder as Encoder
+from .base import Statistics as Statistics
+from .frontends import KaldiFilterBank as KaldiFilterBank
+from .frontends import LogMel as LogMel
+from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
+from .warmup import WarmUp as WarmUp
+from .weights_card import WeightsCard as WeightsCard

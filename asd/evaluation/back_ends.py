@@ -1,0 +1,181 @@
+"""Scoring of stored embeddings, by one back end or by a grid of them, without touching audio."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asd import plugins
+from asd.errors import UserError
+from asd.evaluation.clip_scores import ClipScore, measure
+from asd.evaluation.embedding_store import Store
+from asd.evaluation.metrics import SectionMetrics, official_score
+from asd.scoring.base import Scorer
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
+from asd.scoring.threshold import GammaThreshold, Threshold
+from asd.utils.yaml_file import read_yaml
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What a back end made of a store.
+
+    Attributes:
+        spec: Class path and arguments of the scorer.
+        rows: The query clips with their scores.
+        metrics: By machine, where labels are known.
+    """
+
+    spec: Spec
+    rows: list[ClipScore]
+    metrics: dict[str, SectionMetrics]
+
+    @property
+    def official(self) -> float:
+        """The official score; nan without labels."""
+        return official_score(self.metrics) if self.metrics else float("nan")
+
+
+def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> Population:
+    """Fit a scorer for each machine and section on the reference clips, with thresholds from held-out scores."""
+    names = sorted({clip.population for clip in store.reference.clips})
+    population = Population(scorer, GammaThreshold() if threshold is None else threshold, names)
+    return population.fit(Bank.build(store.reference.embeddings, store.reference.clips, names))
+
+
+@torch.no_grad()
+def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
+    """Fit and score without thresholds, which would take five more fits."""
+    names = sorted({clip.population for clip in store.reference.clips})
+    bank = Bank.build(store.reference.embeddings, store.reference.clips, names)
+    bank.check(names)
+    bank.warn(names)
+    values = torch.empty(len(store.query.clips))
+    of = torch.tensor([names.index(clip.population) for clip in store.query.clips], dtype=torch.int64)
+    for number, name in enumerate(names):
+        part, asked = bank.of(number), of == number
+        if not bool(asked.any()):
+            continue
+        fitted = copy.deepcopy(scorer).fit(part.embeddings, part.target, part.group)
+        found = fitted(store.query.embeddings[asked]).float()
+        if not bool(found.isfinite().all()):
+            raise UserError(f"{name}: {type(scorer).__name__} gave scores that are not finite")
+        values[asked] = found
+    rows = [clip.scored(one) for clip, one in zip(store.query.clips, values.tolist(), strict=True)]
+    return Rescored(spec or {"class_path": type(scorer).__name__}, rows, measure(rows))
+
+
+@torch.no_grad()
+def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[list[ClipScore], Population]:
+    """Scores and decisions of the query clips, and the fitted population with its thresholds."""
+    population = fit(store, scorer, threshold)
+    of = torch.tensor([population.index(clip.population) for clip in store.query.clips], dtype=torch.int64)
+    scores = population(store.query.embeddings, of)
+    made = zip(
+        scores.tolist(), population.decide(scores, of).tolist(), population.doubtful(scores, of).tolist(), strict=True
+    )
+    rows = [
+        clip.scored(value, int(decision), doubtful)
+        for clip, (value, decision, doubtful) in zip(store.query.clips, made, strict=True)
+    ]
+    return rows, population
+
+
+# -- back ends by name
+
+
+def build(spec: Any, importing: bool = False) -> Scorer:
+    """A scorer from its class name, or from ``class_path`` and ``init_args`` as in a config.
+
+    Args:
+        spec: What names it.
+        importing: Import the modules of dotted paths: for what the user named, not for what stands in a file.
+
+    Raises:
+        UserError: An unknown class, or arguments that it does not take.
+    """
+    if isinstance(spec, str):
+        spec = {"class_path": spec}
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
+        raise UserError(f"a scorer is a class name, or class_path and init_args; got {spec!r}")
+    unknown = set(spec) - {"class_path", "init_args"}
+    arguments = spec.get("init_args") or {}
+    if unknown or not isinstance(arguments, Mapping):
+        raise UserError(
+            f"{spec['class_path']}: a scorer has class_path and init_args, not {', '.join(sorted(unknown))}"
+        )
+    kind = plugins.resolve(spec["class_path"], Scorer, importing)  # type: ignore[type-abstract]
+    parts = {
+        name: build(value, importing) if isinstance(value, Mapping) and "class_path" in value else value
+        for name, value in arguments.items()
+    }
+    if isinstance(parts.get("scorer"), str):
+        parts["scorer"] = build(parts["scorer"], importing)
+    try:
+        return kind(**parts)
+    except TypeError as error:
+        raise UserError(
+            f"{kind.__name__}: {str(error).rpartition(') ')[2]}; see its arguments in the README"
+        ) from error
+
+
+def read_grid(path: Path) -> list[Spec]:
+    """The back ends that a grid file names.
+
+    A grid is a list of scorers, each as in a config. With ``vary``, a mapping from dotted places to lists of values,
+    an entry stands for every combination of them.
+
+    Raises:
+        UserError: No YAML, no list, or an entry that is no scorer.
+    """
+    content = read_yaml(path, "grid file")
+    if not isinstance(content, list) or not content:
+        raise UserError(f"{path} holds no list of scorers; see configs/grid/back_ends.yaml")
+    specs = [one for entry in content for one in _combinations(entry, path)]
+    for spec in specs:
+        build(spec)
+    return specs
+
+
+def _combinations(entry: Any, path: Path) -> list[Spec]:
+    if isinstance(entry, str):
+        return [{"class_path": entry}]
+    if not isinstance(entry, dict) or not isinstance(entry.get("vary", {}), dict):
+        raise UserError(f"{path}: {entry!r} is no scorer; give a class name, or class_path, init_args and vary")
+    places = {
+        place: values if isinstance(values, list) else [values] for place, values in entry.get("vary", {}).items()
+    }
+    plain = {key: value for key, value in entry.items() if key != "vary"}
+    specs = []
+    for chosen in itertools.product(*places.values()):
+        spec = copy.deepcopy(plain)
+        for place, value in zip(places, chosen, strict=True):
+            *way, last = place.split(".")
+            at: Any = spec
+            for step in way:
+                at = at.setdefault(step, {})
+                if not isinstance(at, dict):
+                    raise UserError(f"{path}: vary names {place}, but {step} is no mapping there")
+            at[last] = copy.deepcopy(value)
+        specs.append(spec)
+    return specs
+
+
+def describe(spec: Any) -> str:
+    """A back end in one line: ``LocalDensity(scorer=NeighboursScorer(k=2), mode=ratio)``."""
+    if isinstance(spec, Mapping) and "class_path" in spec:
+        arguments = spec.get("init_args") or {}
+        inner = ", ".join(
+            describe(value) if name == "scorer" else f"{name}={describe(value)}" for name, value in arguments.items()
+        )
+        return f"{spec['class_path'].rpartition('.')[2]}({inner})" if inner else spec["class_path"].rpartition(".")[2]
+    return str(spec)

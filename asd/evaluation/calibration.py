@@ -1,0 +1,117 @@
+"""What is known of a detector's scores on normal training clips: thresholds, and the false alarms to be expected.
+
+A run folder holds it as ``calibration.json``, for the tables of decisions and for ensembles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asd.errors import UserError
+from asd.utils import strict_json
+
+if TYPE_CHECKING:
+    from asd.scoring.sections import Population
+
+FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Of one machine and section.
+
+    Attributes:
+        threshold: Above it, an alarm.
+        doubt: Above it and up to the threshold, no decision.
+        source: Held-out scores of the normal training clips of the source domain.
+        target: The same of the target domain.
+    """
+
+    threshold: float
+    doubt: float
+    source: tuple[float, ...]
+    target: tuple[float, ...]
+
+    def expected(self, domain: str) -> tuple[float, int]:
+        """False-alarm rate that the training clips of a domain let expect, nan without any, and their number."""
+        scores = self.source if domain == "source" else self.target
+        alarms = sum(score > self.threshold for score in scores)
+        return (alarms / len(scores) if scores else math.nan), len(scores)
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """Of all machines of a run.
+
+    Attributes:
+        machines: By machine and section, such as ``fan_section_00``.
+        seconds: Length of a clip; nan where it is not known.
+    """
+
+    machines: Mapping[str, Calibration]
+    seconds: float
+
+    def of(self, name: str) -> Calibration | None:
+        """That of a machine by the name that results go by: the machine alone, where it has one section."""
+        if name in self.machines:
+            return self.machines[name]
+        own = [one for key, one in self.machines.items() if key.rpartition("_section_")[0] == name]
+        return own[0] if len(own) == 1 else None
+
+
+def of_population(population: Population, seconds: float) -> Calibrations:
+    """What the fitted scorers of a run know."""
+    machines = {}
+    for number, name in enumerate(population.names):
+        scores, target = population.training_scores(number)
+        domains = [tuple(scores[flags].tolist()) for flags in (~target.bool(), target.bool())]
+        limits = float(population.thresholds[number]), float(population.doubts[number])
+        machines[name] = Calibration(*limits, *domains)
+    return Calibrations(machines, seconds)
+
+
+def to_text(calibrations: Calibrations) -> str:
+    """As JSON."""
+    machines = {
+        name: {"threshold": one.threshold, "doubt": one.doubt, "source": one.source, "target": one.target}
+        for name, one in calibrations.machines.items()
+    }
+    return strict_json.dumps({"seconds": calibrations.seconds, "machines": machines})
+
+
+def read(folder: Path) -> Calibrations | None:
+    """Those of a run folder, or of the run whose folder of scores it is; ``None`` where there are none.
+
+    Raises:
+        UserError: The file cannot be understood, or holds a number that is not finite.
+    """
+    path = next((one / FILE for one in (folder, folder.parent) if (one / FILE).is_file()), None)
+    if path is None:
+        return None
+    try:
+        content: Any = strict_json.loads(path.read_text(encoding="utf-8"))
+        number = strict_json.finite
+        machines = {
+            name: Calibration(
+                number(one["threshold"]), number(one["doubt"]), tuple(map(number, one["source"])),
+                tuple(map(number, one["target"])),
+            )
+            for name, one in content["machines"].items()
+        }  # fmt: skip
+        seconds = content["seconds"]
+        return Calibrations(machines, math.nan if seconds is None else number(seconds))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd test`") from error
+
+
+def merged(folders: Sequence[Path]) -> Calibrations | None:
+    """Those of several runs on different machines; ``None`` where one of them keeps none."""
+    found = [read(folder) for folder in folders]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found) or not known:
+        return None
+    return Calibrations({name: own for one in known for name, own in one.machines.items()}, known[0].seconds)

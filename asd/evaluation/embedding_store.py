@@ -1,0 +1,198 @@
+"""Embeddings on disk: embed once, score often.
+
+A store is a folder with ``reference.safetensors``, the normal training clips, and ``query.safetensors``, the test
+clips. Each file holds the embeddings ``(N, E)`` and, as JSON in its header, a row of facts for each clip. Reading maps
+the file into memory; nothing in it can be run as code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from asd.data.clip import Clip, Condition, Domain
+from asd.errors import UserError
+from asd.evaluation.clip_scores import ClipScore
+from asd.utils import strict_json
+from asd.utils.files import is_plain, written
+from asd.utils.pairs import check_names, first_few
+
+SUBSETS = ("reference", "query")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """The facts of an embedded clip.
+
+    Attributes:
+        name: Base name of the audio file.
+        machine: Machine type.
+        section: Two digits.
+        domain: ``source``, ``target`` or ``None``.
+        condition: ``normal``, ``anomaly`` or ``None``.
+        attributes: The attribute string; empty where hidden or absent.
+        group: Clips of one recording share a group; empty: a recording of its own.
+    """
+
+    name: str
+    machine: str
+    section: str
+    domain: str | None
+    condition: str | None
+    attributes: str
+    group: str
+
+    @property
+    def population(self) -> str:
+        """The machine and section, whose clips are scored together."""
+        return f"{self.machine}_section_{self.section}"
+
+    @classmethod
+    def of(cls, clip: Clip) -> StoredClip:
+        """The facts of a clip of the data set."""
+        domain = None if clip.domain is None else clip.domain.value
+        condition = None if clip.condition is None else clip.condition.value
+        return cls(clip.title, clip.machine, clip.section, domain, condition, clip.attributes, clip.group)
+
+    def scored(self, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
+        """The clip with a score."""
+        return ClipScore(self.name, self.machine, self.section, score, decision, self.domain, self.condition, doubtful)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of a store.
+
+    Attributes:
+        embeddings: ``(N, E)`` float32.
+        clips: Facts of the ``N`` clips.
+        fingerprint: Of the weights that made the embeddings.
+        seconds: Length of the clips.
+    """
+
+    embeddings: Tensor
+    clips: tuple[StoredClip, ...]
+    fingerprint: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Store:
+    """Reference and query clips, embedded by the same weights."""
+
+    reference: Stored
+    query: Stored
+
+
+def fingerprint(modules: Sequence[nn.Module]) -> str:
+    """SHA-256 over the weights and buffers that make an embedding."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in module.state_dict().items():
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def folder_of(run: Path) -> Path:
+    """Where a run folder keeps its store."""
+    return run / "embeddings"
+
+
+def write(path: Path, stored: Stored) -> Path:
+    """Write one file of a store, whole or not at all.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    header = {
+        "asd_store": str(_VERSION),
+        "fingerprint": stored.fingerprint,
+        "seconds": repr(stored.seconds),
+        "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
+    }
+    try:
+        with written(path) as place:
+            save_file({"embeddings": stored.embeddings.contiguous()}, place, header)
+            mask = os.umask(0)
+            os.umask(mask)
+            place.chmod(0o666 & ~mask)  # safetensors writes for the owner alone
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write {path}: {error}; free space or choose another folder") from error
+    return path
+
+
+def read_file(path: Path) -> Stored:
+    """Map one file of a store into memory.
+
+    Raises:
+        UserError: Missing, truncated, no file of a store, or embeddings that are not finite.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}; `asd predict --ckpt_path CHECKPOINT` writes a folder of embeddings")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            if header.get("asd_store") != str(_VERSION):
+                raise UserError(f"{path} is no file of embeddings of this version; write it anew with `asd predict`")
+            embeddings = file.get_tensor("embeddings")
+            seconds = float(header["seconds"])
+            clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(header["clips"]))
+            mark = header["fingerprint"]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd predict`") from error
+    if embeddings.ndim != 2 or len(clips) != len(embeddings):
+        raise UserError(
+            f"{path}: {len(embeddings)} embeddings for {len(clips)} clips; write it anew with `asd predict`"
+        )
+    bad = [clip.name for clip, row in zip(clips, embeddings.isfinite().all(1).tolist(), strict=True) if not row]
+    if bad:
+        raise UserError(f"{path}: the embeddings of {first_few(bad)} are not finite; embed in float32, or train anew")
+    return Stored(embeddings, clips, mark, seconds)
+
+
+def _checked(clip: StoredClip) -> StoredClip:
+    """The clip; raises `ValueError` for facts that no clip has: its machine becomes part of the names of files."""
+    words = (clip.name, clip.machine, clip.section, clip.attributes, clip.group)
+    if not all(isinstance(one, str) for one in words) or not is_plain(clip.machine) or not clip.section.isdecimal():
+        raise ValueError(f"{clip.machine!r}, section {clip.section!r}, is no machine")
+    if clip.domain not in (None, *Domain) or clip.condition not in (None, *Condition):
+        raise ValueError(f"{clip.name}: its domain or condition is none")
+    return clip
+
+
+def read(folder: Path) -> Store:
+    """The store in a folder, or in the folder ``embeddings`` of a run.
+
+    Raises:
+        UserError: A file that cannot be used, files of different checkpoints, or test clips of a machine without
+            reference clips.
+    """
+    if folder_of(folder).is_dir():
+        folder = folder_of(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; `asd predict --ckpt_path CHECKPOINT` writes one of embeddings")
+    reference, query = (read_file(folder / f"{name}.safetensors") for name in SUBSETS)
+    if reference.fingerprint != query.fingerprint or reference.embeddings.shape[1] != query.embeddings.shape[1]:
+        raise UserError(
+            f"{folder}: reference and query clips were embedded by different checkpoints; write both anew with "
+            "`asd predict`"
+        )
+    missing = {clip.population for clip in query.clips} - {clip.population for clip in reference.clips}
+    if missing:
+        raise UserError(f"{folder}: no reference clips of {', '.join(sorted(missing))}; add its training clips")
+    for part, name in ((reference, "reference"), (query, "query")):
+        for population in sorted({clip.population for clip in part.clips}):
+            names = [clip.name for clip in part.clips if clip.population == population]
+            check_names(names, f"{folder}, {name} clips of {population}")
+    return Store(reference, query)

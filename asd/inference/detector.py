@@ -1,0 +1,287 @@
+"""The detector for use: recordings in, scores and decisions out."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asd.data.audio.decoding import read_header
+from asd.data.layouts.walk import recordings_below
+from asd.errors import UserError
+from asd.inference import explain
+from asd.inference.explanation import Explanation
+from asd.inference.finite import check_scores, check_stored
+from asd.inference.result import Result, Usual
+from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.training.module import AnomalyDetector
+from asd.training.restore import restore
+from asd.utils.text import as_text, machine_word
+
+Aggregate = Literal["mean", "max"]
+
+
+class Detector:
+    """A trained detector, ready to score.
+
+    ``Detector.load("last.ckpt").score("pump.wav", machine="pump").anomalous``
+
+    A recording is cut into windows of the length trained on. One of that length, or up to half as long again, is a
+    single window, which scores as in `asd test`. One shorter than a tenth of it is too short to judge, and windows in
+    which nothing can be heard (silent, constant, nothing but clipping) are left out.
+
+    Args:
+        model: The detector, with fitted scorers.
+        config: The configuration it was trained with, whose ``data`` and precision hold here, too.
+        hop: Seconds from one window to the next; ``None``: the length of a window.
+        aggregate: What the score of a recording is of those of its windows.
+    """
+
+    def __init__(
+        self, model: AnomalyDetector, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
+    ) -> None:
+        if not model.fitted:
+            raise UserError(
+                "the checkpoint holds no fitted scorers; train to a validation epoch, or run `asd fit` again"
+            )
+        if aggregate not in get_args(Aggregate):
+            raise UserError(f"aggregate is {aggregate!r}; choose one of {', '.join(get_args(Aggregate))}")
+        check_stored(model)
+        self.model = model.eval()
+        self.aggregate = aggregate
+        cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
+        self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
+        self.precision = str(config["trainer"].get("precision") or "32")
+        self._usual = [self._known_of(number) for number in range(len(self.machines))]
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path | str,
+        device: str = "cpu",
+        hop: float | None = None,
+        aggregate: Aggregate = "mean",
+    ) -> Self:
+        """The detector of a checkpoint, or of the folder of a run.
+
+        Raises:
+            UserError: No such file, none that `asd fit` wrote, or one without fitted scorers.
+        """
+        model, config = restore(checkpoint)
+        try:
+            model = model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
+        return cls(model, config, hop, aggregate)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Names of the populations that it knows."""
+        return self.model.population.names
+
+    def population(self, machine: str | None) -> int:
+        """Number of the population of a machine, by its full name or, where it has one section, by the machine's.
+
+        Raises:
+            UserError: None given where there are several, or one that it does not know; the known ones are listed.
+        """
+        names = list(self.machines)
+        machine = None if machine is None else machine_word(machine)
+        if machine is None:
+            if len(names) == 1:
+                return 0
+            raise UserError(f"name the machine, one of {', '.join(names)}")
+        if machine in names:
+            return names.index(machine)
+        found = [number for number, name in enumerate(names) if name.rpartition("_section_")[0] == machine]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"{machine} has several sections: {', '.join(names[number] for number in found)}; name one")
+        short = {name.rpartition("_section_")[0]: name for name in names}
+        near = difflib.get_close_matches(machine, [*short, *names], n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"the detector does not know {machine!r}.{guess} It knows {', '.join(short)}")
+
+    def score(
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None = None,
+        machine: str | None = None,
+    ) -> Result:
+        """Score a file, or samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
+
+        Raises:
+            AudioError: The recording cannot be used, or its score is not finite.
+            UserError: An unknown machine, or samples without their rate.
+        """
+        number = self.population(machine)
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
+        return self.result(
+            name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
+        )
+
+    def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
+        """Score files one after the other; folders are searched for recordings.
+
+        Raises:
+            AudioError: A recording cannot be used.
+            UserError: An unknown machine, or a folder without recordings.
+        """
+        self.population(machine)
+        for path in recordings_in(sources):
+            yield self.score(path, machine=machine)
+
+    @torch.inference_mode()
+    def explain(
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None = None,
+        machine: str | None = None,
+    ) -> Explanation:
+        """Why the most anomalous window of a recording scores as it does; arguments and errors as of `score`."""
+        number = self.population(machine)
+        length = self._length(source, sample_rate)
+        start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
+        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
+        return self.explain_window(window, number, start, min(length - start, self.cut.seconds), score, name)
+
+    @torch.inference_mode()
+    def explain_window(
+        self, window: Tensor, population: int, start: float, seconds: float, score: float, name: str = ""
+    ) -> Explanation:
+        """The same of a window ``(T,)`` that begins at `start`, holds `seconds` of sound and has that score.
+
+        Raises:
+            AudioError: The score of the window, or of it with a part changed, is not finite.
+        """
+        rate, clips = self.cut.sample_rate, self.model.population.normal_clips(population)
+        by_band, by_span = explain.occlude(
+            window, lambda some: torch.tensor(self.score_windows(some, population)), rate, clips.spectrum.cpu(), seconds
+        )
+        check_scores([score, *by_band.tolist(), *by_span.tolist()], name)
+        nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
+        drawn, drawn_edges = explain.level(window, rate, seconds)
+        return Explanation(
+            name=name,
+            machine=self.machines[population],
+            start=start,
+            score=score,
+            threshold=self._usual[population].threshold,
+            band_edges=explain.band_edges(rate),
+            span_edges=start + explain.span_edges(seconds),
+            by_band=by_band,
+            by_span=by_span,
+            level=drawn,
+            level_edges=drawn_edges,
+            nearest=nearest,
+            resembles=resembles,
+        )
+
+    @torch.inference_mode()
+    def embed(self, windows: Iterable[Tensor]) -> Tensor:
+        """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
+        parts = []
+        for some in batched(windows):
+            # A single one is not copied.
+            batch = torch.stack(some) if len(some) > 1 else some[0][None]
+            with self._autocast():
+                parts.append(self.model.embed(batch.to(self.model.device)).cpu())
+        return torch.cat(parts) if parts else torch.empty(0, self.model.adapter.scored_dim)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        # As the trainer does it, so that scores are those of `asd test`.
+        kind = self.precision.partition("-")[0]
+        if kind not in ("bf16", "16"):
+            return contextlib.nullcontext()
+        half = torch.bfloat16 if kind == "bf16" else torch.float16
+        return torch.autocast(self.model.device.type, half)
+
+    def weights_kept(self) -> contextlib.AbstractContextManager[object]:
+        """Within it, this thread casts the weights to the precision of the passes once, not in each one anew.
+
+        Nothing may be trained there: a weight that changes would not be seen.
+        """
+        # The outermost autocast of a thread throws the cast weights away at its end.
+        return torch.autocast(self.model.device.type, enabled=False)
+
+    @torch.inference_mode()
+    def score_windows(self, windows: Iterable[Tensor], population: int | Sequence[int]) -> list[float]:
+        """Scores of windows ``(T,)`` against the population of that number, or each against its own."""
+        embeddings = self.embed(windows).to(self.model.device)
+        which = population if isinstance(population, int) else torch.as_tensor(population, device=embeddings.device)
+        scores: list[float] = self.model.population(embeddings, which).tolist()
+        return scores
+
+    def _length(self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None) -> float:
+        if isinstance(source, (str, Path)):
+            header = read_header(Path(source), self.cut.channel)
+            return header.frames / header.sample_rate
+        return len(source) / sample_rate if sample_rate else 0.0
+
+    def _scored(
+        self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None, number: int
+    ) -> Iterator[tuple[float, Tensor, float]]:
+        """Start, samples ``(T,)`` and score, which is finite, of each window."""
+        name = ""
+        if isinstance(source, (str, Path)):
+            name, windows = str(source), windows_of(source, self.cut)
+        elif sample_rate is None:
+            raise UserError("the samples have no rate; give sample_rate in Hz")
+        else:
+            windows = windows_of_array(source, sample_rate, self.cut)
+        for some in batched(windows):
+            scores = self.score_windows((part for _, part in some), number)
+            check_scores(scores, name)
+            yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
+
+    def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
+        """What the starts and scores of a recording's windows say.
+
+        Raises:
+            AudioError: A score is not finite.
+        """
+        scores = [score for _, score in windows]
+        check_scores(scores, name)
+        score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
+        return self._usual[number].result(name, score, windows)
+
+    def _known_of(self, number: int) -> Usual:
+        population = self.model.population
+        threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
+        scores = population.training_scores(number)[0].cpu().double().sort().values
+        return Usual(self.machines[number], threshold, doubt, scores.tolist())
+
+    def with_hop(self, hop: float) -> Detector:
+        """The same detector with windows at another distance, in seconds."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, "cut": replace(self.cut, hop=_above_zero(hop, "hop"))}
+        return other
+
+
+def _above_zero(seconds: float, name: str) -> float:
+    if not 0 < seconds < math.inf:
+        raise UserError(f"{name} is {seconds}; give seconds above 0")
+    return seconds
+
+
+def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
+    """The files named, and the recordings in the folders named, sorted; a `Notice` tells what is left alone there.
+
+    Raises:
+        UserError: A folder without recordings.
+    """
+    for source in map(Path, sources):
+        if source.is_dir():
+            yield from recordings_below(source)
+        else:
+            yield source

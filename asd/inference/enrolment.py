@@ -1,0 +1,134 @@
+"""A new machine for a trained detector, from recordings of its normal sound alone: nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from asd.data.layouts.recordings import LEAST_RECORDINGS
+from asd.errors import UserError
+from asd.inference.detector import Detector, recordings_in
+from asd.inference.windows import batched, windows_of
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
+from asd.scoring.spectrum import mean_level
+from asd.training import checkpoints as kept
+from asd.utils.text import as_text, machine_word
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What was learned of a machine.
+
+    Attributes:
+        path: The new checkpoint.
+        population: Name of the machine and section.
+        recordings: Number of recordings.
+        windows: Number of windows in them.
+        threshold: Scores above it are anomalous.
+        warnings: What the user should know, a sentence each.
+    """
+
+    path: Path
+    population: str
+    recordings: int
+    windows: int
+    threshold: float
+    warnings: tuple[str, ...]
+
+
+def enroll(
+    checkpoint: Path | str,
+    machine: str,
+    folder: Path | str,
+    out: Path | str,
+    hop: float | None = None,
+    replace: bool = False,
+) -> Enrolled:
+    """Fit a scorer and a threshold for a machine on its normal recordings, and write a checkpoint with it.
+
+    The threshold comes from recordings held out in turn. The new checkpoint scores; it cannot be trained on, because no
+    data set holds that machine.
+
+    Args:
+        checkpoint: A checkpoint of `asd fit`, or of `enroll`, or the folder of a run.
+        machine: Its name.
+        folder: Its normal recordings.
+        out: The checkpoint to write.
+        hop: Seconds from one window to the next; ``None``: half a window.
+        replace: Learn a machine anew that the detector knows already.
+
+    Raises:
+        UserError: A name that is taken or cannot be used, no recordings, recordings that cannot be used, or a
+            checkpoint that cannot be written.
+    """
+    machine = machine_word(machine)
+    if not machine or "/" in machine or "_section_" in machine:
+        raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
+    source = kept.path_of(checkpoint)
+    detector = Detector.load(source)
+    detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
+    name = f"{machine}_section_00"
+    if name in detector.machines and not replace:
+        raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
+    paths = list(recordings_in([folder]))
+    bank = bank_of(detector, paths)
+    groups = bank.group
+    population = with_machine(detector.model.population, detector, name, bank)
+    content = kept.load(source)
+    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("population.")}
+    weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
+    described = {**content[kept.KEY], "populations": list(population.names)}
+    path = Path(out)
+    kept.AtomicCheckpointIO().save_checkpoint({**content, "state_dict": weights, kept.KEY: described}, path)
+    threshold = float(population.thresholds[population.index(name)])
+    return Enrolled(path, name, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
+
+
+def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
+    """The windows of recordings, of which each is a group.
+
+    Raises:
+        AudioError: A recording cannot be used.
+    """
+    embeddings, groups, facts, spectra = [], [], [], []
+    for number, path in enumerate(paths):
+        for some in batched(windows_of(path, detector.cut)):
+            waveforms = [part for _, part in some]
+            embeddings.append(detector.embed(waveforms))
+            spectra.append(mean_level(torch.stack(waveforms), detector.cut.sample_rate))
+            groups += [number] * len(some)
+            facts += [(f"{as_text(path.name)} at {start:g} s", "") for start, _ in some]
+    nothing = torch.zeros(len(groups), dtype=torch.int64)
+    rows = torch.arange(len(groups))
+    return Bank(
+        torch.cat(embeddings), nothing, nothing.bool(), torch.tensor(groups), rows, tuple(facts), torch.cat(spectra)
+    )
+
+
+def with_machine(population: Population, detector: Detector, name: str, bank: Bank) -> Population:
+    """The population with one more machine, or another one in the place of that name; the others as they are."""
+    model = detector.model
+    alone = Population(model.scorer, model.threshold, [name]).fit(bank)
+    grown = Population(model.scorer, model.threshold, [*population.names, name])
+    for number, one in enumerate(grown.names):
+        origin, at = (alone, 0) if one == name else (population, population.index(one))
+        grown.scorers[number], grown.held_out[number] = origin.scorers[at], origin.held_out[at]
+        grown.thresholds[number], grown.doubts[number] = origin.thresholds[at], origin.doubts[at]
+    return grown
+
+
+def _warnings(recordings: int, windows: int) -> list[str]:
+    if recordings == 1:
+        return ["a single recording: nothing could be held out, so the threshold is too low; give several recordings"]
+    if recordings < LEAST_RECORDINGS:
+        return [
+            f"{recordings} recordings, {windows} windows: the threshold is rough; give {LEAST_RECORDINGS} recordings "
+            "or more, of different days and loads"
+        ]
+    return []

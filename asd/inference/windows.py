@@ -1,0 +1,247 @@
+"""Recordings cut into windows of the length that a detector was trained on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asd.data.audio.decoding import AudioError, AudioFile, opened, resampled, taken, unusable
+from asd.data.audio.ram_cache import in_16_bits
+from asd.data.audio.samples import Samples, why_broken, why_dead, zeros_at_end
+from asd.data.clip import Sound
+from asd.data.dataset import Pad
+from asd.errors import Notice, UserError
+
+LONGEST_AT_ONCE = 300.0
+"""Seconds up to which a file is decoded as a whole; a longer one is decoded window by window, in bounded memory."""
+
+MOST_AT_ONCE = 60_000_000
+"""Samples of all channels up to which the same holds: five minutes at 192 kHz, or at 48 kHz of four channels."""
+
+BATCH = 16
+"""Windows that go through a model at once."""
+
+LEAST_TO_JUDGE = 0.1
+"""Part of a window that a recording must last: in less, repeated or followed by zeros, no machine can be heard."""
+
+_ARRAY = "the samples"
+_LONGEST_WINDOW = 3600.0
+_Item = TypeVar("_Item")
+_LEAST_PART = 0.5
+"""Where this part of a window or more is left at the end, a last window ends with the recording."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How recordings are cut.
+
+    Attributes:
+        sample_rate: Hz of the windows.
+        seconds: Length of a window.
+        hop: Seconds from one window to the next.
+        pad: What follows a window that is too short: the sound again, or zeros.
+        channel: The channel to take; ``None``: the mean of all.
+    """
+
+    sample_rate: int
+    seconds: float
+    hop: float
+    pad: Pad = "repeat"
+    channel: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples of a window."""
+        return round(self.seconds * self.sample_rate)
+
+    def starts(self, length: float) -> list[float]:
+        """Where the windows of a recording of so many seconds begin."""
+        spare = length - self.seconds
+        starts = [number * self.hop for number in range(1 + max(0, int(spare / self.hop + 1e-6)))]
+        if spare - starts[-1] >= _LEAST_PART * self.seconds:
+            starts.append(spare)
+        return starts
+
+
+def cut_as_trained(data: Any, sample_rate: int) -> Cut:
+    """How recordings are cut for a detector that was trained at `sample_rate` Hz with those options of its data.
+
+    Raises:
+        UserError: Options that no training has.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError("what the checkpoint says of its data is broken; give one that `asd fit` wrote")
+    seconds, pad, channel = data.get("seconds", 10.0), data.get("pad", "repeat"), data.get("channel")
+    number = {"near": 0, "far": 1}.get(channel, channel) if isinstance(channel, str) else channel
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_WINDOW:
+        raise UserError(f"data.seconds of the checkpoint is {str(seconds)[:50]}; give one that `asd fit` wrote")
+    if pad not in get_args(Pad) or not (number is None or (isinstance(number, int) and number >= 0)):
+        raise UserError(
+            f"data.pad and data.channel of the checkpoint are {str(pad)[:50]} and {str(channel)[:50]}; give one that "
+            "`asd fit` wrote"
+        )
+    return Cut(sample_rate, float(seconds), float(seconds), pad, number)
+
+
+def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """What comes, in lists of `BATCH`."""
+    remaining = iter(windows)
+    while some := list(islice(remaining, BATCH)):
+        yield some
+
+
+def windows_of(
+    source: Sound | Path | str,
+    cut: Cut,
+    file: AudioFile | None = None,
+    on_unusable: Callable[[float, str], None] | None = None,
+) -> Iterator[tuple[float, Tensor]]:
+    """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
+
+    Windows in which nothing can be heard are left out.
+
+    Args:
+        source: The file.
+        cut: How it becomes windows.
+        file: The same, where it is `opened` already; closed after the last window.
+        on_unusable: Called with the start of each window that is left out, and why; ``None``: a `Notice` at the end.
+
+    Raises:
+        AudioError: The file cannot be used, is too short, or nothing can be heard in any window.
+    """
+    whole = source if isinstance(source, Sound) else Sound(Path(source))
+    with opened(whole, cut.channel) if file is None else file as file:
+        length = file.frames / file.samplerate
+        check_length(str(whole), length, cut)
+        if file.remark:
+            warnings.warn(f"{whole}: {file.remark}", Notice, stacklevel=2)
+        yield from _living(str(whole), _of_file(file, whole, length, cut), on_unusable)
+
+
+def windows_of_array(
+    samples: NDArray[np.floating] | Tensor, sample_rate: int, cut: Cut
+) -> Iterator[tuple[float, Tensor]]:
+    """The same of samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
+
+    Raises:
+        AudioError: No samples, too few, samples that are no sound or in which nothing can be heard, or a wrong rate or
+            channel.
+    """
+    mono = _checked(np.asarray(samples, np.float32), sample_rate, cut.channel)
+    length = len(mono) / sample_rate
+    check_length(_ARRAY, length, cut)
+    at_rate = resampled(mono.copy(), sample_rate, cut.sample_rate, _ARRAY)
+    exact = np.rint(at_rate * 32768)
+    if np.array_equal(exact / np.float32(32768), at_rate) and exact.max() <= 32767:
+        at_rate = exact.astype(np.int16)  # as the 16-bit file they came from
+    yield from _living(_ARRAY, _parts(mono, sample_rate, at_rate, length, cut))
+
+
+def check_length(name: str, length: float, cut: Cut) -> None:
+    """Raise `AudioError` for a recording of so many seconds that is too short to be judged."""
+    least = LEAST_TO_JUDGE * cut.seconds
+    if length < least:
+        raise AudioError(
+            f"{name}: too short to judge, {length:.3g} s; {least:.3g} s are needed, a tenth of the {cut.seconds:g} s "
+            "that the detector listens to; give a longer recording"
+        )
+
+
+def _checked(samples: NDArray[np.float32], sample_rate: int, channel: int | None) -> NDArray[np.float32]:
+    if sample_rate <= 0:
+        raise AudioError(f"{_ARRAY}: sample_rate is {sample_rate}; give the rate in Hz")
+    if samples.ndim not in (1, 2) or samples.size == 0:
+        raise AudioError(f"{_ARRAY}: shape {samples.shape}; give (T,) or (T, C), with at least one sample")
+    if broken := why_broken(samples):
+        raise AudioError(f"{_ARRAY}: {broken}; mend the recording")
+    dead = why_dead(samples)
+    if samples.ndim == 2:
+        if channel is not None and channel >= samples.shape[1]:
+            raise AudioError(f"{_ARRAY}: no channel {channel}, there are {samples.shape[1]} (counted from 0)")
+        samples = samples.mean(1, dtype=np.float32) if channel is None else samples[:, channel]
+        dead = dead or why_dead(samples)
+    if dead:
+        raise unusable(_ARRAY, dead)
+    return samples
+
+
+def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator[tuple[float, Tensor | str]]:
+    """Start of each window, and its samples or why nothing can be heard in it."""
+    rate = file.samplerate
+    if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE:
+        samples, dead = taken(file, whole, cut.channel)
+        if dead:
+            raise unusable(str(whole), dead)
+        if zeros := zeros_at_end(samples, rate):
+            warnings.warn(
+                f"{whole}: ends in {zeros:.1f} s of zeros, its recorder may have stopped", Notice, stacklevel=2
+            )
+        at_rate = resampled(samples, rate, cut.sample_rate, str(whole))
+        yield from _parts(samples, rate, at_rate, length, cut)
+        return
+    for start in cut.starts(length):
+        part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
+        samples, dead = taken(file, part, cut.channel)
+        if dead:
+            yield start, dead
+        else:
+            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, str(part))), cut)
+
+
+def _parts(
+    samples: Samples, rate: int, at_rate: Samples, length: float, cut: Cut
+) -> Iterator[tuple[float, Tensor | str]]:
+    """The same of samples ``(T,)`` as they came, and at the rate of the windows.
+
+    Whether something can be heard is told before resampling, which rings on where a sound ends.
+    """
+    rounded, step = in_16_bits(at_rate)
+    for start in cut.starts(length):
+        first = round(start * cut.sample_rate)
+        part = rounded[first : first + cut.samples]
+        own = samples[round(start * rate) : round((start + cut.seconds) * rate)]
+        if len(part) and len(own):
+            dead = why_dead(own) if len(own) < len(samples) else ""
+            yield start, dead or fitted(part, step, cut)
+
+
+def _living(
+    name: str,
+    windows: Iterable[tuple[float, Tensor | str]],
+    on_unusable: Callable[[float, str], None] | None = None,
+) -> Iterator[tuple[float, Tensor]]:
+    count, left_out = 0, []
+    for start, window in windows:
+        count += 1
+        if isinstance(window, Tensor):
+            yield start, window
+        else:
+            left_out.append((start, window))
+            if on_unusable is not None:
+                on_unusable(start, window)
+    if not left_out:
+        return
+    start, why = left_out[0]
+    if len(left_out) == count:
+        raise unusable(name, why)
+    if on_unusable is None:
+        told = f"{len(left_out)} of {count} windows are unusable and left out, the first at {start:g} s: {why}"
+        warnings.warn(f"{name}: {told}", Notice, stacklevel=3)
+
+
+def fitted(part: NDArray[np.int16], step: float, cut: Cut) -> Tensor:
+    """``(n,)`` steps to ``(T,)`` values, trimmed or padded."""
+    out = part[: cut.samples].astype(np.float32)
+    out *= np.float32(step)
+    if len(out) < cut.samples:
+        out = np.resize(out, cut.samples) if cut.pad == "repeat" else np.pad(out, (0, cut.samples - len(out)))
+    return torch.from_numpy(out)

@@ -1,0 +1,32 @@
+"""Names under which configuration files and checkpoints of earlier versions know our classes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_PACKAGES = {
+    "asd.averaging": "asd.training",
+    "asd.callbacks": "asd.training",
+    "asd.checkpoint": "asd.training",
+    "asd.deploy": "asd.inference",
+    "asd.detector": "asd.training",
+    "asd.optim": "asd.training",
+}
+"""Where what stood elsewhere stands now; whatever a package names for all keeps its name there."""
+
+
+def current(path: str) -> str:
+    """The dotted path of today for one of ours: ``asd.data.own.Recordings`` is ``asd.data.Recordings`` now.
+
+    A path that nothing is known of, or that is not ours, is returned as it is.
+    """
+    parts = path.split(".")
+    if parts[0] != "asd" or len(parts) < 3:
+        return path
+    package = ".".join(parts[:2])
+    door, name = _PACKAGES.get(package, package), parts[-1]
+    try:
+        public = import_module(door).__all__
+    except (ImportError, AttributeError):
+        return path
+    return f"{door}.{name}" if name in public else path

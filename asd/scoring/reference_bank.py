@@ -1,0 +1,131 @@
+"""The embeddings of normal clips that scorers are fitted on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from asd.errors import Notice, UserError
+
+
+class ReferenceClip(Protocol):
+    """What a bank has to know of a clip."""
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+
+    @property
+    def attributes(self) -> str:
+        """Its attribute string; empty where hidden or absent."""
+
+    @property
+    def population(self) -> str:
+        """The machine and section."""
+
+    @property
+    def domain(self) -> str | None:
+        """``target`` for a clip of the target domain."""
+
+    @property
+    def group(self) -> str:
+        """Equal for clips of one recording; empty for a clip that is a recording of its own."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Reference embeddings, sorted by the index of their clips.
+
+    Attributes:
+        embeddings: ``(N, E)`` float32.
+        population: ``(N,)`` int64 number of the machine and section.
+        target: ``(N,)`` bool, true where the clip is of the target domain.
+        group: ``(N,)`` int64, equal for clips of one recording.
+        index: ``(N,)`` int64 row of the clip in its data set.
+        facts: Name and attributes of each clip; empty where not known.
+        spectra: ``(N, F)`` level of each frequency as `asd.scoring.spectrum.mean_level` has it; ``None``: not known.
+    """
+
+    embeddings: Tensor
+    population: Tensor
+    target: Tensor
+    group: Tensor
+    index: Tensor
+    facts: tuple[tuple[str, str], ...] = ()
+    spectra: Tensor | None = None
+
+    @classmethod
+    def build(
+        cls,
+        embeddings: Tensor,
+        clips: Sequence[ReferenceClip],
+        names: Sequence[str],
+        index: Tensor | None = None,
+        spectra: Tensor | None = None,
+    ) -> Self:
+        """The bank of the `clips`.
+
+        Args:
+            embeddings: ``(N, E)``.
+            clips: The ``N`` clips.
+            names: Names of the populations, in the order of their numbers.
+            index: ``(N,)`` rows of the clips in their data set; ``None``: from 0 on.
+            spectra: ``(N, F)`` levels of their frequencies; ``None``: not known.
+        """
+        numbers = {name: number for number, name in enumerate(names)}
+        groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
+        return cls(
+            embeddings=embeddings,
+            population=torch.tensor([numbers[clip.population] for clip in clips], dtype=torch.int64),
+            target=torch.tensor([clip.domain == "target" for clip in clips], dtype=torch.bool),
+            # A clip that is a recording of its own gets a number of its own, beyond those of the shared recordings.
+            group=torch.tensor(
+                [groups.get(clip.group, len(groups) + row) for row, clip in enumerate(clips)], dtype=torch.int64
+            ),
+            index=torch.arange(len(clips)) if index is None else index,
+            facts=tuple((clip.name, clip.attributes) for clip in clips),
+            spectra=spectra,
+        )
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise `UserError` where a population has no clip, or an embedding that is not finite."""
+        for number, name in enumerate(names):
+            rows = self.embeddings[self.population == number]
+            if len(rows) == 0:
+                raise UserError(f"{name}: no normal training clips to fit a scorer on")
+            bad = int((~rows.isfinite().all(1)).sum())
+            if bad:
+                raise UserError(
+                    f"{name}: {bad} of {len(rows)} embeddings of normal clips are not finite; lower the learning rate "
+                    "or train in float32 (trainer.precision)"
+                )
+
+    def warn(self, names: Sequence[str]) -> None:
+        """Warn of populations that can be fitted on but teach little: a single clip, or clips that are all the same."""
+        for number, name in enumerate(names):
+            rows = self.embeddings[self.population == number]
+            if len(rows) == 1:
+                text = "a single normal clip: any other clip is an alarm; give it more"
+            elif len(rows) > 1 and bool((rows == rows[0]).all()):
+                text = f"the embeddings of all {len(rows)} normal clips are the same: look for silent or repeated files"
+            else:
+                continue
+            warnings.warn(f"{name}: {text}", Notice, stacklevel=3)
+
+    def of(self, population: int) -> Bank:
+        """The rows of one population."""
+        rows = torch.nonzero(self.population == population).flatten()
+        return Bank(
+            self.embeddings[rows],
+            self.population[rows],
+            self.target[rows],
+            self.group[rows],
+            self.index[rows],
+            tuple(self.facts[row] for row in rows.tolist()) if self.facts else (),
+            None if self.spectra is None else self.spectra[rows],
+        )

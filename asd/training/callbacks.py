@@ -1,0 +1,153 @@
+"""What every run writes: checkpoints, the resolved configuration, score files, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+
+from asd import plots
+from asd.encoders.base import Encoder
+from asd.errors import UserError
+from asd.evaluation import calibration, embedding_store
+from asd.training import checkpoints as kept
+from asd.training import outputs
+from asd.training.module import AnomalyDetector
+from asd.utils import environment
+from asd.utils.files import aside, replace_text
+
+_BEFORE_TRAINING = {"config.yaml", "hparams.yaml", environment.FILE}
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps the last epoch, with the scorers fitted in it: test labels must not choose the epoch.
+
+    The last epoch is validated whatever `check_val_every_n_epoch` says, because that is where scorers are fitted.
+
+    Args:
+        every_n_epochs: Epochs between two checkpoints.
+        keep_all: Keep every checkpoint instead of the last alone.
+        merge: When training ends, also write ``merged.ckpt``, in which the adapters of LoRA are folded into the
+            weights of the encoder: it scores without them, and cannot go on training them.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, keep_all: bool = False, merge: bool = False) -> None:
+        super().__init__(
+            filename="{epoch:03d}" if keep_all else "last",
+            save_top_k=-1 if keep_all else 1,
+            every_n_epochs=every_n_epochs,
+            # After the epoch's validation, so that weights and scorers belong together.
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self.merge = merge
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse to merge what cannot be merged before any work is done."""
+        super().setup(trainer, pl_module, stage)
+        encoder = getattr(pl_module, "encoder", None)
+        plain = isinstance(encoder, Encoder) and type(encoder).merged is Encoder.merged
+        if stage == "fit" and self.merge and plain:
+            raise UserError(
+                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoder LoRA alone"
+            )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the last epoch validated."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the merged checkpoint, if asked for."""
+        super().on_train_end(trainer, pl_module)
+        if self.merge and isinstance(pl_module, AnomalyDetector) and not is_rehearsal(trainer):
+            content = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+            merged = kept.merged(content, pl_module.encoder)
+            if trainer.is_global_zero:
+                kept.AtomicCheckpointIO().save_checkpoint(merged, Path(str(self.dirpath)) / "merged.ckpt")
+
+
+class RunOutputs(pl.Callback):
+    """Writes the resolved configuration when training starts, and scores, metrics and pictures after a test.
+
+    Args:
+        pictures: Draw score histograms, ROC and DET curves, and, where the scorers were fitted in this run, maps of the
+            embeddings and which centres hold which clips.
+        scores: Write the score and decision files of the challenge.
+
+    Attributes:
+        summary: The table of the last test and the run folder, for the screen once progress bars are gone.
+    """
+
+    def __init__(self, pictures: bool = True, scores: bool = True) -> None:
+        self.pictures = pictures
+        self.scores = scores
+        self.summary = ""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make sure that the run folder can be written before any work is done."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or is_rehearsal(trainer):
+            return
+        try:
+            with aside(folder / "probe") as probe:
+                probe.write_bytes(b"\0")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir"
+            ) from error
+        config = getattr(pl_module, "config", None)
+        if stage == "fit" and config is not None:
+            replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            made_with = environment.found(trainer.strategy.root_device)
+            replace_text(folder / environment.FILE, json.dumps(made_with, indent=2))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print what the test gave."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
+            return
+        seconds = getattr(getattr(trainer, "datamodule", None), "seconds", math.nan)
+        known = calibration.of_population(pl_module.population, seconds)
+        written = outputs.write(folder, pl_module.scores, known, scores=self.scores, draw=self.pictures)
+        drawn = written.pictures
+        if drawn and set(embedding_store.SUBSETS) <= pl_module.embedded.keys():
+            drawn += plots.draw_embeddings(embedding_store.Store(**pl_module.embedded), folder / "pictures")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and drawn:
+                logger.log_image("test", [str(path) for path in drawn])
+        self.summary = f"{written.table}\n{folder}"
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the embeddings, and say where."""
+        folder = embedding_store.folder_of(run_folder(trainer))
+        if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
+            return
+        for kind, stored in pl_module.embedded.items():
+            embedding_store.write(folder / f"{kind}.safetensors", stored)
+        counts = " and ".join(f"{len(one.clips)} {kind} clips" for kind, one in pl_module.embedded.items())
+        self.summary = f"embeddings of {counts}\n{folder}"
+
+
+def is_rehearsal(trainer: pl.Trainer) -> bool:
+    """Whether the run is a `fast_dev_run`, which leaves nothing behind."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def withdraw(trainer: pl.Trainer) -> None:
+    """Remove the run folder of a run that failed before there was anything in it to keep; its logger made it."""
+    place = getattr(trainer.logger, "log_dir", None)  # not that of the trainer, which asks the other processes
+    folder = None if place is None or not trainer.is_global_zero else Path(place)
+    if folder is not None and folder.is_dir() and {one.name for one in folder.iterdir()} <= _BEFORE_TRAINING:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_folder(trainer: pl.Trainer) -> Path:
+    """The folder of the run; to be called on every rank, because rank zero tells the others."""
+    return Path(trainer.log_dir or trainer.default_root_dir)

@@ -1,0 +1,166 @@
+"""What a checkpoint says of the detector in it, and how checkpoints are written and read."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from asd import __version__
+from asd.encoders.base import Encoder
+from asd.encoders.weights_file import check_sizes, read
+from asd.errors import Notice, UserError
+from asd.utils.files import is_plain, written
+
+KEY = "asd"
+SECTIONS = ("seed_everything", "trainer", "model", "data", "warmup", "checkpoint", "outputs")
+_SCORING = ("scorer", "threshold")
+_NEEDED = ("model", "data", "trainer")
+_UNFETCHED = {"weights": None, "download": False}
+RENAMED = {"checkpoint": "weights"}
+"""Arguments of encoders: what earlier versions called them, and what they are called."""
+_NUMBERS = re.compile(r"\d+")
+
+
+def describe(config: dict[str, Any] | None, classes: Sequence[str], populations: Sequence[str]) -> dict[str, Any]:
+    """The entry of a checkpoint from which the detector can be built again: plain values alone."""
+    return {"version": __version__, "config": config, "classes": list(classes), "populations": list(populations)}
+
+
+def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint") -> dict[str, Any]:
+    """The entry that `describe` made, its parts of the right kinds; what the configuration says is not judged here.
+
+    Raises:
+        UserError: The checkpoint has none, or one that `describe` would not make.
+    """
+    described = checkpoint.get(KEY)
+    if not isinstance(described, dict):
+        raise UserError(f"{path} was not written by asd (it has no {KEY!r} entry); give a checkpoint of `asd fit`")
+    config, classes, populations = (described.get(key) for key in ("config", "classes", "populations"))
+    whole = config is None or (isinstance(config, dict) and all(isinstance(config.get(key), dict) for key in _NEEDED))
+    if not whole or not _are_names(classes) or not _are_names(populations):
+        raise UserError(f"{path}: what it says of its detector is broken; give a checkpoint that `asd fit` wrote")
+    odd = [name for name in populations if not is_plain(name)]
+    if odd:
+        raise UserError(f"{path}: {odd[0][:100]!r} cannot be a machine's name; give a checkpoint that `asd fit` wrote")
+    return described if config is None else {**described, "config": of_today(config)}
+
+
+def of_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration, of whatever version, with the names that its arguments have in this one."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [renamed(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        parts = {key: renamed(one) for key, one in value.items()}
+        arguments = parts.get("init_args")
+        if isinstance(arguments, dict):
+            old = {RENAMED[key]: arguments[key] for key in RENAMED if key in arguments}
+            parts["init_args"] = {**old, **{key: one for key, one in arguments.items() if key not in RENAMED}}
+        return parts
+
+    model = config.get("model")
+    if not isinstance(model, dict) or "encoder" not in model:
+        return dict(config)
+    return {**config, "model": {**model, "encoder": renamed(model["encoder"])}}
+
+
+def _are_names(values: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
+
+
+def is_newer(described: dict[str, Any]) -> bool:
+    """Whether a newer version of asd wrote it."""
+    then, now = (_NUMBERS.findall(str(version))[:3] for version in (described.get("version", ""), __version__))
+    return [int(one) for one in then] > [int(one) for one in now]
+
+
+def path_of(place: Path | str) -> Path:
+    """The checkpoint itself, or the last one of a run's folder."""
+    path = Path(place)
+    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """A checkpoint of `asd fit`, on the CPU.
+
+    Raises:
+        UserError: Missing, truncated, foreign, or holding pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}; give the .ckpt file in the checkpoints folder of a run")
+    content = dict(read(path))
+    described = content[KEY] = read_description(content, path)
+    state = content.get("state_dict", {})
+    if not isinstance(state, Mapping) or not all(
+        isinstance(one, torch.Tensor) and one.layout == torch.strided and not one.is_meta for one in state.values()
+    ):
+        raise UserError(f"{path}: its weights are no tensors by name; give a checkpoint that `asd fit` wrote")
+    check_sizes(state, path)
+    if is_newer(described):
+        warnings.warn(
+            f"{path} is of asd {described['version']}, newer than this {__version__}; if it fails, update asd",
+            Notice,
+            stacklevel=2,
+        )
+    return content
+
+
+def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+    """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
+    if then is None or now is None:
+        return False
+    return any(then["model"].get(key) != now["model"].get(key) for key in _SCORING)
+
+
+def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
+    """The checkpoint with `encoder` in its merged form: its weights, and the configuration of what it wraps."""
+    plain = encoder.merged()
+    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("encoder.")}
+    weights |= {f"encoder.{key}": value for key, value in plain.state_dict().items()}
+    described = dict(checkpoint[KEY])
+    if described["config"] is not None:
+        model = described["config"]["model"]
+        inner = model["encoder"]["init_args"]["encoder"]
+        described["config"] = {**described["config"], "model": {**model, "encoder": inner}}
+    return {**checkpoint, "state_dict": weights, KEY: described}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then renames it, and reads none that holds anything but data."""
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at `path`, on the CPU; see `load`."""
+        return load(path)
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`."""
+        try:
+            with written(Path(path)) as place:
+                torch.save(checkpoint, place)
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            raise UserError(
+                f"cannot write the checkpoint {path}: {reason}; free space or choose another folder"
+            ) from error
+
+
+def without_weights_files(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with no weights to load from a file or a hub: the checkpoint holds the weights."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: _UNFETCHED[key] if key in _UNFETCHED else strip(one) for key, one in value.items()}
+        return [strip(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return {**config, "model": {**config["model"], "encoder": strip(config["model"].get("encoder"))}}

@@ -1,0 +1,301 @@
+"""The anomaly detector as a LightningModule: glue between encoder, adapter, head, scorer and the trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+
+from asd.data.classes import ClassTable
+from asd.data.clip import ClipBatch
+from asd.data.datamodule import ClipDataModule
+from asd.encoders.adapter import Adapter
+from asd.encoders.augment import Mixup
+from asd.encoders.base import Encoder
+from asd.encoders.pretrained import settled
+from asd.errors import UserError
+from asd.evaluation import embedding_store
+from asd.evaluation.clip_scores import ClipScore, clip_score, measure
+from asd.evaluation.metrics import SectionMetrics, official_score
+from asd.heads import AdaCos, Head
+from asd.scoring.base import Scorer
+from asd.scoring.kmeans import KMeansScorer
+from asd.scoring.reference_bank import Bank
+from asd.scoring.sections import Population
+from asd.scoring.spectrum import mean_level
+from asd.scoring.threshold import GammaThreshold, Threshold
+from asd.training import checkpoints as kept
+from asd.training import distributed
+from asd.training.losses import checked_loss
+from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.training.statistics import fit_statistics
+
+
+class AnomalyDetector(pl.LightningModule):
+    """Trains an encoder on auxiliary classes; at each validation embeds the normal clips and fits the scorer on them.
+
+    Args:
+        encoder: Turns waveforms into features.
+        adapter: Turns features into embeddings; ``None``: mean pooling alone.
+        head: Classification loss; ``None``: AdaCos.
+        scorer: Prototype of the scorer of each machine and section; ``None``: K-means.
+        threshold: How a machine's decision threshold follows from its training scores; ``None``: 0.9 quantile of a
+            gamma distribution fitted to them.
+        mixup: Mixing of training waveforms and labels; ``None``: off.
+        optimizer: Optimizer and learning-rate schedule.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        adapter: Adapter | None = None,
+        head: Head | None = None,
+        scorer: Scorer | None = None,
+        threshold: Threshold | None = None,
+        mixup: Mixup | None = None,
+        optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
+        self.head = AdaCos() if head is None else head
+        self.scorer = KMeansScorer() if scorer is None else scorer
+        self.threshold = GammaThreshold() if threshold is None else threshold
+        self.mixup = mixup
+        self.optimizer_options = optimizer
+        self.classes: tuple[str, ...] = ()
+        self.population = Population(self.scorer, self.threshold, ())
+        self.config: dict[str, Any] | None = None
+        self.scores: list[ClipScore] = []
+        self.metrics: dict[str, SectionMetrics] = {}
+        self.embedded: dict[str, embedding_store.Stored] = {}
+        self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    # -- what is built once the data is known
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the scorers are fitted, so that clips can be scored without reference clips."""
+        return self.population.fitted
+
+    def build(self, classes: Sequence[str], populations: Sequence[str]) -> None:
+        """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
+        if self.classes != tuple(classes):
+            self.classes = tuple(classes)
+            self.head.build(self.adapter.head_dim, max(1, len(classes)))
+            self.head.to(self.device)
+        if list(self.population.names) != sorted(populations):
+            self.population = Population(self.scorer, self.threshold, populations).to(self.device)
+
+    def setup(self, stage: str) -> None:
+        """Build head and scorers for the data module's classes, unless they are there already."""
+        data = self._data()
+        length = self.encoder.seconds
+        if length is not None and length != data.seconds:
+            rank_zero_warn(
+                f"clips of {data.seconds:g} s (data.seconds) are trimmed or padded to the {length:g} s that "
+                f"{type(self.encoder).__name__} is built for"
+            )
+        if stage == "fit":
+            if length is not None and (data.crop_seconds or length) < length:
+                raise UserError(
+                    f"data.crop_seconds is {data.crop_seconds:g} but {type(self.encoder).__name__} is built for "
+                    f"{length:g} s; set data.crop_seconds to null"
+                )
+            if self.classes:
+                data.classes.check_same(ClassTable(self.classes))
+            if self.head.classifies and distributed.rank() == 0:
+                data.classes.warn_of_one()
+        if not self.classes:
+            self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
+
+    def _data(self) -> ClipDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ClipDataModule):
+            raise UserError("the detector needs a ClipDataModule: trainer.fit(detector, datamodule=...)")
+        return data
+
+    # -- checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to build the detector again from the file alone."""
+        checkpoint[kept.KEY] = kept.describe(settled(self.config, self.encoder), self.classes, self.population.names)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build head and scorers as they are in the file; leave out scorers that were configured differently.
+
+        Raises:
+            UserError: A file of another program, or, when training goes on, of another class table.
+        """
+        described = kept.read_description(checkpoint)
+        classes = tuple(described["classes"])
+        if self._trainer is not None and self.trainer.training:
+            self._data().classes.check_same(ClassTable(classes))
+        self.build(classes, described["populations"])
+        if kept.scoring_differs(described["config"], self.config):
+            for key in [key for key in checkpoint["state_dict"] if key.startswith("population.")]:
+                del checkpoint["state_dict"][key]
+            checkpoint["state_dict"].update(
+                {f"population.{key}": value for key, value in self.population.state_dict().items()}
+            )
+
+    # -- embedding and training
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` to the embeddings ``(B, E)`` that are scored, float32."""
+        embeddings: Tensor = self.adapter.embed(self.encoder(waveform))
+        return embeddings.float()
+
+    def forward(self, waveform: Tensor, population: Tensor) -> Tensor:
+        """``(B, T)`` and the population numbers ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
+        scores: Tensor = self.population(self.embed(waveform), population)
+        return scores
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """Loss of a batch of labelled clips."""
+        targets = F.one_hot(batch.label, max(1, len(self.classes))).float()
+        waveform = batch.waveform
+        if self.mixup is not None:
+            waveform, targets = self.mixup(waveform, targets)
+        loss = checked_loss(
+            lambda: self.head(self.adapter(self.encoder(waveform)), targets),
+            len(waveform),
+            f"epoch {self.current_epoch}, batch {batch_idx}",
+        )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(waveform))
+        return loss
+
+    def on_train_start(self) -> None:
+        """Fit training-set statistics of the front end, once, over all processes."""
+        loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
+        fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        torch.manual_seed(hash((seed, self.current_epoch, distributed.rank())) % 2**63)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over every parameter, frozen or not, and its schedule by step."""
+        groups = parameter_groups(self.encoder, [self.adapter, self.head], self.optimizer_options)
+        optimizer = build_optimizer(groups, self.optimizer_options)
+        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_epochs != -1 else 0
+        schedule = build_schedule(optimizer, self.optimizer_options, steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # -- scoring
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last rows, and take rank zero's batch-normalisation statistics, which the checkpoint will hold."""
+        self._rows = {}
+        distributed.share_buffers([self.encoder, self.adapter])
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last rows."""
+        self._rows = {}
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, self.trainer.val_dataloaders)
+
+    def test_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, self.trainer.test_dataloaders)
+
+    def on_predict_epoch_start(self) -> None:
+        """Forget the last rows."""
+        self._rows, self.embedded = {}, {}
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of reference or query clips."""
+        self._collect(batch, dataloader_idx, self.trainer.predict_dataloaders)
+
+    def on_predict_epoch_end(self) -> None:
+        """Gather the embeddings of reference and query clips from all processes, each clip once."""
+        weights = embedding_store.fingerprint([self.encoder, self.adapter])
+        for kind in embedding_store.SUBSETS:
+            self._keep(kind, *self._gathered(kind), weights)
+
+    def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
+        data = self._data()
+        clips = data.reference_clips if kind == "reference" else data.query_clips
+        rows = tuple(embedding_store.StoredClip.of(clips[row]) for row in index.tolist())
+        self.embedded[kind] = embedding_store.Stored(embeddings, rows, weights, data.seconds)
+
+    def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
+        last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
+        kind = "query" if loader == last else "reference"
+        index = batch.index.cpu()
+        self._rows.setdefault(kind, []).append((index, self.embed(batch.waveform).cpu()))
+        if kind == "reference" and not self.population.knows_spectra:
+            levels = mean_level(batch.waveform, self.encoder.sample_rate)
+            self._rows.setdefault("spectra", []).append((index, levels.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Fit the scorers on the reference clips, score the query clips, and log the metrics.
+
+        The sanity check sees two batches, which are no population: nothing is fitted then.
+        """
+        if not self.trainer.sanity_checking:
+            self._fit_and_score(refit=True)
+            self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score the query clips, fitting the scorers first where the checkpoint holds none."""
+        self._fit_and_score(refit=not self.fitted)
+        self._log_metrics("test")
+
+    def _fit_and_score(self, refit: bool) -> None:
+        data = self._data()
+        if refit:
+            self._fit()
+        index, embeddings = self._gathered("query")
+        self._keep("query", index, embeddings)
+        clips = [data.query_clips[i] for i in index.tolist()]
+        known = torch.tensor([self.population.index(clip.population) for clip in clips], dtype=torch.int64)
+        with torch.no_grad():
+            population = self.population.to(embeddings.device)
+            scores = population(embeddings, known)
+            made = [scores, population.decide(scores, known), population.doubtful(scores, known)]
+        self.population.to(self.device)
+        self.scores = [clip_score(*row) for row in zip(clips, *(one.tolist() for one in made), strict=True)]
+        self.metrics = measure(self.scores)
+
+    def _fit(self) -> None:
+        # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
+        index, embeddings = self._gathered("reference")
+        self._keep("reference", index, embeddings)
+        known = self.population.knows_spectra
+        spectra = None if known else self._gathered("spectra")[1]
+        bank = Bank.build(embeddings, self.embedded["reference"].clips, self.population.names, index, spectra)
+        bank.check(self.population.names)
+        population = Population(self.scorer, self.threshold, self.population.names)
+        if distributed.rank() == 0:
+            population.fit(bank)
+            if known:
+                population.take_spectra(self.population)
+        population.load_state_dict(distributed.broadcast(population.state_dict()))
+        self.population = population.to(self.device)
+
+    def _gathered(self, kind: str) -> tuple[Tensor, Tensor]:
+        parts = self._rows.get(kind, [])
+        width = self.adapter.scored_dim
+        index = torch.cat([part[0] for part in parts]) if parts else torch.empty(0, dtype=torch.int64)
+        rows = torch.cat([part[1] for part in parts]) if parts else torch.empty(0, width)
+        return distributed.gather_rows(index, rows)
+
+    def _log_metrics(self, stage: str) -> None:
+        values: dict[str, float] = {}
+        for machine, one in self.metrics.items():
+            values |= {f"{stage}/{machine}/{name}": value for name, value in one.parts.items()}
+        if self.metrics:
+            self.log(f"{stage}/official_score", official_score(self.metrics), prog_bar=True, rank_zero_only=True)
+        self.log_dict(values, rank_zero_only=True)

@@ -1,0 +1,77 @@
+"""What a folder of scored clips holds: score files, results, calibration and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd import plots
+from asd.evaluation import calibration, clip_scores
+from asd.evaluation.calibration import Calibrations
+from asd.evaluation.clip_scores import ClipScore
+from asd.utils import strict_json
+from asd.utils.files import replace_text
+
+_UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
+
+if TYPE_CHECKING:
+    from asd.scoring.sections import Population
+
+
+def untested(population: Population, folder: Path) -> str:
+    """What can be said of a run without test clips: for the screen."""
+    lines = ["no test clips: nothing is measured"]
+    for number, name in enumerate(population.names):
+        clips = len(population.training_scores(number)[0])
+        lines.append(f"{name}: {clips} normal clips, threshold {float(population.thresholds[number]):.6g}")
+    machine = f" --machine {population.names[0]}" if len(population.names) > 1 else ""
+    return "\n".join([*lines, f"next: asd score RECORDING --checkpoint {folder}{machine}", str(folder)])
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, for the screen and for loggers.
+
+    Attributes:
+        table: The results as text.
+        pictures: The PNG files.
+    """
+
+    table: str
+    pictures: list[Path]
+
+
+def write(
+    folder: Path,
+    rows: Sequence[ClipScore],
+    known: Calibrations | None = None,
+    title: str = "",
+    scores: bool = True,
+    draw: bool = True,
+) -> Written:
+    """Write scores, results and pictures into a folder.
+
+    Args:
+        folder: Gets ``scores/``, ``clip_scores.json``, ``calibration.json`` and ``pictures/``.
+        rows: The scored clips.
+        known: Thresholds and scores of the training clips.
+        title: First line of the table.
+        scores: Write the score and decision files of the challenge.
+        draw: Draw score histograms, ROC and DET curves, where labels are known.
+    """
+    metrics = clip_scores.measure(rows)
+    if scores:
+        clip_scores.write_scores(folder / "scores", rows)
+    replace_text(folder / "results.json", strict_json.dumps(clip_scores.to_json(metrics), indent=2))
+    if known is not None:
+        replace_text(folder / calibration.FILE, calibration.to_text(known))
+    drawn = []
+    if draw and metrics:
+        drawn = [
+            plots.score_histograms(rows, folder / "pictures" / "score_histograms.png"),
+            plots.roc_curves(rows, folder / "pictures" / "roc_curves.png"),
+            plots.det_curves(rows, folder / "pictures" / "det_curves.png"),
+        ]
+    return Written(clip_scores.table(metrics, title, known) if metrics else _UNLABELLED, drawn)
