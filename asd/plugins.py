@@ -11,8 +11,9 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -77,10 +78,10 @@ def _module_names() -> list[str]:
 
 
 def known(base: type[T]) -> dict[str, type[T]]:
-    """Every concrete subclass of `base`, ours and those of plug-ins, by class name, sorted."""
+    """Every class that may stand where a `base` is due, ours and those of plug-ins, by class name, sorted."""
     load_all()
     _open_doors(base)
-    found = {one.__name__: one for one in _subclasses(base) if not one.__name__.startswith("_")}
+    found = {one.__name__: one for one in _choices(base) if not one.__name__.startswith("_")}
     return dict(sorted(found.items()))
 
 
@@ -93,9 +94,9 @@ def _open_doors(base: type) -> None:
             getattr(package, name)
 
 
-def _subclasses(base: type[T]) -> Iterator[type[T]]:
-    """Those that are not abstract."""
-    todo = list(base.__subclasses__())
+def _choices(base: type[T]) -> Iterator[type[T]]:
+    """Itself and its subclasses, those that are not abstract."""
+    todo = [base]
     while todo:
         one = todo.pop()
         todo += one.__subclasses__()
@@ -121,7 +122,7 @@ def registered(path: str, base: type[T]) -> type[T] | None:
     elif not module:
         _open_doors(base)
     there = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    for one in [*_subclasses(base), *([] if inspect.isabstract(base) else [base])]:
+    for one in _choices(base):
         ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))
         if (ours or one.__module__ in _module_names()) and (one is there or (not module and one.__name__ == name)):
             return one
@@ -140,7 +141,7 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
         UserError: Nothing of that name; lists what is known, the nearest name, and what failed to load and why.
     """
     classes = known(base)
-    there = registered(name, base)
+    there = registered(name, base) or (classes.get(name) if importing else None)
     if there is not None:
         return there
     reason = ""
@@ -156,11 +157,23 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
             if isinstance(found, type) and issubclass(found, base):
                 return found
             reason = f" (it is not a subclass of {base.__module__}.{base.__name__})"
-    near = difflib.get_close_matches(name.rpartition(".")[2], classes, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]}?" if near else ""
+    near = _nearest(name.rpartition(".")[2], base, classes)
+    guess = f" Did you mean {near}?" if near else ""
     failed = "".join(f" Failed to load: {key}: {type(e).__name__}: {e}." for key, e in load_all().items())
     raise UserError(
-        f"unknown {base.__name__.lower()} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace(
-            "\n", " "
-        )
+        f"unknown {noun(base)} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace("\n", " ")
     )
+
+
+def noun(base: type) -> str:
+    """What messages call a class of that contract: ``threshold``, ``data module``."""
+    words = re.findall(r"[A-Z][a-z]*", base.__name__)
+    return " ".join(words).lower().removeprefix("clip ")
+
+
+def _nearest(name: str, base: type, names: Iterable[str]) -> str | None:
+    """The name that was most likely meant, also where the word for its kind was left out: Gama, GammaThreshold."""
+    kind = base.__name__.casefold()
+    spelt = {form: one for one in names for form in (one.casefold(), one.casefold().removesuffix(kind))}
+    near = difflib.get_close_matches(name.casefold(), spelt, n=1, cutoff=0.5)
+    return spelt[near[0]] if near else None

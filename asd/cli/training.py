@@ -25,26 +25,23 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import plugins
 from asd.cli import processes
-from asd.cli.arguments import configs_first, named_classes
+from asd.cli.arguments import configs_first
 from asd.cli.kept import with_checkpoint
+from asd.cli.names import check_names
 from asd.data.datamodule import ClipDataModule
 from asd.data.modules.mimii import MIMII
 from asd.data.modules.recordings import Recordings
 from asd.data.modules.shards import Shards
 from asd.data.modules.synthetic import Synthetic
 from asd.data.modules.toyadmos2 import ToyADMOS2
-from asd.encoders.base import Encoder
 from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
-from asd.heads import Head
-from asd.scoring.base import Scorer
 from asd.training import checkpoints as kept
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.module import AnomalyDetector
 from asd.training.outputs import untested
 from asd.utils.yaml_file import check_yaml
 
-_NAMED: dict[str, type] = {"model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "data": ClipDataModule}
 # Imported so that their class names are known to the parser.
 _DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
 
@@ -217,11 +214,10 @@ def run_trainer(arguments: list[str]) -> int:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     arguments = configs_first(arguments)
-    if not {"-h", "--help"} & set(arguments):
-        for key, name in named_classes(arguments, _NAMED):
-            plugins.resolve(name, _NAMED[key])
     plugins.load_all()
     with with_checkpoint(arguments) as complete:
+        if not {"-h", "--help"} & set(arguments):
+            check_names(complete)
         training_cli(complete)
     return 0
 
