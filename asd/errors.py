@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something the user can mend: says what is wrong, where, and what to do.
 
     The command line prints it as one line without a traceback and exits with code 2.

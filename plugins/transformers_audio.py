@@ -252,6 +252,8 @@ def _input_settings(transformers: Any, weights: str, where: Mapping[str, Any]) -
 def _one_line(weights: str) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(

@@ -9,15 +9,17 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from asd import __version__
+from asd._version import __version__
 from asd.cli import faults
 from asd.cli.console import mend_console, run_in_utf8
 from asd.errors import Notice, UserError
+from asd.utils.log import is_first, logger
 from asd.utils.text import shown
 
 TRAINER_COMMANDS = {
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     mend_console()
     try:
-        with _one_line_notices(), _written_out():
+        with _messages(), _written_out():
             return _dispatch(arguments)
     except BaseException as error:
         # The end of `--help`, or by a signal; 1 would be an alarm.
@@ -86,8 +88,13 @@ def _flush() -> None:
 
 
 @contextlib.contextmanager
-def _one_line_notices() -> Iterator[None]:
-    """Print a `Notice` as one line, without the place in the source."""
+def _messages() -> Iterator[None]:
+    """Print a `Notice` as one line, without the place in the source, and what is logged by the first process."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: is_first() or record.levelno > logging.WARNING)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     usual = warnings.formatwarning
 
     def one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
@@ -100,6 +107,8 @@ def _one_line_notices() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Export or verify; returns the exit code."""
     from asd.inference.detector import Detector
     from asd.inference.export import export, verify
-    from asd.training.restore import data_of
+    from asd.training.restore_data import data_of
 
     if args.verify is not None:
         manifest = verify(args.verify)

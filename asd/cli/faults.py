@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from asd import __version__
+from asd._version import __version__
 from asd.errors import UserError
 from asd.utils.text import shown
 

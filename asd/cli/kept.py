@@ -14,12 +14,13 @@ import lightning.pytorch as pl
 import yaml
 
 from asd.cli.arguments import CONFIG_FLAGS, every_class, given, options, read_mapping
-from asd.encoders.warmup import WarmUp
 from asd.errors import Notice, UserError
-from asd.training import checkpoints as kept
+from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs
 from asd.training.module import AnomalyDetector
-from asd.training.restore import buildable, trusted_data
+from asd.training.restore import buildable
+from asd.training.restore_data import trusted_data
+from asd.training.warmup import WarmUp
 from asd.trust import trusted_arguments
 
 _MODEL: dict[str, type] = {"model": AnomalyDetector}
@@ -47,22 +48,22 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
             )
         yield arguments
         return
-    path = _newest(arguments) if place == "last" else kept.path_of(str(place))
+    path = _newest(arguments) if place == "last" else checkpoints.path_of(str(place))
     if place == "best":
         raise UserError(
             "--ckpt_path best: there is none, for labels of test clips must not choose it; give last, or a file"
         )
     arguments = [*arguments, "--ckpt_path", str(path)]
-    content = kept.load(path)
-    config = kept.read_description(content, path)["config"]
+    content = checkpoints.load(path)
+    config = checkpoints.read_description(content, path)["config"]
     if config is None:
         yield arguments
         return
     with tempfile.TemporaryDirectory() as folder:
         arguments = _of_today(arguments, Path(folder))
-        file = Path(folder) / "kept.yaml"
+        file = Path(folder) / "checkpoints.yaml"
         try:
-            config = kept.without_weights_files(config)
+            config = checkpoints.without_weights_files(config)
             buildable(config["model"], content.get("state_dict", {}), every_class(arguments))
             file.write_text(yaml.safe_dump(_vetted(config, arguments)), encoding="utf-8")
         except (UserError, jsonargparse.ArgumentError, yaml.YAMLError) as error:
@@ -78,9 +79,9 @@ def _of_today(arguments: list[str], folder: Path) -> list[str]:
         if path.name != "config.yaml" or not (path.parent / "checkpoints").is_dir():
             continue
         content = read_mapping(name)
-        if kept.of_today(content) != content:
+        if checkpoints.of_today(content) != content:
             copy = folder / f"{at}.yaml"
-            copy.write_text(yaml.safe_dump(kept.of_today(content)), encoding="utf-8")
+            copy.write_text(yaml.safe_dump(checkpoints.of_today(content)), encoding="utf-8")
             copied[at : at + length] = [f"--config={copy}"] if length == 1 else ["--config", str(copy)]
     return copied
 

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 
 import lightning.pytorch as pl
 import torch.distributed as dist
-from lightning.fabric.strategies.launchers import subprocess_script
+
+from asd.training.lightning_seams import on_failed_child
 
 _PATIENCE_SECONDS = 10.0
 _FAULT = 70
 
 
-class _Observer(subprocess_script._ChildProcessObserver):
-    """Lightning's own kills the first process where another one fails, so that it ends as if it had crashed."""
-
-    def _terminate_all(self) -> None:
-        code = _ended(self._child_processes)
-        sys.stdout.flush()
-        os._exit(_FAULT if code is None else code)
-
-
 def watch_children() -> None:
     """End this process with the exit code of one that it started, where that one fails while this one waits for it."""
-    subprocess_script._ChildProcessObserver = _Observer  # type: ignore[misc]
+    on_failed_child(lambda started: _FAULT if (code := _ended(started)) is None else code)
 
 
 def exit_code(trainer: pl.Trainer, error: BaseException) -> int | None:

@@ -58,11 +58,11 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def _count(path: Path) -> Complexity:
-    from asd.evaluation import submission
+    from asd.training.complexity import count
     from asd.training.restore import restore
 
     detector, config = restore(path)
-    return submission.count(detector, float(config["data"]["init_args"]["seconds"]))
+    return count(detector, float(config["data"]["init_args"]["seconds"]))
 
 
 def _check(args: argparse.Namespace) -> int:

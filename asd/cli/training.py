@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import os
 import pydoc
 import re
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-# LightningCLI calls what jsonargparse means to drop; read when jsonargparse is imported.
-os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 import torch
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import plugins
@@ -34,12 +31,14 @@ from asd.data.modules.recordings import Recordings
 from asd.data.modules.shards import Shards
 from asd.data.modules.synthetic import Synthetic
 from asd.data.modules.toyadmos2 import ToyADMOS2
-from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
-from asd.training import checkpoints as kept
+from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
+from asd.training.checkpoint_io import AtomicCheckpointIO
+from asd.training.lightning_seams import OpenCLI
 from asd.training.module import AnomalyDetector
 from asd.training.outputs import untested
+from asd.training.warmup import WarmUp
 from asd.utils.yaml_file import check_yaml
 
 # Imported so that their class names are known to the parser.
@@ -70,13 +69,13 @@ class Parser(LightningArgumentParser):
         missing = re.search(r'key "(\S+?)".*arguments are required: (\w+)', message, re.S)
         if missing:
             message = f"{missing[1]}.{missing[2]} is not given; add --{missing[1]}.{missing[2]}"
-        old = next((key for key in kept.RENAMED if f"Option '{key}' is not accepted" in message), None)
+        old = next((key for key in checkpoints.RENAMED if f"Option '{key}' is not accepted" in message), None)
         if old is not None:
-            message = f"Option '{old}' is not accepted: that of an encoder is called {kept.RENAMED[old]} now"
+            message = f"Option '{old}' is not accepted: that of an encoder is called {checkpoints.RENAMED[old]} now"
         raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
 
 
-class TrainingCLI(LightningCLI):
+class TrainingCLI(OpenCLI):
     """LightningCLI over `AnomalyDetector` and any `ClipDataModule`.
 
     What is given on the command line beats the config files, which beat the configuration kept in the checkpoint,
@@ -90,19 +89,14 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(RunOutputs, "outputs")
         parser.set_defaults({"data": {"class_path": "asd.data.modules.toyadmos2.ToyADMOS2"}})
 
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand == "test":
-            parser.set_defaults({"verbose": False})  # the table of `RunOutputs` says the same, machine by machine
-        return parser
+    def complete_subcommand(self, name: str, parser: LightningArgumentParser) -> None:
+        """Print no second table after a test: that of `RunOutputs` says the same, machine by machine."""
+        if name == "test":
+            parser.set_defaults({"verbose": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the completed arguments, which are not those of the process."""
         self.config = parser.parse_args(args)
-
-    def _parse_ckpt_path(self) -> None:
-        # Lightning lets the checkpoint's hyper-parameters beat the command line; ours came first, as a config.
-        return
 
     def before_instantiate_classes(self) -> None:
         """Refuse functions where classes are due: jsonargparse would call them."""
@@ -110,25 +104,28 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
-        _check_precision(self._get(self.config_init, "trainer").get("precision"))
-        given = self._get(self.config_init, "trainer").get("plugins") or []
+        _check_precision(self.part(self.config_init, "trainer").get("precision"))
+        given = self.part(self.config_init, "trainer").get("plugins") or []
         given = given if isinstance(given, list) else [given]
         if not any(isinstance(one, CheckpointIO) for one in given):
-            given = [*given, kept.AtomicCheckpointIO()]
+            given = [*given, AtomicCheckpointIO()]
         try:
             return super().instantiate_trainer(plugins=given, **kwargs)
+        except UserError:
+            raise
         except (ValueError, TypeError) as error:  # of Lightning, about what it was given
             raise UserError(f"trainer: {' '.join(str(error).split())[:400]}") from error
 
     def after_instantiate_classes(self) -> None:
         """Give the data the encoder's sample rate, and the model its configuration, for the checkpoint."""
         self.datamodule.sample_rate = self.model.encoder.sample_rate
-        self._dump_config()
-        self.model.config = {key: self.config_dump[key] for key in kept.SECTIONS}
+        config = self.plain_config()
+        self.model.config = {key: config[key] for key in checkpoints.SECTIONS}
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, run: Callable[[], None]) -> None:
+        """Run it; what ends it decides the exit code."""
         try:
-            super()._run_subcommand(subcommand)
+            run()
         except BaseException as error:
             withdraw(self.trainer)
             code = processes.exit_code(self.trainer, error)

@@ -1,6 +1,3 @@
-from .audio.audio_file import AudioError as AudioError
-from .audio.decoding import decode as decode
-from .audio.decoding import read_header as read_header
 from .classes import ClassTable as ClassTable
 from .clip import Clip as Clip
 from .clip import ClipBatch as ClipBatch

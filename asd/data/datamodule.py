@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from asd.data.classes import ClassTable, SupplementalClasses
@@ -20,6 +19,7 @@ from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
 from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
 from asd.errors import UserError
+from asd.utils.log import logger, notice
 
 OnBadFile = Literal["stop", "skip"]
 Loader = DataLoader[ClipBatch]
@@ -154,7 +154,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         if others and not self._resampling_said:
             self._resampling_said = True
             given = " and ".join(f"{rate}" for rate in others)
-            rank_zero_info(f"clips of {given} Hz are resampled to the {self.sample_rate} Hz that the encoder takes")
+            logger.info(f"clips of {given} Hz are resampled to the {self.sample_rate} Hz that the encoder takes")
 
     def _take_train(self, clips: list[Clip]) -> None:
         self.classes = ClassTable.build(clips, self.clean_class, self.noise_class) if clips else ClassTable(())
@@ -177,7 +177,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         mixed = [c for c in self.noise_clips if self.classes.label(c) < 0] if self.noise_mix else []
         faults = self._faults([*self.train_clips, *mixed], decoding=skip)
         if faults and skip:
-            rank_zero_warn(
+            notice(
                 f"left out {len(faults)} of {len(self.train_clips) + len(mixed)} training clips that cannot be used: "
                 + "; ".join(faults.values())
             )

@@ -15,6 +15,7 @@ from asd.data.audio.disk_cache import DiskCache
 from asd.data.audio.ram_cache import WaveformCache, in_16_bits
 from asd.data.clip import Clip, ClipBatch
 from asd.data.mixing import Mixer
+from asd.utils.seeds import seed_of
 
 Cache = WaveformCache | DiskCache
 Pad = Literal["repeat", "zeros"]
@@ -136,7 +137,7 @@ class ClipDataset(Dataset[ClipBatch]):
     def _crop_start(self, row: int, spare: int) -> int:
         if spare == 0 or self.crop == "start":
             return 0
-        own = torch.Generator().manual_seed(hash((self.seed, self.epoch, row)) % 2**63)
+        own = torch.Generator().manual_seed(seed_of(self.seed, self.epoch, row))
         return int(torch.randint(spare + 1, (), generator=own))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.utils.seeds import seed_of
 
 if TYPE_CHECKING:
     from asd.data.dataset import ClipDataset
@@ -67,7 +68,7 @@ class Mixer:
         choices = self.choices[row]
         if not choices:
             return
-        own = torch.Generator().manual_seed(hash((self.seed, epoch, row, _NOISE)) % 2**63)
+        own = torch.Generator().manual_seed(seed_of(self.seed, epoch, row, _NOISE))
         chance, level = torch.rand(2, generator=own).tolist()
         if chance >= self.how.probability:
             return

@@ -7,5 +7,4 @@ from .base import Statistics as Statistics
 from .frontends import KaldiFilterBank as KaldiFilterBank
 from .frontends import LogMel as LogMel
 from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
-from .warmup import WarmUp as WarmUp
 from .weights_card import WeightsCard as WeightsCard

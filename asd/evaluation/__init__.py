@@ -1,0 +1,6 @@
+"""What scores say: metrics, score files, ground truth, ensembles, submissions, embeddings on disk."""
+
+import lazy_loader
+
+# What is public is listed in the stub beside this file, and imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

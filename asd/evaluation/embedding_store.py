@@ -149,6 +149,8 @@ def read_file(path: Path) -> Stored:
             seconds = float(header["seconds"])
             clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(header["clips"]))
             mark = header["fingerprint"]
+    except UserError:
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd predict`") from error
     if embeddings.ndim != 2 or len(clips) != len(embeddings):

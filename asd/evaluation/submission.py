@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -22,9 +22,6 @@ from asd.utils.files import replace_text, written
 from asd.utils.pairs import decision, finite, first_few, read_pairs
 from asd.utils.sheet import read_sheet
 from asd.utils.yaml_file import read_yaml
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _SCORE_FILE = re.compile(rf"(?P<kind>{SCORES}|{DECISIONS})_(?P<machine>[^_/]+)_section_(?P<section>\d\d)_test\.csv")
 _LABEL = re.compile(r"[A-Za-z0-9-]+_[A-Za-z0-9-]+_task2_[1-4]")
@@ -41,34 +38,6 @@ class Complexity:
 
     parameters: int
     macs: int
-
-
-def count(model: nn.Module, seconds: float) -> Complexity:
-    """Count the parameters and the multiply-accumulate operations of a fitted detector for one clip.
-
-    Args:
-        model: An `AnomalyDetector` with fitted scorers.
-        seconds: Length of the clip.
-    """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from asd.training.module import AnomalyDetector
-
-    if not isinstance(model, AnomalyDetector):
-        raise TypeError(f"expected an AnomalyDetector, got {type(model).__name__}")
-    model.eval()
-    waveform = torch.zeros(1, round(seconds * model.encoder.sample_rate))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        if model.fitted:
-            model(waveform, torch.zeros(1, dtype=torch.int64))
-        else:
-            model.embed(waveform)
-    parts = [model.encoder, model.adapter]
-    weights = sum(p.numel() for part in parts for p in part.parameters())
-    kept = [tensor for scorer in model.population.scorers for tensor in scorer.state_dict().values()]
-    fitted = sum(tensor.numel() for tensor in kept if tensor.is_floating_point())
-    return Complexity(weights + fitted, counter.get_total_flops() // 2)
 
 
 def write(folder: Path, run: Path, label: str, facts: Mapping[str, Any], complexity: Complexity | None) -> Path:

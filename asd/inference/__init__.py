@@ -1,8 +1,6 @@
 """A trained detector at work: scoring recordings and learning new machines, without a trainer."""
 
-from asd.inference.detector import Detector
-from asd.inference.enrolment import Enrolled, enroll
-from asd.inference.explanation import Explanation
-from asd.inference.result import Result, Window
+import lazy_loader
 
-__all__ = ["Detector", "Enrolled", "Explanation", "Result", "Window", "enroll"]
+# What is public is listed in the stub beside this file, and imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -23,7 +23,7 @@ from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
-from asd.training.module import AnomalyDetector
+from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.text import as_text, machine_word
 
@@ -47,7 +47,7 @@ class Detector:
     """
 
     def __init__(
-        self, model: AnomalyDetector, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
+        self, model: Network, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
     ) -> None:
         if not model.fitted:
             raise UserError(

@@ -15,7 +15,7 @@ from asd.inference.windows import batched, windows_of
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import Population
 from asd.scoring.spectrum import mean_level
-from asd.training import checkpoints as kept
+from asd.training import checkpoints
 from asd.utils.text import as_text, machine_word
 
 _SHOWN = 3
@@ -70,7 +70,7 @@ def enroll(
     machine = machine_word(machine)
     if not machine or "/" in machine or "_section_" in machine:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
-    source = kept.path_of(checkpoint)
+    source = checkpoints.path_of(checkpoint)
     detector = Detector.load(source)
     detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
     name = f"{machine}_section_00"
@@ -80,12 +80,12 @@ def enroll(
     bank = bank_of(detector, paths)
     groups = bank.group
     population = with_machine(detector.model.population, detector, name, bank)
-    content = kept.load(source)
+    content = checkpoints.load(source)
     weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("population.")}
     weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
-    described = {**content[kept.KEY], "populations": list(population.names)}
+    described = {**content[checkpoints.KEY], "populations": list(population.names)}
     path = Path(out)
-    kept.AtomicCheckpointIO().save_checkpoint({**content, "state_dict": weights, kept.KEY: described}, path)
+    checkpoints.save({**content, "state_dict": weights, checkpoints.KEY: described}, path)
     threshold = float(population.thresholds[population.index(name)])
     return Enrolled(path, name, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
 

@@ -15,19 +15,21 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asd import __version__
-from asd.data.datamodule import ClipDataModule
+from asd._version import __version__
 from asd.errors import UserError
 from asd.inference.detector import Detector
 from asd.inference.quantise import Loss, loss_of, quantise
 from asd.utils import strict_json
 from asd.utils.files import replace_text, written
+
+if TYPE_CHECKING:
+    from asd.data.datamodule import ClipDataModule
 
 Format = Literal["onnx", "pt2"]
 MANIFEST = "manifest.json"

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from asd.data.audio.decoding import AudioError
 from asd.errors import UserError
-from asd.training.module import AnomalyDetector
+from asd.training.network import Network
 
 _SHOWN = 3
 
 
-def check_stored(model: AnomalyDetector) -> None:
+def check_stored(model: Network) -> None:
     """Raise `UserError` where a score or a decision would come from a weight or a limit that is not finite."""
     parts = {"encoder": model.encoder, "adapter": model.adapter, "population": model.population}
     tensors = (

@@ -6,16 +6,18 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from asd.data.datamodule import ClipDataModule
 from asd.errors import UserError
 from asd.evaluation.clip_scores import clip_score, measure
 from asd.evaluation.metrics import official_score
 from asd.utils.files import written
+
+if TYPE_CHECKING:
+    from asd.data.datamodule import ClipDataModule
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _PRODUCTS = ("MatMul", "Gemm")

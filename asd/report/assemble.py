@@ -14,7 +14,7 @@ from asd.inference import Detector
 from asd.report import html, sections
 from asd.report.clips import Chosen, Heard, Listener, choose
 from asd.report.gather import Run, gather
-from asd.training.restore import data_of
+from asd.training.restore_data import data_of
 from asd.utils.files import replace_text
 
 FILE = "report.html"

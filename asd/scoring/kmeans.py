@@ -6,8 +6,6 @@ import warnings
 from typing import Any, Literal, Self, get_args
 
 import torch
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from asd.errors import UserError
@@ -73,6 +71,10 @@ class KMeansScorer(ReferenceScorer):
     def _cluster(self, rows: Tensor) -> Tensor:
         many = len(rows) > self.mini_batch_above
         k = self.k if many else min(self.k, len(rows.unique(dim=0)))
+        # Not above: who scores does without, and starts a second sooner.
+        from sklearn.cluster import KMeans, MiniBatchKMeans
+        from sklearn.exceptions import ConvergenceWarning
+
         kind = MiniBatchKMeans if many else KMeans
         with warnings.catch_warnings():
             # Fewer distinct rows than centres up to rounding: the spare centres coincide, which changes no distance.

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from asd.errors import UserError
@@ -110,6 +109,8 @@ class GammaThreshold(Threshold):
         values = scores.detach().cpu().double().numpy()
         positive = values[values > 0]
         if len(set(positive.tolist())) >= 3 and len(positive) == len(values):
+            from scipy import stats  # not above: who decides does without
+
             shape, location, scale = stats.gamma.fit(positive, floc=0)
             threshold = float(stats.gamma.ppf(quantile, shape, location, scale))
             if math.isfinite(threshold):

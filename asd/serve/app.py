@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from asd import __version__
+from asd._version import __version__
 from asd.serve.limits import Limiting
 from asd.serve.observed import Observing
 from asd.serve.page import FILES, HEADERS, add_page

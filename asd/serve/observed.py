@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,9 +9,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from asd.utils.log import logger
+
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _WINDOWS = (1, 2, 4, 8, 16)
-_log = logging.getLogger(__name__)
 
 
 class Observed:
@@ -72,7 +72,7 @@ class Observing:
         try:
             await self.app(scope, receive, counted)
         except Exception:  # noqa: BLE001 - whatever it is, the service goes on
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %s failed", scope["method"], scope["path"])
             if not begun:
                 answer = JSONResponse({"error": "the service failed on this request; its log says why"}, 500)
                 await answer(scope, receive, counted)

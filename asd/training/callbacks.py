@@ -16,8 +16,8 @@ from asd import plots
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.evaluation import calibration, embedding_store
-from asd.training import checkpoints as kept
-from asd.training import outputs
+from asd.training import checkpoints, outputs
+from asd.training.lightning_seams import whole_checkpoint
 from asd.training.module import AnomalyDetector
 from asd.utils import environment
 from asd.utils.files import aside, replace_text
@@ -67,10 +67,10 @@ class RunCheckpoint(ModelCheckpoint):
         """Write the merged checkpoint, if asked for."""
         super().on_train_end(trainer, pl_module)
         if self.merge and isinstance(pl_module, AnomalyDetector) and not is_rehearsal(trainer):
-            content = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
-            merged = kept.merged(content, pl_module.encoder)
+            content = whole_checkpoint(trainer)
+            merged = checkpoints.merged(content, pl_module.encoder)
             if trainer.is_global_zero:
-                kept.AtomicCheckpointIO().save_checkpoint(merged, Path(str(self.dirpath)) / "merged.ckpt")
+                checkpoints.save(merged, Path(str(self.dirpath)) / "merged.ckpt")
 
 
 class RunOutputs(pl.Callback):

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from asd import __version__
+from asd._version import __version__
 from asd.encoders.base import Encoder
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
@@ -114,6 +113,20 @@ def load(path: Path | str) -> dict[str, Any]:
     return content
 
 
+def save(checkpoint: dict[str, Any], path: Path | str) -> None:
+    """Write a checkpoint beside its place, then rename it: whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    try:
+        with written(Path(path)) as place:
+            torch.save(checkpoint, place)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise UserError(f"cannot write the checkpoint {path}: {reason}; free space or choose another folder") from error
+
+
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
     """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
@@ -132,27 +145,6 @@ def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
         inner = model["encoder"]["init_args"]["encoder"]
         described["config"] = {**described["config"], "model": {**model, "encoder": inner}}
     return {**checkpoint, "state_dict": weights, KEY: described}
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, then renames it, and reads none that holds anything but data."""
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """The checkpoint at `path`, on the CPU; see `load`."""
-        return load(path)
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`."""
-        try:
-            with written(Path(path)) as place:
-                torch.save(checkpoint, place)
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-            raise UserError(
-                f"cannot write the checkpoint {path}: {reason}; free space or choose another folder"
-            ) from error
 
 
 def without_weights_files(config: dict[str, Any]) -> dict[str, Any]:

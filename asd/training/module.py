@@ -9,7 +9,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from asd.data.classes import ClassTable
@@ -23,21 +22,24 @@ from asd.errors import UserError
 from asd.evaluation import embedding_store
 from asd.evaluation.clip_scores import ClipScore, clip_score, measure
 from asd.evaluation.metrics import SectionMetrics, official_score
-from asd.heads import AdaCos, Head
+from asd.heads import Head
 from asd.scoring.base import Scorer
-from asd.scoring.kmeans import KMeansScorer
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import Population
 from asd.scoring.spectrum import mean_level
-from asd.scoring.threshold import GammaThreshold, Threshold
-from asd.training import checkpoints as kept
-from asd.training import distributed
+from asd.scoring.threshold import Threshold
+from asd.training import checkpoints, distributed
+from asd.training.collect import Rows
+from asd.training.lightning_seams import is_training
 from asd.training.losses import checked_loss
+from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.statistics import fit_statistics
+from asd.utils.log import notice
+from asd.utils.seeds import seed_of
 
 
-class AnomalyDetector(pl.LightningModule):
+class AnomalyDetector(Network, pl.LightningModule):
     """Trains an encoder on auxiliary classes; at each validation embeds the normal clips and fits the scorer on them.
 
     Args:
@@ -61,44 +63,24 @@ class AnomalyDetector(pl.LightningModule):
         mixup: Mixup | None = None,
         optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
     ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
-        self.head = AdaCos() if head is None else head
-        self.scorer = KMeansScorer() if scorer is None else scorer
-        self.threshold = GammaThreshold() if threshold is None else threshold
+        super().__init__(encoder, adapter, head, scorer, threshold)
         self.mixup = mixup
         self.optimizer_options = optimizer
-        self.classes: tuple[str, ...] = ()
-        self.population = Population(self.scorer, self.threshold, ())
-        self.config: dict[str, Any] | None = None
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
-        self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._rows = Rows(self.adapter.scored_dim)
+
+    device = pl.LightningModule.device
 
     # -- what is built once the data is known
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the scorers are fitted, so that clips can be scored without reference clips."""
-        return self.population.fitted
-
-    def build(self, classes: Sequence[str], populations: Sequence[str]) -> None:
-        """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
-        if self.classes != tuple(classes):
-            self.classes = tuple(classes)
-            self.head.build(self.adapter.head_dim, max(1, len(classes)))
-            self.head.to(self.device)
-        if list(self.population.names) != sorted(populations):
-            self.population = Population(self.scorer, self.threshold, populations).to(self.device)
 
     def setup(self, stage: str) -> None:
         """Build head and scorers for the data module's classes, unless they are there already."""
         data = self._data()
         length = self.encoder.seconds
         if length is not None and length != data.seconds:
-            rank_zero_warn(
+            notice(
                 f"clips of {data.seconds:g} s (data.seconds) are trimmed or padded to the {length:g} s that "
                 f"{type(self.encoder).__name__} is built for"
             )
@@ -125,37 +107,22 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
-        checkpoint[kept.KEY] = kept.describe(settled(self.config, self.encoder), self.classes, self.population.names)
+        checkpoint[checkpoints.KEY] = checkpoints.describe(
+            settled(self.config, self.encoder), self.classes, self.population.names
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build head and scorers as they are in the file; leave out scorers that were configured differently.
+        """Build head and scorers as they are in the file; see `Network.build_as_in`.
 
         Raises:
             UserError: A file of another program, or, when training goes on, of another class table.
         """
-        described = kept.read_description(checkpoint)
-        classes = tuple(described["classes"])
-        if self._trainer is not None and self.trainer.training:
-            self._data().classes.check_same(ClassTable(classes))
-        self.build(classes, described["populations"])
-        if kept.scoring_differs(described["config"], self.config):
-            for key in [key for key in checkpoint["state_dict"] if key.startswith("population.")]:
-                del checkpoint["state_dict"][key]
-            checkpoint["state_dict"].update(
-                {f"population.{key}": value for key, value in self.population.state_dict().items()}
-            )
+        if is_training(self):
+            described = checkpoints.read_description(checkpoint)
+            self._data().classes.check_same(ClassTable(tuple(described["classes"])))
+        self.build_as_in(checkpoint)
 
-    # -- embedding and training
-
-    def embed(self, waveform: Tensor) -> Tensor:
-        """``(B, T)`` to the embeddings ``(B, E)`` that are scored, float32."""
-        embeddings: Tensor = self.adapter.embed(self.encoder(waveform))
-        return embeddings.float()
-
-    def forward(self, waveform: Tensor, population: Tensor) -> Tensor:
-        """``(B, T)`` and the population numbers ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
-        scores: Tensor = self.population(self.embed(waveform), population)
-        return scores
+    # -- training
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Loss of a batch of labelled clips."""
@@ -179,7 +146,7 @@ class AnomalyDetector(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        torch.manual_seed(hash((seed, self.current_epoch, distributed.rank())) % 2**63)
+        torch.manual_seed(seed_of(seed, self.current_epoch, distributed.rank()))
 
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
@@ -195,12 +162,12 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last rows, and take rank zero's batch-normalisation statistics, which the checkpoint will hold."""
-        self._rows = {}
+        self._rows = Rows(self.adapter.scored_dim)
         distributed.share_buffers([self.encoder, self.adapter])
 
     def on_test_epoch_start(self) -> None:
         """Forget the last rows."""
-        self._rows = {}
+        self._rows = Rows(self.adapter.scored_dim)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
@@ -212,7 +179,7 @@ class AnomalyDetector(pl.LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Forget the last rows."""
-        self._rows, self.embedded = {}, {}
+        self._rows, self.embedded = Rows(self.adapter.scored_dim), {}
 
     def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
@@ -222,7 +189,7 @@ class AnomalyDetector(pl.LightningModule):
         """Gather the embeddings of reference and query clips from all processes, each clip once."""
         weights = embedding_store.fingerprint([self.encoder, self.adapter])
         for kind in embedding_store.SUBSETS:
-            self._keep(kind, *self._gathered(kind), weights)
+            self._keep(kind, *self._rows.gathered(kind), weights)
 
     def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
         data = self._data()
@@ -233,11 +200,9 @@ class AnomalyDetector(pl.LightningModule):
     def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
-        index = batch.index.cpu()
-        self._rows.setdefault(kind, []).append((index, self.embed(batch.waveform).cpu()))
+        self._rows.add(kind, batch.index, self.embed(batch.waveform))
         if kind == "reference" and not self.population.knows_spectra:
-            levels = mean_level(batch.waveform, self.encoder.sample_rate)
-            self._rows.setdefault("spectra", []).append((index, levels.cpu()))
+            self._rows.add("spectra", batch.index, mean_level(batch.waveform, self.encoder.sample_rate))
 
     def on_validation_epoch_end(self) -> None:
         """Fit the scorers on the reference clips, score the query clips, and log the metrics.
@@ -257,7 +222,7 @@ class AnomalyDetector(pl.LightningModule):
         data = self._data()
         if refit:
             self._fit()
-        index, embeddings = self._gathered("query")
+        index, embeddings = self._rows.gathered("query")
         self._keep("query", index, embeddings)
         clips = [data.query_clips[i] for i in index.tolist()]
         known = torch.tensor([self.population.index(clip.population) for clip in clips], dtype=torch.int64)
@@ -271,10 +236,10 @@ class AnomalyDetector(pl.LightningModule):
 
     def _fit(self) -> None:
         # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
-        index, embeddings = self._gathered("reference")
+        index, embeddings = self._rows.gathered("reference")
         self._keep("reference", index, embeddings)
         known = self.population.knows_spectra
-        spectra = None if known else self._gathered("spectra")[1]
+        spectra = None if known else self._rows.gathered("spectra")[1]
         bank = Bank.build(embeddings, self.embedded["reference"].clips, self.population.names, index, spectra)
         bank.check(self.population.names)
         population = Population(self.scorer, self.threshold, self.population.names)
@@ -284,13 +249,6 @@ class AnomalyDetector(pl.LightningModule):
                 population.take_spectra(self.population)
         population.load_state_dict(distributed.broadcast(population.state_dict()))
         self.population = population.to(self.device)
-
-    def _gathered(self, kind: str) -> tuple[Tensor, Tensor]:
-        parts = self._rows.get(kind, [])
-        width = self.adapter.scored_dim
-        index = torch.cat([part[0] for part in parts]) if parts else torch.empty(0, dtype=torch.int64)
-        rows = torch.cat([part[1] for part in parts]) if parts else torch.empty(0, width)
-        return distributed.gather_rows(index, rows)
 
     def _log_metrics(self, stage: str) -> None:
         values: dict[str, float] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from asd import __version__
+from asd._version import __version__
 
 FILE = "environment.json"
 _PACKAGES = ("torch", "torchaudio", "lightning", "transformers", "scikit-learn", "numpy", "soxr", "soundfile")

@@ -28,10 +28,10 @@ from asd.cli.training import keep_freed_memory
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.data.synthesis.dataset import synthesize
 from asd.encoders.base import Encoder
-from asd.encoders.warmup import WarmUp
 from asd.heads import SubclusterAdaCos
 from asd.training.module import AnomalyDetector
 from asd.training.optim import OptimizerOptions
+from asd.training.warmup import WarmUp
 
 
 class _Clock(pl.Callback):

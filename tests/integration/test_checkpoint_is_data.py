@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from asd.errors import Notice, UserError
-from asd.training.restore import data_of, restore
+from asd.training.restore import restore
+from asd.training.restore_data import data_of
 
 TRACE = {
     "class_path": "torch.fx.symbolic_trace",

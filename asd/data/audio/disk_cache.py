@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from filelock import FileLock
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from asd.data.audio.decoding import AudioError, decode
 from asd.data.audio.ram_cache import in_16_bits
 from asd.data.clip import Member, Sound
 from asd.errors import UserError
+from asd.utils.log import logger, notice
 
 VERSION = 1
 _MAGIC = b"asd-pcm\n"
@@ -85,7 +85,7 @@ class DiskCache:
             # Ends with the process, so an interrupted build leaves no lock behind.
             with FileLock(path.with_suffix(".lock")):
                 if not _is_right(path, signature):
-                    rank_zero_info(f"decoding {len(lengths)} clips into {path}, once")
+                    logger.info(f"decoding {len(lengths)} clips into {path}, once")
                     _drop_stale(folder)
                     _write(path, signature, lengths, sample_rate, channel)
         except OSError as error:
@@ -114,7 +114,7 @@ class DiskCache:
         samples = self._samples[start:end]
         if not self._checked[slot]:
             if zlib.crc32(samples.numpy().data) != self._checksums[slot]:
-                rank_zero_warn(f"the cache {self.path} is damaged; it is removed, and the next run makes it anew")
+                notice(f"the cache {self.path} is damaged; it is removed, and the next run makes it anew")
                 _remove(self.path)
                 return None
             self._checked[slot] = 1
@@ -156,7 +156,7 @@ def _is_right(path: Path, signature: str) -> bool:
     described = _describe(path)
     if described is None or described["version"] != VERSION or described["signature"] != signature:
         if path.exists():
-            rank_zero_info(f"{path} is of other files or of another version; it is made anew")
+            logger.info(f"{path} is of other files or of another version; it is made anew")
         return False
     return True
 

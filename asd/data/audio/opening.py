@@ -33,6 +33,8 @@ def opened(sound: Sound | Path | str, channel: int | None = None, at_most: float
     sound = sound if isinstance(sound, Sound) else Sound(Path(sound))
     try:
         file = _opened(sound, at_most)
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         if sound.member is None and sound.content is None and not sound.path.exists():
             raise AudioError(f"{sound}: no such file") from error

@@ -1,0 +1,1 @@
+"""A look at every file of a data set before it is trained on."""

@@ -1,0 +1,1 @@
+"""The challenge's data sets from where they are published."""

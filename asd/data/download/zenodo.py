@@ -74,6 +74,8 @@ def list_record(record: int, subset: str, server: str = ZENODO, timeout: float =
         raise UserError(f"{url}: the server answers {error.code} {error.reason}") from error
     except OSError as error:
         raise UserError(f"{url} cannot be reached ({getattr(error, 'reason', error)})") from error
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{url}: the listing cannot be understood ({type(error).__name__})") from error
 

@@ -1,0 +1,1 @@
+"""How recordings lie in folders and archives, and what their names say."""

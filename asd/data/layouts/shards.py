@@ -103,6 +103,8 @@ def read_shards(root: str) -> list[Clip]:
     for number, line in enumerate(filter(None, text.split("\n")), 1):
         try:
             shard, clip = _clip(root, json.loads(line))
+        except UserError:
+            raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{root}/{INDEX}, line {number}: broken ({error}); write the shards anew") from error
         if not is_remote(root) and shard not in there:
@@ -189,6 +191,8 @@ def _remote_index(root: str) -> str:
             held += more
             if len(more) < _AT_ONCE:
                 return held.decode()
+    except UserError:
+        raise
     except (OSError, ImportError, ValueError) as error:
         raise UserError(f"cannot read {root}/{INDEX} ({type(error).__name__}: {error}); check the address") from error
 
@@ -200,6 +204,8 @@ def _index(folder: Path) -> None:
     try:
         rows = [json.dumps(row, ensure_ascii=False) for shard in shards for row in _members(shard)]
         replace_text(folder / INDEX, "".join(f"{row}\n" for row in rows))
+    except UserError:
+        raise
     except (OSError, tarfile.TarError, ValueError, RecursionError) as error:
         raise UserError(f"cannot index {folder} ({error}); copy the shards again") from error
 

@@ -1,0 +1,1 @@
+"""The data modules: one class for each way in which recordings lie."""

@@ -1,1 +1,1 @@
-"""Machine sound from first principles: mechanisms, machines with their faults, and the scene around them."""
+"""Machines that do not exist, and mixtures of real ones with noise."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from asd.encoders.base import Encoder
-from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
+from asd.training.warmup import WarmUp
 
 
 class Small(Encoder):

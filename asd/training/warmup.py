@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import lightning.pytorch as pl
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from asd.encoders.base import Encoder
 from asd.errors import UserError
+from asd.training.lightning_seams import wrap_anew
+from asd.utils.log import logger
 
 
 class WarmUp(pl.Callback):
@@ -93,11 +93,8 @@ class WarmUp(pl.Callback):
         if not self.apply(encoder, trainer.current_epoch):
             return
         trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-        rank_zero_info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
-        strategy = trainer.strategy
-        if isinstance(strategy, DDPStrategy):
-            strategy.model = strategy._setup_model(pl_module)
-            strategy._register_ddp_hooks()
+        logger.info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
+        wrap_anew(trainer, pl_module)
 
 
 def _encoder(module: pl.LightningModule) -> Encoder:

@@ -22,15 +22,15 @@ NOTHING = checkpoints.describe(None, [], [])
 
 def test_a_checkpoint_is_renamed_into_place_and_nothing_is_left_aside(tmp_path: Path) -> None:
     path = tmp_path / "new" / "last.ckpt"
-    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.ones(2)}, path)
-    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": torch.zeros(2)}, path)
+    checkpoints.save({"asd": NOTHING, "value": torch.ones(2)}, path)
+    checkpoints.save({"asd": NOTHING, "value": torch.zeros(2)}, path)
     assert [one.name for one in path.parent.iterdir()] == ["last.ckpt"]
     assert torch.equal(checkpoints.load(path)["value"], torch.zeros(2))
 
 
 def test_a_write_that_fails_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.ckpt"
-    checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 1}, path)
+    checkpoints.save({"asd": NOTHING, "value": 1}, path)
 
     def full(content: object, place: Path) -> None:
         Path(place).write_bytes(b"half")
@@ -38,7 +38,7 @@ def test_a_write_that_fails_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match=r"cannot write the checkpoint .*No space left"):
-        checkpoints.AtomicCheckpointIO().save_checkpoint({"asd": NOTHING, "value": 2}, path)
+        checkpoints.save({"asd": NOTHING, "value": 2}, path)
     monkeypatch.undo()
     assert checkpoints.load(path)["value"] == 1
     assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]

@@ -19,7 +19,7 @@ from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import official_score
 from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def made(

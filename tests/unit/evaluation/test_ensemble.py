@@ -18,7 +18,7 @@ from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.scoring.threshold import GammaThreshold, QuantileThreshold
 from asd.training import outputs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def write_run(

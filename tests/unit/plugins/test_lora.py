@@ -10,8 +10,8 @@ from asd_plugins.lora import LoRA
 from asd_plugins.mobilenet import MobileNet
 
 from asd.encoders import Encoder
-from asd.encoders.warmup import WarmUp
 from asd.errors import UserError
+from asd.training.warmup import WarmUp
 
 WAVE = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
 

@@ -15,7 +15,7 @@ from asd.errors import UserError
 from asd.testing import write_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*instantiate_classes.*", "ignore:.*JsonargparseDeprecationWarning.*")
-CONFIGS = Path(__file__).parents[2] / "configs" / "data"
+CONFIGS = Path(__file__).parents[4] / "configs" / "data"
 
 
 def test_the_encoders_sample_rate_and_the_channel_count(tmp_path: Path) -> None:

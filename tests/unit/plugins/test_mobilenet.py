@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def weights() -> str:
-    path = Path(__file__).parents[2] / "../shared/weights/mn04_as_mAP_432.pt"
+    path = Path(__file__).parents[3] / "../shared/weights/mn04_as_mAP_432.pt"
     if not path.is_file():
         pytest.skip(f"needs {path}")
     return str(path)
@@ -26,7 +26,7 @@ def weights() -> str:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    path = Path(__file__).parents[2] / "../shared/golden/mn04.safetensors"
+    path = Path(__file__).parents[3] / "../shared/golden/mn04.safetensors"
     if not path.is_file():
         pytest.skip(f"needs {path}")
     tensors: dict[str, Tensor] = load_file(path)

@@ -15,7 +15,7 @@ from asd.errors import Notice
 from asd.inference import windows
 from asd.inference.stream import Block, Windower, from_file, rate_of
 from asd.inference.windows import LEAST_TO_JUDGE, Cut, windows_of, windows_of_array
-from tests.unit.test_containers import NO_LENGTH, RATE, SAMPLES
+from tests.unit.data.audio.test_containers import NO_LENGTH, RATE, SAMPLES
 
 CUT = Cut(RATE, seconds=1.0, hop=1.0)
 SOUND = SAMPLES[:RATE]

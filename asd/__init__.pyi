@@ -1,0 +1,12 @@
+from . import data as data
+from . import encoders as encoders
+from . import evaluation as evaluation
+from . import heads as heads
+from . import inference as inference
+from . import scoring as scoring
+from . import testing as testing
+from . import training as training
+from ._version import __version__ as __version__
+from .errors import UserError as UserError
+from .inference.detector import Detector as Detector
+from .inference.result import Result as Result

@@ -1,0 +1,16 @@
+from .bootstrap import compare as compare
+from .bootstrap import interval as interval
+from .calibration import Calibration as Calibration
+from .clip_scores import ClipScore as ClipScore
+from .clip_scores import measure as measure
+from .clip_scores import read_scores as read_scores
+from .clip_scores import write_scores as write_scores
+from .embedding_store import Stored as Stored
+from .embedding_store import StoredClip as StoredClip
+from .evaluator import Evaluation as Evaluation
+from .evaluator import evaluate as evaluate
+from .ground_truth import read_truth as read_truth
+from .metrics import Rule as Rule
+from .metrics import SectionMetrics as SectionMetrics
+from .metrics import official_score as official_score
+from .metrics import section_metrics as section_metrics

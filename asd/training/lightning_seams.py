@@ -1,0 +1,79 @@
+"""Every use of what Lightning does not call public, in one place: what may break with its next release breaks here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# LightningCLI calls what jsonargparse means to drop; read when jsonargparse is imported.
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
+import lightning.pytorch as pl
+from lightning.fabric.strategies.launchers import subprocess_script
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
+
+
+def whole_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
+    """Weights and description of the module, as a checkpoint has them, without the state of the training."""
+    return trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+
+
+def is_training(module: pl.LightningModule) -> bool:
+    """Whether a trainer that trains is attached; the public attribute raises where none is."""
+    return module._trainer is not None and bool(module._trainer.training)
+
+
+def wrap_anew(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Have DDP look again at which parameters are trained: it shares the gradients of those it saw when it wrapped."""
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = strategy._setup_model(module)
+        strategy._register_ddp_hooks()
+
+
+def on_failed_child(end: Callable[[Sequence[subprocess.Popen[bytes]]], int]) -> None:
+    """End this process with the code of `end` where one that it started fails; Lightning would kill it."""
+
+    class Observer(subprocess_script._ChildProcessObserver):
+        def _terminate_all(self) -> None:
+            code = end(self._child_processes)
+            sys.stdout.flush()
+            os._exit(code)
+
+    subprocess_script._ChildProcessObserver = Observer  # type: ignore[misc]
+
+
+class OpenCLI(LightningCLI):
+    """LightningCLI whose private steps have names that a subclass may override."""
+
+    def complete_subcommand(self, name: str, parser: LightningArgumentParser) -> None:
+        """Change the parser of a subcommand."""
+
+    def run_subcommand(self, run: Callable[[], None]) -> None:
+        """Run the subcommand."""
+        run()
+
+    def part(self, config: Any, key: str) -> Any:
+        """A part of the configuration of the subcommand."""
+        return self._get(config, key)
+
+    def plain_config(self) -> dict[str, Any]:
+        """The whole configuration as plain values."""
+        self._dump_config()
+        return dict(self.config_dump)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.complete_subcommand(subcommand, parser)
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets the checkpoint's hyper-parameters beat the command line; ours came first, as a config.
+        return
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.run_subcommand(lambda: super(OpenCLI, self)._run_subcommand(subcommand))

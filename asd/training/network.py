@@ -1,0 +1,98 @@
+"""What a checkpoint holds and a detector needs: encoder, adapter, head and scorers, without trainer or data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asd.encoders.adapter import Adapter
+from asd.encoders.base import Encoder
+from asd.heads import AdaCos, Head
+from asd.scoring.base import Scorer
+from asd.scoring.kmeans import KMeansScorer
+from asd.scoring.sections import Population
+from asd.scoring.threshold import GammaThreshold, Threshold
+from asd.training import checkpoints
+
+
+class Network(nn.Module):
+    """Embeds waveforms and scores the embeddings; knows nothing of Lightning.
+
+    Args:
+        encoder: Turns waveforms into features.
+        adapter: Turns features into embeddings; ``None``: mean pooling alone.
+        head: Classification loss; ``None``: AdaCos.
+        scorer: Prototype of the scorer of each machine and section; ``None``: K-means.
+        threshold: How a machine's decision threshold follows from its training scores; ``None``: 0.9 quantile of a
+            gamma distribution fitted to them.
+
+    Attributes:
+        classes: Names of the auxiliary classes, after `build`.
+        population: A scorer for each machine and section, after `build`.
+        config: The configuration that it was made from, for the checkpoint; ``None``: not known.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        adapter: Adapter | None = None,
+        head: Head | None = None,
+        scorer: Scorer | None = None,
+        threshold: Threshold | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
+        self.head = AdaCos() if head is None else head
+        self.scorer = KMeansScorer() if scorer is None else scorer
+        self.threshold = GammaThreshold() if threshold is None else threshold
+        self.classes: tuple[str, ...] = ()
+        self.population = Population(self.scorer, self.threshold, ())
+        self.config: dict[str, Any] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the scorers are fitted, so that clips can be scored without reference clips."""
+        return self.population.fitted
+
+    def build(self, classes: Sequence[str], populations: Sequence[str]) -> None:
+        """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
+        if self.classes != tuple(classes):
+            self.classes = tuple(classes)
+            self.head.build(self.adapter.head_dim, max(1, len(classes)))
+            self.head.to(self.device)
+        if list(self.population.names) != sorted(populations):
+            self.population = Population(self.scorer, self.threshold, populations).to(self.device)
+
+    def build_as_in(self, checkpoint: dict[str, Any]) -> None:
+        """Build head and scorers as they are in a checkpoint; leave out scorers that were configured differently.
+
+        Raises:
+            UserError: A file of another program.
+        """
+        described = checkpoints.read_description(checkpoint)
+        self.build(described["classes"], described["populations"])
+        if checkpoints.scoring_differs(described["config"], self.config):
+            for key in [key for key in checkpoint["state_dict"] if key.startswith("population.")]:
+                del checkpoint["state_dict"][key]
+            checkpoint["state_dict"].update(
+                {f"population.{key}": value for key, value in self.population.state_dict().items()}
+            )
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` to the embeddings ``(B, E)`` that are scored, float32."""
+        embeddings: Tensor = self.adapter.embed(self.encoder(waveform))
+        return embeddings.float()
+
+    def forward(self, waveform: Tensor, population: Tensor) -> Tensor:
+        """``(B, T)`` and the population numbers ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
+        scores: Tensor = self.population(self.embed(waveform), population)
+        return scores
