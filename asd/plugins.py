@@ -13,7 +13,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -157,7 +157,7 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
             if isinstance(found, type) and issubclass(found, base):
                 return found
             reason = f" (it is not a subclass of {base.__module__}.{base.__name__})"
-    near = _nearest(name.rpartition(".")[2], base, classes)
+    near = nearest(name, base)
     guess = f" Did you mean {near}?" if near else ""
     failed = "".join(f" Failed to load: {key}: {type(e).__name__}: {e}." for key, e in load_all().items())
     raise UserError(
@@ -171,9 +171,9 @@ def noun(base: type) -> str:
     return " ".join(words).lower().removeprefix("clip ")
 
 
-def _nearest(name: str, base: type, names: Iterable[str]) -> str | None:
-    """The name that was most likely meant, also where the word for its kind was left out: Gama, GammaThreshold."""
+def nearest(name: str, base: type) -> str | None:
+    """The class that was most likely meant, also where the word for its kind was left out: Gama, GammaThreshold."""
     kind = base.__name__.casefold()
-    spelt = {form: one for one in names for form in (one.casefold(), one.casefold().removesuffix(kind))}
-    near = difflib.get_close_matches(name.casefold(), spelt, n=1, cutoff=0.5)
+    spelt = {form: one for one in known(base) for form in (one.casefold(), one.casefold().removesuffix(kind))}
+    near = difflib.get_close_matches(name.rpartition(".")[2].casefold(), spelt, n=1, cutoff=0.5)
     return spelt[near[0]] if near else None

@@ -45,21 +45,27 @@ def trusted_arguments(given: Any, cls: type, place: str, named: Collection[str] 
     hints = arguments(cls)
     unknown = sorted(str(name) for name in given if name not in hints)
     if unknown:
-        raise UserError(f"{place}: {cls.__name__} has no argument {', '.join(unknown)[:100]}")
+        raise UserError(
+            f"{place}: {cls.__name__} has no argument {', '.join(unknown)[:100]}; it has {', '.join(hints) or 'none'}"
+        )
     return {name: _value(one, hints[name], f"{place}.{name}", frozenset(named)) for name, one in given.items()}
 
 
 def _class(given: Any, bases: list[type], place: str, named: frozenset[str]) -> dict[str, Any]:
     spec = {"class_path": given} if isinstance(given, str) else given
     if not isinstance(spec, Mapping) or not _SPEC.issuperset(spec) or not isinstance(spec.get("class_path"), str):
-        raise UserError(f"{place}: a class is given by class_path and init_args, and nothing else")
+        raise UserError(
+            f"{place}: a class is given by class_path and init_args, and nothing else; got {str(given)[:100]}"
+        )
     path = spec["class_path"]
     found = next(filter(None, (_registered(path, base, named) for base in bases)), None)
     if found is None:
         wanted = " or ".join(base.__name__ for base in bases) or "class, for its place has no contract"
+        near = next(filter(None, (plugins.nearest(path, base) for base in bases)), None)
         raise UserError(
-            f"{place} names {path[:100]!r}, which is no registered {wanted}; where it is yours and you trust it, put "
-            f"its file into a folder that {plugins.FOLDERS_VARIABLE} names, or give --plugin and its module"
+            f"{place} names {path[:100]!r}, which is no registered {wanted}.{f' Did you mean {near}?' if near else ''} "
+            f"Where it is yours and you trust it, put its file into a folder that {plugins.FOLDERS_VARIABLE} names, or "
+            "give --plugin and its module"
         )
     # As it stands there, where it is a path: what was kept is compared with what a run is given.
     whole = {"class_path": path if "." in path else f"{found.__module__}.{found.__qualname__}"}

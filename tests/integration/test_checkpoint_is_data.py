@@ -119,9 +119,9 @@ def test_yaml_of_back_ends_names_registered_scorers_alone(name: str, here: Any, 
     inside = f"{{class_path: LocalDensity, init_args: {{scorer: {spec}}}}}"
     for text in (spec, inside):
         (tmp_path / "grid.yaml").write_text(f"[{text}]")
-        assert "a file may name registered classes" in here("rescore", store, "--grid", "grid.yaml", expect=2).stderr
+        assert "which is no registered Scorer" in here("rescore", store, "--grid", "grid.yaml", expect=2).stderr
         (tmp_path / "fused.yaml").write_text(f"{{runs: [{store}, {store}], fuse: embeddings, scorer: {text}}}")
-        assert "a file may name registered classes" in here("ensemble", "--config", "fused.yaml", expect=2).stderr
+        assert "which is no registered Scorer" in here("ensemble", "--config", "fused.yaml", expect=2).stderr
         here("rescore", store, "--scorer", text, expect=2)
     assert not (tmp_path / "x-was-here").exists()
 
