@@ -162,7 +162,7 @@ def test_back_ends_by_name() -> None:
         ({"class_path": "NeighborsScorer"}, "Did you mean NeighboursScorer"),
         (
             {"class_path": "KMeansScorer", "init_args": {"centres": 3}},
-            "KMeansScorer has no argument centres; it has k, metric",
+            "has no argument centres; it has k, metric",
         ),
         ({"class_path": "KMeansScorer", "k": 3}, "class_path and init_args, and nothing else; got"),
         ({"class_path": "KMeansScorer", "init_args": {"k": "many"}}, "scorer.k is 'many'"),
