@@ -11,8 +11,9 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +26,7 @@ ENTRY_POINT_GROUP = "asd.plugins"
 FOLDERS_VARIABLE = "ASD_PLUGINS"
 T = TypeVar("T")
 _OURS = ("asd", "asd_plugins")
+_DOORS = ("asd.data", "asd.encoders", "asd.heads", "asd.scoring", "asd.training")
 _DOORS_OF_OTHERS = ("asd.encoders", "asd.training")
 """Where our classes of contracts that are not ours stand, such as callbacks."""
 
@@ -77,25 +79,34 @@ def _module_names() -> list[str]:
 
 
 def known(base: type[T]) -> dict[str, type[T]]:
-    """Every concrete subclass of `base`, ours and those of plug-ins, by class name, sorted."""
+    """Every class that may stand where a `base` is due, ours and those of plug-ins, by class name, sorted."""
     load_all()
     _open_doors(base)
-    found = {one.__name__: one for one in _subclasses(base) if not one.__name__.startswith("_")}
+    found = {one.__name__: one for one in _choices(base) if not one.__name__.startswith("_")}
     return dict(sorted(found.items()))
+
+
+def load_ours() -> None:
+    """Import every class of ours that a configuration may name."""
+    _open(_DOORS)
 
 
 def _open_doors(base: type) -> None:
     """Import our own classes of a contract, which packages else import when they are asked for."""
     own = base.__module__.split(".")
-    for door in [".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS:
+    _open([".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS)
+
+
+def _open(doors: Iterable[str]) -> None:
+    for door in doors:
         package = importlib.import_module(door)
         for name in getattr(package, "__all__", ()):
             getattr(package, name)
 
 
-def _subclasses(base: type[T]) -> Iterator[type[T]]:
-    """Those that are not abstract."""
-    todo = list(base.__subclasses__())
+def _choices(base: type[T]) -> Iterator[type[T]]:
+    """Itself and its subclasses, those that are not abstract."""
+    todo = [base]
     while todo:
         one = todo.pop()
         todo += one.__subclasses__()
@@ -121,7 +132,7 @@ def registered(path: str, base: type[T]) -> type[T] | None:
     elif not module:
         _open_doors(base)
     there = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    for one in [*_subclasses(base), *([] if inspect.isabstract(base) else [base])]:
+    for one in _choices(base):
         ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))
         if (ours or one.__module__ in _module_names()) and (one is there or (not module and one.__name__ == name)):
             return one
@@ -140,7 +151,7 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
         UserError: Nothing of that name; lists what is known, the nearest name, and what failed to load and why.
     """
     classes = known(base)
-    there = registered(name, base)
+    there = registered(name, base) or (classes.get(name) if importing else None)
     if there is not None:
         return there
     reason = ""
@@ -156,11 +167,23 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
             if isinstance(found, type) and issubclass(found, base):
                 return found
             reason = f" (it is not a subclass of {base.__module__}.{base.__name__})"
-    near = difflib.get_close_matches(name.rpartition(".")[2], classes, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]}?" if near else ""
+    near = nearest(name, base)
+    guess = f" Did you mean {near}?" if near else ""
     failed = "".join(f" Failed to load: {key}: {type(e).__name__}: {e}." for key, e in load_all().items())
     raise UserError(
-        f"unknown {base.__name__.lower()} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace(
-            "\n", " "
-        )
+        f"unknown {noun(base)} {name!r}{reason}.{guess} Known: {', '.join(classes)}.{failed}".replace("\n", " ")
     )
+
+
+def noun(base: type) -> str:
+    """What messages call a class of that contract: ``threshold``, ``data module``."""
+    words = re.findall(r"[A-Z][a-z]*", base.__name__)
+    return " ".join(words).lower().removeprefix("clip ")
+
+
+def nearest(name: str, base: type) -> str | None:
+    """The class that was most likely meant, also where the word for its kind was left out: Gama, GammaThreshold."""
+    kind = base.__name__.casefold()
+    spelt = {form: one for one in known(base) for form in (one.casefold(), one.casefold().removesuffix(kind))}
+    near = difflib.get_close_matches(name.rpartition(".")[2].casefold(), spelt, n=1, cutoff=0.5)
+    return spelt[near[0]] if near else None

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import inspect
-import types
-import typing
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin
 
 from asd import plugins
 from asd.errors import UserError
+from asd.utils.signatures import arguments, members, of_items, of_values
 from asd.utils.yaml_file import holds_structure
 
 _SPEC = {"class_path", "init_args"}
@@ -44,24 +42,30 @@ def trusted_arguments(given: Any, cls: type, place: str, named: Collection[str] 
     """Arguments for a `cls`; errors as for `trusted_class`."""
     if not isinstance(given, Mapping):
         raise UserError(f"{place} is a {type(given).__name__} where arguments by name are due")
-    hints = _arguments(cls)
+    hints = arguments(cls)
     unknown = sorted(str(name) for name in given if name not in hints)
     if unknown:
-        raise UserError(f"{place}: {cls.__name__} has no argument {', '.join(unknown)[:100]}")
+        raise UserError(
+            f"{place}: {cls.__name__} has no argument {', '.join(unknown)[:100]}; it has {', '.join(hints) or 'none'}"
+        )
     return {name: _value(one, hints[name], f"{place}.{name}", frozenset(named)) for name, one in given.items()}
 
 
 def _class(given: Any, bases: list[type], place: str, named: frozenset[str]) -> dict[str, Any]:
     spec = {"class_path": given} if isinstance(given, str) else given
     if not isinstance(spec, Mapping) or not _SPEC.issuperset(spec) or not isinstance(spec.get("class_path"), str):
-        raise UserError(f"{place}: a class is given by class_path and init_args, and nothing else")
+        raise UserError(
+            f"{place}: a class is given by class_path and init_args, and nothing else; got {str(given)[:100]}"
+        )
     path = spec["class_path"]
     found = next(filter(None, (_registered(path, base, named) for base in bases)), None)
     if found is None:
         wanted = " or ".join(base.__name__ for base in bases) or "class, for its place has no contract"
+        near = next(filter(None, (plugins.nearest(path, base) for base in bases)), None)
         raise UserError(
-            f"{place} names {path[:100]!r}, which is no registered {wanted}; where it is yours and you trust it, put "
-            f"its file into a folder that {plugins.FOLDERS_VARIABLE} names, or give --plugin and its module"
+            f"{place} names {path[:100]!r}, which is no registered {wanted}.{f' Did you mean {near}?' if near else ''} "
+            f"Where it is yours and you trust it, put its file into a folder that {plugins.FOLDERS_VARIABLE} names, or "
+            "give --plugin and its module"
         )
     # As it stands there, where it is a path: what was kept is compared with what a run is given.
     whole = {"class_path": path if "." in path else f"{found.__module__}.{found.__qualname__}"}
@@ -78,13 +82,12 @@ def _registered(path: str, base: type, named: frozenset[str]) -> type | None:
 
 def _value(given: Any, hint: Any, place: str, named: frozenset[str]) -> Any:
     """A value whose place has the type `hint`, made of plain parts alone."""
-    kinds = _members(hint)
-    contracts = [one for one in kinds if isinstance(one, type) and not _is_plain(one) and plugins.is_contract(one)]
+    kinds = members(hint)
+    contracts = contracts_among(kinds)
     if isinstance(given, Mapping):
         return _mapping(given, kinds, contracts, place, named)
     if isinstance(given, list | tuple):
-        parts = [part for one in kinds for part in get_args(one) if part is not Ellipsis]
-        inner: Any = typing.Union[tuple(parts)] if parts else Any  # noqa: UP007 - of parts known at run time
+        inner = of_items(kinds)
         return [_value(one, inner, f"{place}[{number}]", named) for number, one in enumerate(given)]
     if isinstance(given, str):
         return _text(given, kinds, contracts, place, named)
@@ -105,14 +108,13 @@ def _mapping(
     odd = [key for key in given if not isinstance(key, str) or "." in key or key in ("init_args", "dict_kwargs")]
     if odd:
         raise UserError(f"{place}: {str(odd[0])[:100]!r} is no name of a value")
-    parts = [get_args(one)[-1] for one in kinds if len(get_args(one)) == 2]
-    inner: Any = typing.Union[tuple(parts)] if parts else Any  # noqa: UP007
+    inner = of_values(kinds)
     return {key: _value(one, inner, f"{place}.{key}", named) for key, one in given.items()}
 
 
 def _text(given: str, kinds: list[Any], contracts: list[type], place: str, named: frozenset[str]) -> Any:
     anything = any(one in (Any, object) for one in kinds)
-    textual = any(one in (str, Path) or get_origin(one) is Literal or _is_enum(one) for one in kinds)
+    textual = is_textual(kinds)
     if contracts and not textual:
         return _class(given, contracts, place, named)
     if not (anything or textual) or (anything and holds_structure(given)):
@@ -120,11 +122,14 @@ def _text(given: str, kinds: list[Any], contracts: list[type], place: str, named
     return given
 
 
-def _members(hint: Any) -> list[Any]:
-    """The kinds of a union, or the one kind there is."""
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for one in get_args(hint) for kind in _members(one)]
-    return _members(get_args(hint)[0]) if get_origin(hint) is typing.Annotated else [hint]
+def contracts_among(kinds: list[Any]) -> list[type]:
+    """Those of the kinds of a place that a class may be named for."""
+    return [one for one in kinds if isinstance(one, type) and not _is_plain(one) and plugins.is_contract(one)]
+
+
+def is_textual(kinds: list[Any]) -> bool:
+    """Whether text may stand in the place for itself, not for a class."""
+    return any(one in (str, Path) or get_origin(one) is Literal or _is_enum(one) for one in kinds)
 
 
 def _is_plain(kind: type) -> bool:
@@ -139,22 +144,3 @@ def _is_plain(kind: type) -> bool:
 
 def _is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
-
-
-def _arguments(cls: type) -> dict[str, Any]:
-    """The types of what a class takes, that of its bases included, which it may pass on to."""
-    hints: dict[str, Any] = {}
-    for one in reversed(cls.__mro__):
-        init = vars(one).get("__init__")
-        if not inspect.isfunction(init):
-            continue
-        try:
-            known = get_type_hints(init)
-        except (NameError, TypeError):  # a name that is there for type checkers alone: its place has no contract then
-            known = {}
-        hints |= {
-            name: known.get(name, Any)
-            for name, parameter in list(inspect.signature(init).parameters.items())[1:]
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        }
-    return hints

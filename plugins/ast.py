@@ -39,18 +39,18 @@ class AST(Encoder):
     embeddings are cut to the middle, or stretched, along time, as the authors do.
 
     Args:
-        checkpoint: Folder with ``config.json`` and the weights, or the name of weights that were fetched
+        weights: Folder with ``config.json`` and the weights, or the name of weights that were fetched
             (``ast_audioset``); ``None``: random weights.
         frames: Mel frames the model sees, 100 a second; 1024 (10.24 s) in the published weights.
         tokens: ``all`` tokens, the class and the distillation token first; or these two alone (``class``), whose mean
             is the authors' embedding of a clip.
         layers: How many of the last layers to give, the deepest after the final normalisation.
-        config: Values for `ASTConfig`, over those of the checkpoint.
+        config: Values for `ASTConfig`, over those of the weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
     sample_rate = 16000
-    weights: ClassVar[Sequence[WeightsCard]] = (
+    cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "ast_audioset",
             "model.safetensors",
@@ -64,7 +64,7 @@ class AST(Encoder):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        weights: str | None = None,
         frames: int = 1024,
         tokens: Tokens = "all",
         layers: int = 1,
@@ -74,7 +74,7 @@ class AST(Encoder):
         super().__init__(augment)
         if tokens not in get_args(Tokens):
             raise UserError(f"AST: tokens is {tokens!r}; give all or class")
-        path = None if checkpoint is None else str(find(checkpoint))
+        path = None if weights is None else str(find(weights))
         given = {**(config or {}), **({"max_length": frames} if path is None else {})}
         self.model, settings, _ = load_model("ASTModel", path, given)
         options = self.model.config
@@ -83,7 +83,7 @@ class AST(Encoder):
         check_layers("AST", layers, options.num_hidden_layers)
         if frames != options.max_length:
             _fit_positions(self.model, frames)
-        if checkpoint is not None:
+        if weights is not None:
             self.settled = {"config": settled_config(options, settings)}
         self.frames = frames
         self.tokens = tokens

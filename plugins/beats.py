@@ -64,13 +64,13 @@ class BEATs(Encoder):
         dropout: Part of the attention weights and of each residual branch that is dropped in training.
         gradient_decay: Factor on the gradient at each layer on its way down; the authors' fine-tuning has 0.6.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
-        checkpoint: An authors' file, pre-trained or fine-tuned, or the name of one that was fetched; ``None``: random
+        weights: An authors' file, pre-trained or fine-tuned, or the name of one that was fetched; ``None``: random
             weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
     sample_rate = 16000
-    weights: ClassVar[Sequence[WeightsCard]] = (
+    cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "beats_iter3_plus_as2m",
             "BEATs_iter3_plus_AS2M.pt",
@@ -94,13 +94,13 @@ class BEATs(Encoder):
         dropout: float = 0.0,
         gradient_decay: float = 1.0,
         gradient_checkpointing: bool = False,
-        checkpoint: str | None = None,
+        weights: str | None = None,
         augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
-        weights = None if checkpoint is None else _read(checkpoint)
+        published = None if weights is None else _read(weights)
         if shape is None:
-            shape = BEATsShape() if weights is None else BEATsShape.of(weights)
+            shape = BEATsShape() if published is None else BEATsShape.of(published)
         if not 1 <= layers <= shape.depth:
             raise UserError(f"BEATs: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}")
         if not 0 < gradient_decay <= 1:
@@ -119,8 +119,8 @@ class BEATs(Encoder):
         self.relative_bias = nn.Embedding(shape.buckets, shape.heads)
         self.blocks = nn.ModuleList(BEATsLayer(shape, dropout) for _ in range(shape.depth))
         self._initialise()
-        if weights is not None:
-            self._adopt(weights)
+        if published is not None:
+            self._adopt(published)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -236,24 +236,24 @@ def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _read(checkpoint: str) -> Weights:
-    weights = weights_of(find(checkpoint), "BEATs", "patch_embedding.weight")
+def _read(path: str) -> Weights:
+    weights = weights_of(find(path), "BEATs", "patch_embedding.weight")
     return replace(weights, state=from_authors(weights.state))
 
 
-def audioset_predictor(checkpoint: str) -> nn.Linear:
+def audioset_predictor(weights: str) -> nn.Linear:
     """The last layer of a fine-tuned file: tokens ``(B, N, D)`` to logits; a clip's are the mean over its tokens.
 
     It is no part of the encoder, so that nothing is left unused while fine-tuning.
 
     Args:
-        checkpoint: As for `BEATs`.
+        weights: As for `BEATs`.
     """
-    weights = _read(checkpoint)
-    state = {key: value for key, value in weights.state.items() if key.startswith("predictor.")}
+    published = _read(weights)
+    state = {key: value for key, value in published.state.items() if key.startswith("predictor.")}
     if "predictor.weight" not in state:
-        raise UserError(f"{weights.path}: no key predictor.weight; only fine-tuned files have a predictor")
+        raise UserError(f"{published.path}: no key predictor.weight; only fine-tuned files have a predictor")
     classes, width = state["predictor.weight"].shape
     predictor = nn.Linear(width, classes)
-    load_strict(nn.ModuleDict({"predictor": predictor}), state, weights.path)
+    load_strict(nn.ModuleDict({"predictor": predictor}), state, published.path)
     return predictor

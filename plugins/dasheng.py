@@ -42,14 +42,14 @@ class _MelTransformer(Encoder):
         layers: int,
         shape: TransformerShape | None,
         gradient_checkpointing: bool,
-        checkpoint: str | None,
+        weights: str | None,
         augment: Augmentation | None,
     ) -> None:
         super().__init__(augment)
-        weights = None if checkpoint is None else self._read(checkpoint)
+        published = None if weights is None else self._read(weights)
         if shape is None:
-            asked = size or (usual if weights is None else None)
-            shape = TransformerShape.of(weights, self.sizes) if asked is None else self.sizes[asked]
+            asked = size or (usual if published is None else None)
+            shape = TransformerShape.of(published, self.sizes) if asked is None else self.sizes[asked]
         if not 1 <= layers <= shape.depth:
             raise UserError(
                 f"{type(self).__name__}: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}"
@@ -71,12 +71,12 @@ class _MelTransformer(Encoder):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        if weights is not None:
-            self._adopt(weights)
+        if published is not None:
+            self._adopt(published)
 
-    def _read(self, checkpoint: str) -> Weights:
+    def _read(self, path: str) -> Weights:
         name = type(self).__name__
-        weights = weights_of(find(checkpoint), name, "time_pos_embed")
+        weights = weights_of(find(path), name, "time_pos_embed")
         weights = replace(weights, state=from_published(weights.state))
         if (patch := weights.dims("patch_embed.proj.weight")[2:]) != self.patch:
             raise UserError(f"{weights.path} has patches of {patch}, {name} of {self.patch}")
@@ -163,7 +163,7 @@ class Dasheng(_MelTransformer):
         layers: The last so many layers are returned, each through the last normalisation.
         shape: Dimensions other than those of a published size.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
-        checkpoint: A published file in the authors' or the hub's layout, or the name of one that was fetched;
+        weights: A published file in the authors' or the hub's layout, or the name of one that was fetched;
             ``None``: random weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
@@ -175,7 +175,7 @@ class Dasheng(_MelTransformer):
         "0.6B": TransformerShape(1280, 32, 16),
         "1.2B": TransformerShape(1536, 40, 24),
     }
-    weights: ClassVar[Sequence[WeightsCard]] = tuple(
+    cards: ClassVar[Sequence[WeightsCard]] = tuple(
         WeightsCard(
             f"dasheng_{name}",
             f"dasheng_{name}.pt",
@@ -192,10 +192,10 @@ class Dasheng(_MelTransformer):
         layers: int = 1,
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
-        checkpoint: str | None = None,
+        weights: str | None = None,
         augment: Augmentation | None = None,
     ) -> None:
-        super().__init__("base", size, layers, shape, gradient_checkpointing, checkpoint, augment)
+        super().__init__("base", size, layers, shape, gradient_checkpointing, weights, augment)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -211,7 +211,7 @@ class CED(_MelTransformer):
         layers: The last so many layers are returned, each through the last normalisation.
         shape: Dimensions other than those of a published size.
         gradient_checkpointing: Compute layers again in the backward pass: less memory, about a third more time.
-        checkpoint: A published file in the authors' or the hub's layout, or the name of one that was fetched;
+        weights: A published file in the authors' or the hub's layout, or the name of one that was fetched;
             ``None``: random weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
@@ -224,7 +224,7 @@ class CED(_MelTransformer):
         "small": TransformerShape(384, 12, 6),
         "base": TransformerShape(768, 12, 12),
     }
-    weights: ClassVar[Sequence[WeightsCard]] = tuple(
+    cards: ClassVar[Sequence[WeightsCard]] = tuple(
         WeightsCard(
             f"ced_{name}",
             f"ced_{name}.safetensors",
@@ -241,10 +241,10 @@ class CED(_MelTransformer):
         layers: int = 1,
         shape: TransformerShape | None = None,
         gradient_checkpointing: bool = False,
-        checkpoint: str | None = None,
+        weights: str | None = None,
         augment: Augmentation | None = None,
     ) -> None:
-        super().__init__("tiny", size, layers, shape, gradient_checkpointing, checkpoint, augment)
+        super().__init__("tiny", size, layers, shape, gradient_checkpointing, weights, augment)
 
     @classmethod
     def tiny(cls) -> Self:

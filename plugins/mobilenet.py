@@ -37,12 +37,12 @@ class MobileNet(Encoder):
         layers: Only 1: earlier maps have other widths and frame rates, which `blocks` chooses from.
         blocks: Inverted residual blocks that are run, 1 to 15; the convolution behind them only after all 15.
         rows: Frequency rows of the last map: averaged, or kept side by side as features.
-        checkpoint: A published file, or the name of one that was fetched (``mn04_as``); ``None``: random weights.
+        weights: A published file, or the name of one that was fetched (``mn04_as``); ``None``: random weights.
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
     sample_rate = 32000
-    weights: ClassVar[Sequence[WeightsCard]] = (
+    cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "mn04_as",
             "mn04_as_mAP_432.pt",
@@ -70,13 +70,13 @@ class MobileNet(Encoder):
         layers: int = 1,
         blocks: int = len(ROWS),
         rows: Literal["averaged", "kept"] = "averaged",
-        checkpoint: str | None = None,
+        weights: str | None = None,
         augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
-        weights = None if checkpoint is None else _read(checkpoint)
-        if weights is not None:
-            width = _check_width(weights, width)
+        published = None if weights is None else _read(weights)
+        if published is not None:
+            width = _check_width(published, width)
         width = 0.4 if width is None else width
         if width <= 0:
             raise UserError(f"MobileNet: width is {width}; give 0.4, 0.5, 1, 2, 3 or 4 for the published weights")
@@ -96,9 +96,9 @@ class MobileNet(Encoder):
         self.front_end = MobileNetMel()
         self.features = nn.Sequential(*features)
         self.apply(_initialise)
-        if weights is not None:
-            state = {key: value for key, value in weights.state.items() if not key.startswith("classifier.")}
-            load_strict(nn.ModuleDict({"features": self.features}), state, weights.path)
+        if published is not None:
+            state = {key: value for key, value in published.state.items() if not key.startswith("classifier.")}
+            load_strict(nn.ModuleDict({"features": self.features}), state, published.path)
             self.settled = {"width": width}
         if blocks < len(ROWS):
             self.features = nn.Sequential(*self.stages()[: 1 + blocks])
@@ -131,8 +131,8 @@ class MobileNet(Encoder):
         return list(self.features)
 
 
-def _read(checkpoint: str) -> Weights:
-    return weights_of(find(checkpoint), "EfficientAT", "features.0.0.weight")
+def _read(path: str) -> Weights:
+    return weights_of(find(path), "EfficientAT", "features.0.0.weight")
 
 
 def _check_width(weights: Weights, asked: float | None) -> float:
@@ -156,18 +156,18 @@ def _check_width(weights: Weights, asked: float | None) -> float:
     return asked
 
 
-def audioset_classifier(checkpoint: str) -> nn.Sequential:
+def audioset_classifier(weights: str) -> nn.Sequential:
     """The published classifier: embedding ``(B, D)`` to the logits ``(B, 527)`` of AudioSet's classes.
 
     It is no part of the encoder, so that nothing is left unused while fine-tuning.
 
     Args:
-        checkpoint: As for `MobileNet`.
+        weights: As for `MobileNet`.
     """
-    weights = _read(checkpoint)
-    state = {key: value for key, value in weights.state.items() if key.startswith("classifier.")}
+    published = _read(weights)
+    state = {key: value for key, value in published.state.items() if key.startswith("classifier.")}
     if "classifier.2.weight" not in state:
-        raise UserError(f"{weights.path}: no key classifier.2.weight; it holds no AudioSet classifier of EfficientAT")
+        raise UserError(f"{published.path}: no key classifier.2.weight; it holds no AudioSet classifier of EfficientAT")
     hidden, width = state["classifier.2.weight"].shape
     layers = [
         nn.Identity(),
@@ -178,7 +178,7 @@ def audioset_classifier(checkpoint: str) -> nn.Sequential:
         nn.Linear(hidden, _CLASSES),
     ]
     classifier = nn.Sequential(*layers)
-    load_strict(nn.ModuleDict({"classifier": classifier}), state, weights.path)
+    load_strict(nn.ModuleDict({"classifier": classifier}), state, published.path)
     return classifier
 
 

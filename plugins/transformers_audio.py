@@ -60,10 +60,10 @@ class TransformersAudio(Encoder):
     Args:
         architecture: Class of transformers: Wav2Vec2Model, HubertModel, WavLMModel, Data2VecAudioModel,
             UniSpeechSatModel, Wav2Vec2ConformerModel, WhisperModel or ClapAudioModel.
-        checkpoint: Folder with ``config.json`` and the weights, or a hub name; ``None``: random weights.
+        weights: Folder with ``config.json`` and the weights, or a hub name; ``None``: random weights.
         download: Fetch a hub name that is not in the cache of transformers; else that is an error.
         layers: How many of the last layers to give, the deepest after the model's last normalisation.
-        config: Values for the model's configuration, over those of the checkpoint.
+        config: Values for the model's configuration, over those of the weights.
         augment: Runs between `spectrogram` and `encode` in training; ``None``: nothing.
     """
 
@@ -72,7 +72,7 @@ class TransformersAudio(Encoder):
     def __init__(
         self,
         architecture: str = "WavLMModel",
-        checkpoint: str | None = None,
+        weights: str | None = None,
         download: bool = False,
         layers: int = 1,
         config: dict[str, Any] | None = None,
@@ -85,9 +85,9 @@ class TransformersAudio(Encoder):
             raise UserError(
                 f"TransformersAudio: unknown architecture {architecture!r}.{guess} Known: {', '.join(_MODELS)}"
             )
-        self.model, settings, fusion = load_model(architecture, checkpoint, config or {}, download)
+        self.model, settings, fusion = load_model(architecture, weights, config or {}, download)
         options = self.model.config
-        if checkpoint is not None:
+        if weights is not None:
             self.settled = {"config": settled_config(options, settings) | {"enable_fusion": fusion}}
         self.layers = layers
         self.sample_rate = 16000
@@ -131,7 +131,7 @@ class TransformersAudio(Encoder):
 
 
 def load_model(
-    architecture: str, checkpoint: str | None, config: Mapping[str, Any], download: bool = False
+    architecture: str, weights: str | None, config: Mapping[str, Any], download: bool = False
 ) -> tuple[Any, dict[str, Any], bool]:
     """A model of transformers in float32, the settings of its inputs, and whether it was trained with feature fusion.
 
@@ -143,22 +143,22 @@ def load_model(
 
     cls = getattr(transformers, architecture)
     where = {"local_files_only": not download}
-    if checkpoint is None:
+    if weights is None:
         options = cls.config_class(**config)
     else:
-        _check_folder(checkpoint)
-        with _one_line(checkpoint):
-            options = cls.config_class.from_pretrained(checkpoint, **where, **config)
+        _check_folder(weights)
+        with _one_line(weights):
+            options = cls.config_class.from_pretrained(weights, **where, **config)
     fusion = bool(getattr(options, "enable_fusion", False))
     for name, value in _OFF.items():
         if hasattr(options, name):
             setattr(options, name, value)
-    if checkpoint is None:
+    if weights is None:
         model, settings = cls(options), {}
     else:
-        with _one_line(checkpoint), _quiet(transformers.utils.logging):
+        with _one_line(weights), _quiet(transformers.utils.logging):
             model, found = cls.from_pretrained(
-                checkpoint,
+                weights,
                 config=options,
                 dtype=torch.float32,
                 output_loading_info=True,
@@ -168,9 +168,9 @@ def load_model(
         missing = sorted(found["missing_keys"])
         if missing:
             raise UserError(
-                f"{checkpoint}: no weights for {missing[0]} and {len(missing) - 1} more keys of {architecture}"
+                f"{weights}: no weights for {missing[0]} and {len(missing) - 1} more keys of {architecture}"
             )
-        settings = _input_settings(transformers, checkpoint, where)
+        settings = _input_settings(transformers, weights, where)
     # Settings of the inputs may come with the configuration, where the folder is no longer at hand.
     settings |= {name: config[name] for name in _INPUTS if name in config}
     _remove_unused(model)
@@ -229,29 +229,27 @@ def _receptive_field(options: Any) -> int:
     return 1 + sum((kernel - 1) * prod(strides[: i + 1]) for i, kernel in enumerate(kernels))
 
 
-def _check_folder(checkpoint: str) -> None:
-    path = Path(checkpoint)
+def _check_folder(weights: str) -> None:
+    path = Path(weights)
     if path.is_file():
-        raise UserError(f"checkpoint {checkpoint} is a file; give the folder that holds config.json and the weights")
+        raise UserError(f"weights {weights} is a file; give the folder that holds config.json and the weights")
     if path.is_dir() and not (path / "config.json").is_file():
-        raise UserError(
-            f"checkpoint {checkpoint}: no config.json in the folder; it must hold config.json and the weights"
-        )
+        raise UserError(f"weights {weights}: no config.json in the folder; it must hold config.json and the weights")
     for file in sorted(path.glob("*.safetensors")) + sorted(path.glob("*.bin")):
         format_of(file)
 
 
-def _input_settings(transformers: Any, checkpoint: str, where: Mapping[str, Any]) -> dict[str, Any]:
+def _input_settings(transformers: Any, weights: str, where: Mapping[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any]
     try:
-        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(checkpoint, **where)
+        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(weights, **where)
     except OSError:
         return {}
     return settings
 
 
 @contextmanager
-def _one_line(checkpoint: str) -> Iterator[None]:
+def _one_line(weights: str) -> Iterator[None]:
     try:
         yield
     except UserError:
@@ -259,7 +257,7 @@ def _one_line(checkpoint: str) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"checkpoint {checkpoint} cannot be loaded: give a folder with config.json and model.safetensors, or a hub "
+            f"weights {weights} cannot be loaded: give a folder with config.json and model.safetensors, or a hub "
             f"name with download true ({type(error).__name__}: {reason})"
         ) from error
 

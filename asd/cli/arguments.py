@@ -58,19 +58,6 @@ def given(arguments: list[str], key: str) -> Any:
     return found
 
 
-def named_classes(arguments: list[str], keys: Collection[str]) -> list[tuple[str, str]]:
-    """For each of the `keys` that is given, the class named last, on the command line or else in a config."""
-    found = {}
-    for key in keys:
-        value = given(arguments, key)
-        value = value.get("class_path") if isinstance(value, dict) else value
-        for _, _, name in options(arguments, (f"--{key}.class_path",)):
-            value = name
-        if isinstance(value, str) and not value.endswith((".yaml", ".yml", ".json")):
-            found[key] = value
-    return list(found.items())
-
-
 def every_class(arguments: list[str]) -> set[str]:
     """Every dotted path that may name a class, in configs and on the command line."""
     configs = [read_mapping(path) for _, _, path in options(arguments, CONFIG_FLAGS)]

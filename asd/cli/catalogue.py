@@ -17,8 +17,8 @@ def encoder_rows() -> list[Row]:
 
 
 def _row(name: str, cls: type[Encoder]) -> Row:
-    weights = ", ".join(card.name for card in cls.weights) or "-"
-    licences = ", ".join(sorted({card.licence for card in cls.weights})) or "-"
+    weights = ", ".join(card.name for card in cls.cards) or "-"
+    licences = ", ".join(sorted({card.licence for card in cls.cards})) or "-"
     row = {"encoder": name, "weights": weights, "licence": licences}
     if cls.listing is not None:
         return row | dict(zip(COLUMNS[1:4], cls.listing, strict=True))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
+from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 from asd.run_folder import RunFolder
 from asd.utils.yaml_file import parsed
 
-_KEYS = ("runs", "fuse", "weights", "scorer", "out", *DEFAULTS)
+_KEYS = ("runs", "fuse", "weights", "scorer", "out", *OPTIONS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,19 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fuse, write and print; returns the exit code."""
+    from asd.configured import configured
     from asd.evaluation import back_ends, calibration, embedding_store, ensemble
+    from asd.scoring import Scorer
     from asd.training import outputs
 
     given = _options(args)
     folders = [Path(one) for one in given["runs"]]
-    threshold = build_threshold(**{key: given[key] for key in DEFAULTS})
+    threshold = build_threshold(given, importing=args.threshold is not None)
     out = Path(given["out"])
     if given["fuse"] == "embeddings":
         joined = ensemble.fuse_embeddings(folders, given["weights"])
         spec = given["scorer"]
-        scorer = back_ends.build(
-            parsed(spec, "--scorer") if isinstance(spec, str) else spec, importing=spec == args.scorer
-        )
+        content = parsed(spec, "--scorer") if isinstance(spec, str) else spec
+        scorer = configured(content, Scorer, importing=args.scorer is not None)  # type: ignore[type-abstract]
         rows, population = back_ends.decided(joined, scorer, threshold)
         known = calibration.of_population(population, joined.query.seconds)
         for name in embedding_store.SUBSETS:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Defaults, beaten by the config, beaten by the command line."""
     options: dict[str, Any] = {
-        "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "out": "runs/ensemble", **DEFAULTS,
+        "runs": [], "fuse": "mean", "weights": None, "scorer": "KMeansScorer", "out": "runs/ensemble",
     }  # fmt: skip
     if args.config is not None:
         from asd.cli.arguments import read_mapping

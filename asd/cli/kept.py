@@ -13,7 +13,7 @@ import jsonargparse
 import lightning.pytorch as pl
 import yaml
 
-from asd.cli.arguments import every_class, given
+from asd.cli.arguments import CONFIG_FLAGS, every_class, given, options, read_mapping
 from asd.errors import Notice, UserError
 from asd.run_folder import RunFolder, checkpoint_at
 from asd.training import checkpoints
@@ -63,6 +63,7 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
         yield arguments
         return
     with tempfile.TemporaryDirectory() as folder:
+        arguments = _of_today(arguments, Path(folder))
         file = Path(folder) / "kept.yaml"
         try:
             config = checkpoints.without_weights_files(config)
@@ -81,6 +82,21 @@ def _into_its_run(arguments: list[str], checkpoint: Path) -> list[str]:
             return arguments
         arguments = [*arguments, "--outputs.folder", str(run)]
     return arguments if given(arguments, "trainer.logger") is not None else [*arguments, "--trainer.logger", "false"]
+
+
+def _of_today(arguments: list[str], folder: Path) -> list[str]:
+    """The arguments with a copy, made in `folder`, of each run's ``config.yaml`` that an older version wrote."""
+    copied = list(arguments)
+    for at, length, name in options(arguments, CONFIG_FLAGS):
+        path = Path(name)
+        if path.name != "config.yaml" or not (path.parent / "checkpoints").is_dir():
+            continue
+        content = read_mapping(name)
+        if checkpoints.of_today(content) != content:
+            copy = folder / f"{at}.yaml"
+            copy.write_text(yaml.safe_dump(checkpoints.of_today(content)), encoding="utf-8")
+            copied[at : at + length] = [f"--config={copy}"] if length == 1 else ["--config", str(copy)]
+    return copied
 
 
 def _vetted(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd.cli.thresholds import DEFAULTS, add_threshold_arguments, build_threshold
+from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 from asd.run_folder import RunFolder
 from asd.utils.yaml_file import parsed
@@ -39,24 +39,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns the exit code."""
+    from asd.configured import configured
     from asd.evaluation import back_ends, embedding_store
+    from asd.scoring import Scorer
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
     found = embedding_store.read(args.store)
     out = _place(args.store) if args.out is None else args.out
     if args.grid is None:
-        options = {
-            key: default if getattr(args, key) is None else getattr(args, key) for key, default in DEFAULTS.items()
-        }
-        return _one(found, _spec(args.scorer, args.set), out, build_threshold(**options), args.projection)
+        threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
+        return _one(found, _spec(args.scorer, args.set), out, threshold, args.projection)
     if args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
     specs = back_ends.read_grid(args.grid)
     done: list[Rescored] = []
     for spec in specs:
         try:
-            done.append(back_ends.score(found, back_ends.build(spec), spec))
+            done.append(back_ends.score(found, configured(spec, Scorer), spec))  # type: ignore[type-abstract]
         except UserError as error:
             print(f"asd: warning: left out {back_ends.describe(spec)}: {error}", file=sys.stderr)
     if not done:
@@ -94,10 +94,13 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
 
 def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection) -> int:
     from asd import plots
+    from asd.configured import configured
     from asd.evaluation import back_ends, calibration
+    from asd.scoring import Scorer
     from asd.training import outputs
 
-    rows, population = back_ends.decided(found, back_ends.build(spec, importing=True), threshold)
+    scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
+    rows, population = back_ends.decided(found, scorer, threshold)
     known = calibration.of_population(population, found.query.seconds)
     written = outputs.write(out, rows, known, back_ends.describe(spec))
     _write_config(out / "scorer.yaml", spec)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from asd.errors import UserError
+from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
     from asd.scoring.threshold import Threshold
 
-KINDS = ("gamma", "quantile", "conformal")
-DEFAULTS: dict[str, Any] = {"threshold": "gamma", "quantile": 0.9, "target": "pooled", "abstain": 0.0}
+OPTIONS = ("threshold", "quantile", "target", "abstain")
+_USUAL = "gamma"
 
 
 def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--threshold", choices=KINDS, help="what the decision threshold is a quantile of (gamma)")
+    parser.add_argument(
+        "--threshold",
+        metavar="NAME|YAML",
+        help="what the decision threshold is a quantile of: gamma, quantile, conformal, the class name of another, or "
+        "{class_path: ..., init_args: ...} as in a config (gamma)",
+    )
     parser.add_argument("--quantile", type=float, help="part of the normal clips below the threshold (0.9)")
     parser.add_argument(
         "--target", choices=("pooled", "balanced", "highest"), help="what the few target clips count for (pooled)"
@@ -22,18 +31,37 @@ def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--abstain", type=float, help="part of the normal clips, below it, without a decision (0)")
 
 
-def build_threshold(threshold: str, quantile: float, target: str, abstain: float) -> Threshold:
+def build_threshold(given: Mapping[str, Any], importing: bool) -> Threshold:
     """The threshold asked for.
 
-    Raises:
-        UserError: A value out of range.
-    """
-    from asd.errors import UserError
-    from asd.scoring import threshold as kinds
+    Args:
+        given: What is given for each of `OPTIONS`; ``None`` or left out: not given.
+        importing: Whether the user named the class, so that the module of a dotted path may be imported.
 
-    if threshold not in KINDS:
-        raise UserError(f"threshold is {threshold!r}; choose one of {', '.join(KINDS)}")
-    options: dict[str, Any] = {"quantile": float(quantile), "target": target, "abstain": float(abstain)}
-    if threshold == "gamma":
-        return kinds.GammaThreshold(**options)
-    return kinds.QuantileThreshold(**options) if threshold == "quantile" else kinds.ConformalThreshold(**options)
+    Raises:
+        UserError: A class that is not known, an argument that it does not take, or a value out of range.
+    """
+    from asd.configured import configured
+    from asd.scoring import Threshold
+
+    named = given.get("threshold") or _USUAL
+    content = parsed(named, "--threshold") if isinstance(named, str) else named
+    spec = {"class_path": content} if isinstance(content, str) else content
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
+        raise UserError(f"threshold {named!r}: give a class name, or class_path and init_args")
+    options = {key: given[key] for key in OPTIONS[1:] if given.get(key) is not None}
+    whole = {
+        **spec,
+        "class_path": _whole_name(spec["class_path"]),
+        "init_args": {**(spec.get("init_args") or {}), **options},
+    }
+    return configured(whole, Threshold, importing)  # type: ignore[type-abstract]
+
+
+def _whole_name(name: str) -> str:
+    """The class that is called so for short: ``GammaThreshold`` for ``gamma``."""
+    from asd.plugins import known
+    from asd.scoring import Threshold
+
+    short = {one.removesuffix("Threshold").casefold(): one for one in known(Threshold)}  # type: ignore[type-abstract]
+    return short.get(name.casefold(), name)

@@ -22,15 +22,12 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import plugins
 from asd.cli import processes
-from asd.cli.arguments import configs_first, named_classes
+from asd.cli.arguments import configs_first
 from asd.cli.kept import with_checkpoint
+from asd.cli.names import check_names
 from asd.data.datamodule import ClipDataModule
-from asd.encoders.adapter import Adapter
-from asd.encoders.base import Encoder
 from asd.errors import UserError
-from asd.heads import Head
-from asd.scoring.base import Scorer
-from asd.scoring.threshold import Threshold
+from asd.moved import current, with_current
 from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.checkpoint_io import AtomicCheckpointIO
@@ -40,18 +37,12 @@ from asd.training.outputs import untested
 from asd.training.warmup import WarmUp
 from asd.utils.yaml_file import check_yaml
 
-_NAMED: dict[str, type] = {
-    "model.encoder": Encoder, "model.head": Head, "model.scorer": Scorer, "model.threshold": Threshold,
-    "model.adapter": Adapter, "data": ClipDataModule,
-}  # fmt: skip
-
-
 _read = get_loader("yaml")
 
 
 def _read_checked(text: str) -> Any:
     check_yaml(text)
-    return _read(text)
+    return with_current(_read(text))
 
 
 set_loader("yaml", _read_checked, (yaml.YAMLError, ValueError))
@@ -70,6 +61,9 @@ class Parser(LightningArgumentParser):
         missing = re.search(r'key "(\S+?)".*arguments are required: (\w+)', message, re.S)
         if missing:
             message = f"{missing[1]}.{missing[2]} is not given; add --{missing[1]}.{missing[2]}"
+        old = next((key for key in checkpoints.RENAMED if f"Option '{key}' is not accepted" in message), None)
+        if old is not None:
+            message = f"Option '{old}' is not accepted: that of an encoder is called {checkpoints.RENAMED[old]} now"
         raise UserError(f"{' '.join(message.split())[:600]}; see `asd {sys.argv[1] if sys.argv[1:] else ''} --help`")
 
 
@@ -209,15 +203,20 @@ def run_trainer(arguments: list[str]) -> int:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     arguments = configs_first(_out_named(arguments))
-    if not {"-h", "--help"} & set(arguments):
-        for key, name in named_classes(arguments, _NAMED):
-            plugins.resolve(name, _NAMED[key])
+    arguments = [_of_today(one) for one in arguments]
     plugins.load_all()
-    for contract in _NAMED.values():
-        plugins.known(contract)  # imports ours: the parser takes short names of classes that are there
+    plugins.load_ours()  # the parser takes short names of classes that are there
     with with_checkpoint(arguments) as complete:
+        if not {"-h", "--help"} & set(arguments):
+            check_names(complete)
         training_cli(complete)
     return 0
+
+
+def _of_today(argument: str) -> str:
+    """An argument with the class that it names, if any, where that is now."""
+    flag, equals, value = argument.rpartition("=")
+    return flag + equals + current(value)
 
 
 def _out_named(arguments: list[str]) -> list[str]:

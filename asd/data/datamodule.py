@@ -15,6 +15,7 @@ from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
 from asd.data.mixing import Mixer, NoiseMix
+from asd.data.options import OnBadFile, spell_out
 from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
 from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
@@ -22,7 +23,6 @@ from asd.described import Described
 from asd.errors import UserError
 from asd.utils.log import logger, notice
 
-OnBadFile = Literal["stop", "skip"]
 Loader = DataLoader[ClipBatch]
 _CHANNELS = {"near": 0, "far": 1}
 
@@ -116,6 +116,10 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self._listed = False
         self._resampling_said = False
         self._train_checked = False
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        spell_out(cls, ClipDataModule)
 
     @abstractmethod
     def clips(self) -> list[Clip]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,20 @@ from asd.errors import UserError
 
 
 class Augmentation(Described, nn.Module, ABC):
-    """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation."""
+    """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation.
+
+    Options are given on construction, and kept as attributes of their names. Random numbers come from PyTorch's own
+    generator, on the device of the spectrogram.
+
+    Attributes:
+        expected_failures: Name of a check of `asd.testing` to the reason why this augmentation cannot pass it.
+    """
+
+    expected_failures: ClassVar[dict[str, str]] = {}
 
     @abstractmethod
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """``(B, F, M)`` to the same shape."""
+        """``(B, F, M)`` to the same shape and type, a tensor of its own where anything is changed."""
 
 
 class SpecAugment(Augmentation):

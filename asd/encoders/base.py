@@ -64,7 +64,7 @@ class Encoder(Described, nn.Module, ABC):
     """Turns waveforms into features; every plug-in is a subclass, and its class name is its name.
 
     An encoder says nothing of devices, processes, training or evaluation mode or gradients: it is a plain module. It
-    never downloads; ``checkpoint=None`` gives random weights.
+    never downloads; ``weights=None`` gives random weights.
 
     Attributes:
         sample_rate: Hz that waveforms must have; the pipeline resamples to it.
@@ -72,7 +72,7 @@ class Encoder(Described, nn.Module, ABC):
         layers: ``L``, how many layers `encode` returns.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
-        weights: Cards of the published weights it loads.
+        cards: Cards of the published weights it loads.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
         settled: Arguments of the class that were taken from a file of weights, such as its size.
@@ -84,7 +84,7 @@ class Encoder(Described, nn.Module, ABC):
     layers: int = 1
     seconds: float | None = None
     augment: nn.Module
-    weights: ClassVar[Sequence[WeightsCard]] = ()
+    cards: ClassVar[Sequence[WeightsCard]] = ()
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 

@@ -22,7 +22,7 @@ class WeightsCard:
     """What is known of a published weights file. ``None`` says that the fact is not known: nobody published it.
 
     Attributes:
-        name: What `checkpoint` is set to, to find the file in the cache folder.
+        name: What `weights` is set to, to find the file in the cache folder.
         file: File name.
         licence: SPDX identifier of the weights.
         paper: arXiv identifier or DOI.
@@ -68,7 +68,7 @@ def cards() -> dict[str, WeightsCard]:
     from asd.encoders.base import Encoder
 
     classes = known_classes(Encoder).values()  # type: ignore[type-abstract]
-    return {card.name: card for cls in classes for card in cls.weights}
+    return {card.name: card for cls in classes for card in cls.cards}
 
 
 def find_card(name: str) -> WeightsCard:
@@ -106,7 +106,7 @@ def find(name_or_path: str | Path) -> Path:
         remedy = (
             f"`asd weights fetch {fetchable}` gets it" if fetchable else "`asd weights list` shows what can be fetched"
         )
-        raise UserError(f"checkpoint {name_or_path}: no such file; {remedy}")
+        raise UserError(f"weights {name_or_path}: no such file; {remedy}")
     card = find_card(str(name_or_path))
     file = file_of(card)
     remedy = f"`asd weights fetch {card.name}`"
@@ -114,11 +114,11 @@ def find(name_or_path: str | Path) -> Path:
     if missing:
         source = "" if card.url is None else f" from {card.url.rpartition('/')[0]}/"
         raise UserError(
-            f"checkpoint {card.name}: {' and '.join(missing)} not in {file.parent} ({card.file}: {card.facts}); run "
+            f"weights {card.name}: {' and '.join(missing)} not in {file.parent} ({card.file}: {card.facts}); run "
             f"{remedy}, or get it{source} on another machine and put it there"
         )
     if card.size is not None and file.stat().st_size != card.size:
-        raise UserError(f"checkpoint {file} has {file.stat().st_size:,} bytes, expected {card.size:,}; run {remedy}")
+        raise UserError(f"weights {file} has {file.stat().st_size:,} bytes, expected {card.size:,}; run {remedy}")
     return file.parent if card.beside else file
 
 

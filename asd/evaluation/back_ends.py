@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from asd import plugins
+from asd.configured import configured
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore, measure
 from asd.evaluation.embedding_store import Store
@@ -93,41 +93,6 @@ def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) ->
 # -- back ends by name
 
 
-def build(spec: Any, importing: bool = False) -> Scorer:
-    """A scorer from its class name, or from ``class_path`` and ``init_args`` as in a config.
-
-    Args:
-        spec: What names it.
-        importing: Import the modules of dotted paths: for what the user named, not for what stands in a file.
-
-    Raises:
-        UserError: An unknown class, or arguments that it does not take.
-    """
-    if isinstance(spec, str):
-        spec = {"class_path": spec}
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
-        raise UserError(f"a scorer is a class name, or class_path and init_args; got {spec!r}")
-    unknown = set(spec) - {"class_path", "init_args"}
-    arguments = spec.get("init_args") or {}
-    if unknown or not isinstance(arguments, Mapping):
-        raise UserError(
-            f"{spec['class_path']}: a scorer has class_path and init_args, not {', '.join(sorted(unknown))}"
-        )
-    kind = plugins.resolve(spec["class_path"], Scorer, importing)  # type: ignore[type-abstract]
-    parts = {
-        name: build(value, importing) if isinstance(value, Mapping) and "class_path" in value else value
-        for name, value in arguments.items()
-    }
-    if isinstance(parts.get("scorer"), str):
-        parts["scorer"] = build(parts["scorer"], importing)
-    try:
-        return kind(**parts)
-    except TypeError as error:
-        raise UserError(
-            f"{kind.__name__}: {str(error).rpartition(') ')[2]}; see its arguments in the README"
-        ) from error
-
-
 def read_grid(path: Path) -> list[Spec]:
     """The back ends that a grid file names.
 
@@ -142,7 +107,7 @@ def read_grid(path: Path) -> list[Spec]:
         raise UserError(f"{path} holds no list of scorers; see configs/grid/back_ends.yaml")
     specs = [one for entry in content for one in _combinations(entry, path)]
     for spec in specs:
-        build(spec)
+        configured(spec, Scorer)  # type: ignore[type-abstract]
     return specs
 
 

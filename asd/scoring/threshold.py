@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -30,13 +30,21 @@ class Limits(NamedTuple):
 class Threshold(Described, ABC):
     """How limits follow from the scores of normal clips.
 
+    A subclass says in `at` where a part of the clips lies; the rules for domains and for abstention are the same for
+    all. It holds options, kept as attributes of their names, and nothing that was fitted.
+
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.
         target: What the few clips of the target domain count for: ``pooled``, a clip is a clip; ``balanced``, both
             domains weigh the same; ``highest``, the higher of both domains' thresholds, so that neither exceeds the
             false alarms asked for, at the price of missed faults.
         abstain: Part of the normal clips, next below the threshold, for which no decision is made.
+
+    Attributes:
+        expected_failures: Name of a check of `asd.testing` to the reason why this threshold cannot pass it.
     """
+
+    expected_failures: ClassVar[dict[str, str]] = {}
 
     def __init__(self, quantile: float = 0.9, target: TargetRule = "pooled", abstain: float = 0.0) -> None:
         name = type(self).__name__
@@ -52,7 +60,10 @@ class Threshold(Described, ABC):
 
     @abstractmethod
     def at(self, scores: Tensor, quantile: float) -> float:
-        """The score below which a part `quantile` of clips like these ``(N,)`` lies, ``N`` at least 1."""
+        """The score below which a part `quantile` of clips like these ``(N,)`` lies, ``N`` at least 1.
+
+        The scores are finite, float64 and on the CPU.
+        """
 
     def fit(self, scores: Tensor, target: Tensor | None = None) -> Limits:
         """The limits for scores ``(N,)`` of normal clips, of which those flagged ``(N,)`` are of the target domain.

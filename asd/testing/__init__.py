@@ -1,6 +1,7 @@
 """Public contract checks: run them on your own plug-ins, in your own tests.
 
-Each raises `AssertionError` with what is broken. ``check_encoder(MyEncoder())``, ``check_scorer(MyScorer())``,
+Each raises `AssertionError` with what is broken. ``check_encoder(MyEncoder())``, ``check_head(MyHead())``,
+``check_scorer(MyScorer())``, ``check_threshold(MyThreshold())``, ``check_augmentation(MyAugmentation())``,
 ``check_datamodule(MyData(...))``; ``write_dataset`` writes a few short clips to check on.
 """
 

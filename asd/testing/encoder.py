@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import re
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from asd.encoders.base import Encoder
-from asd.testing.contract import run_checks
+from asd.testing.contract import Check, check_described, check_excuses, run_checks
 
 LENGTHS = (1.0, 1.98, 2.74, 10.0)
 
@@ -39,16 +36,12 @@ def check_declaration(encoder: Encoder) -> None:
     assert isinstance(encoder.feature_dim, int), "feature_dim is an int"
     assert isinstance(encoder.augment, nn.Module), "augment is a module; call super().__init__(augment)"
     assert encoder.layers >= 1, "layers is 1 or more"
-    unknown = set(encoder.expected_failures) - set(CHECKS)
-    assert not unknown, f"expected_failures names no check: {', '.join(unknown)}"
+    check_excuses(encoder, CHECKS)
 
 
 def check_documented(encoder: Encoder) -> None:
     """Every argument of the constructor is described in the class's docstring."""
-    shown = set(re.findall(r"^\s+(\w+):", inspect.getdoc(type(encoder)) or "", re.M))
-    arguments = [name for name in inspect.signature(type(encoder)).parameters if name != "self"]
-    missing = [name for name in arguments if name not in shown]
-    assert not missing, f"not described in the docstring's Args: {', '.join(missing)}"
+    check_described(type(encoder))
 
 
 def check_shapes(encoder: Encoder) -> None:
@@ -171,8 +164,18 @@ def check_autocast(encoder: Encoder) -> None:
     assert gap < 0.1, f"features change by {100 * gap:.0f} % under bfloat16 autocast: is the front end in float32?"
 
 
-CHECKS: dict[str, Callable[[Encoder], None]] = {
-    name.removeprefix("check_"): check
-    for name, check in list(globals().items())
-    if name.startswith("check_") and name != "check_encoder"
-}
+CHECKS: tuple[Check[Encoder], ...] = (
+    check_declaration,
+    check_documented,
+    check_shapes,
+    check_silence,
+    check_deterministic,
+    check_rows_independent,
+    check_input_unchanged,
+    check_gradients,
+    check_stages,
+    check_state_dict,
+    check_deepcopy,
+    check_meta,
+    check_autocast,
+)

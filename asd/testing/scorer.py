@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring.base import NotFittedError, Scorer
-from asd.testing.contract import run_checks
+from asd.testing.contract import Check, check_described, check_excuses, run_checks
 
 
 def check_scorer(scorer: Scorer) -> None:
@@ -31,6 +30,17 @@ def reference(clips: int = 60, targets: int = 6, width: int = 12) -> tuple[Tenso
     rows = centres[torch.arange(clips) % 4] + 0.3 * torch.randn(clips, width, generator=generator)
     target = torch.arange(clips) >= clips - targets
     return rows, target
+
+
+def check_declaration(scorer: Scorer) -> None:
+    """What is declared is there and of the right kind."""
+    assert isinstance(scorer.fitted, Tensor), "call super().__init__() in the constructor"
+    check_excuses(scorer, CHECKS)
+
+
+def check_documented(scorer: Scorer) -> None:
+    """Every argument of the constructor is described in the class's docstring."""
+    check_described(type(scorer))
 
 
 def check_fit_returns_itself(scorer: Scorer) -> None:
@@ -128,8 +138,16 @@ def check_bad_banks(scorer: Scorer) -> None:
         raise AssertionError(f"a bank of shape {tuple(bank[0].shape)} raises UserError")
 
 
-CHECKS: dict[str, Callable[[Scorer], None]] = {
-    name.removeprefix("check_"): check
-    for name, check in list(globals().items())
-    if name.startswith("check_") and name != "check_scorer"
-}
+CHECKS: tuple[Check[Scorer], ...] = (
+    check_declaration,
+    check_documented,
+    check_fit_returns_itself,
+    check_not_fitted,
+    check_higher_is_more_anomalous,
+    check_rows_independent,
+    check_deterministic,
+    check_state_dict,
+    check_deepcopy,
+    check_small_banks,
+    check_bad_banks,
+)

@@ -20,7 +20,9 @@ KEY = "asd"
 SECTIONS = ("seed_everything", "trainer", "model", "data", "warmup", "checkpoint", "outputs")
 _SCORING = ("scorer", "threshold")
 _NEEDED = ("model", "data", "trainer")
-_UNFETCHED = {"checkpoint": None, "download": False}
+_UNFETCHED = {"weights": None, "download": False}
+RENAMED = {"checkpoint": "weights"}
+"""Arguments of encoders: what earlier versions called them, and what they are called."""
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -45,7 +47,28 @@ def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint"
     odd = [name for name in populations if not is_plain(name)]
     if odd:
         raise UserError(f"{path}: {odd[0][:100]!r} cannot be a machine's name; give a checkpoint that `asd fit` wrote")
-    return described
+    return described if config is None else {**described, "config": of_today(config)}
+
+
+def of_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration, of whatever version, with the names that its arguments have in this one."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [renamed(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        parts = {key: renamed(one) for key, one in value.items()}
+        arguments = parts.get("init_args")
+        if isinstance(arguments, dict):
+            old = {RENAMED[key]: arguments[key] for key in RENAMED if key in arguments}
+            parts["init_args"] = {**old, **{key: one for key, one in arguments.items() if key not in RENAMED}}
+        return parts
+
+    model = config.get("model")
+    if not isinstance(model, dict) or "encoder" not in model:
+        return dict(config)
+    return {**config, "model": {**model, "encoder": renamed(model["encoder"])}}
 
 
 def _are_names(values: object) -> TypeGuard[Sequence[str]]:
@@ -68,7 +91,7 @@ def load(path: Path | str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no checkpoint {path}; give the .ckpt file in the checkpoints folder of a run")
     content = dict(read(path))
-    described = read_description(content, path)
+    described = content[KEY] = read_description(content, path)
     state = content.get("state_dict", {})
     if not isinstance(state, Mapping) or not all(
         isinstance(one, torch.Tensor) and one.layout == torch.strided and not one.is_meta for one in state.values()

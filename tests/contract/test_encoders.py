@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asd import plugins
 from asd.encoders.base import Encoder
-from asd.testing.contract import run_check
+from asd.testing.contract import Check, name_of, run_check
 from asd.testing.encoder import CHECKS, check_encoder
 
 plugins.load_all()
@@ -23,11 +23,11 @@ def test_every_plug_in_loads() -> None:
     assert "DualBranchCNN" in FOUND
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", CHECKS, ids=name_of)
 @pytest.mark.parametrize("name", FOUND)
-def test_encoders_hold_to_the_contract(name: str, check: str) -> None:
+def test_encoders_hold_to_the_contract(name: str, check: Check[Encoder]) -> None:
     torch.manual_seed(0)
-    run_check(check, CHECKS[check], plugins.resolve(name, Encoder).tiny())
+    run_check(check, plugins.resolve(name, Encoder).tiny())
 
 
 class _Mean(nn.Module):

@@ -119,9 +119,9 @@ def test_yaml_of_back_ends_names_registered_scorers_alone(name: str, here: Any, 
     inside = f"{{class_path: LocalDensity, init_args: {{scorer: {spec}}}}}"
     for text in (spec, inside):
         (tmp_path / "grid.yaml").write_text(f"[{text}]")
-        assert "a file may name registered classes" in here("rescore", store, "--grid", "grid.yaml", expect=2).stderr
+        assert "which is no registered Scorer" in here("rescore", store, "--grid", "grid.yaml", expect=2).stderr
         (tmp_path / "fused.yaml").write_text(f"{{runs: [{store}, {store}], fuse: embeddings, scorer: {text}}}")
-        assert "a file may name registered classes" in here("ensemble", "--config", "fused.yaml", expect=2).stderr
+        assert "which is no registered Scorer" in here("ensemble", "--config", "fused.yaml", expect=2).stderr
         here("rescore", store, "--scorer", text, expect=2)
     assert not (tmp_path / "x-was-here").exists()
 
@@ -188,7 +188,7 @@ def test_data_elsewhere_are_for_the_user_to_name(
 
 
 def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[str], tmp_path: Path) -> None:
-    hub = {"class_path": "TransformersAudio", "init_args": {"checkpoint": "org/model", "download": True}}
+    hub = {"class_path": "TransformersAudio", "init_args": {"weights": "org/model", "download": True}}
     torch.save(poked(content, "model.encoder", hub), tmp_path / "x.ckpt")
     opened.clear()
     with pytest.raises(UserError, match="far larger"):

@@ -16,7 +16,7 @@ SHAPE = {
 
 def test_lora_trains_resumes_and_merges(here, synthetic: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((CONFIGS / "encoder/lora.yaml").read_text())
-    config["model"]["encoder"]["init_args"]["encoder"]["init_args"] |= {"checkpoint": None, "shape": SHAPE}
+    config["model"]["encoder"]["init_args"]["encoder"]["init_args"] |= {"weights": None, "shape": SHAPE}
     (tmp_path / "lora.yaml").write_text(yaml.safe_dump(config))
     done = here(
         "fit", "--config", CONFIGS / "recipe/beats.yaml", "--config", tmp_path / "lora.yaml", "--data.root", synthetic,

@@ -46,6 +46,6 @@ def test_real_weights_tell_real_faults_apart_without_training(
         pytest.skip(f"needs {weights}")
     done = here(
         "test", "--config", RECIPES / "mobilenet.yaml", "--data.root", realmix, "--data.seconds=4",
-        "--model.encoder.checkpoint", weights, "--model.adapter.embedding_dim=null", "--trainer.accelerator=cpu",
+        "--model.encoder.weights", weights, "--model.adapter.embedding_dim=null", "--trainer.accelerator=cpu",
     )  # fmt: skip
     assert mean_source_auc(results(done, tmp_path)) > 0.55

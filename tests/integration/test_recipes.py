@@ -39,8 +39,8 @@ def shrink(encoder: dict[str, Any]) -> None:
             shrink(part)
         return
     arguments |= TINY[encoder["class_path"]]
-    if "checkpoint" in arguments:
-        arguments["checkpoint"] = None
+    if "weights" in arguments:
+        arguments["weights"] = None
 
 
 def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -24,7 +24,8 @@ from asd.heads import Head
 from asd.scoring import Scorer
 from asd.scoring.threshold import Threshold
 from asd.training.module import AnomalyDetector
-from asd.trust import _arguments, _is_plain, _members, trusted_arguments, trusted_class
+from asd.trust import _is_plain, trusted_arguments, trusted_class
+from asd.utils.signatures import arguments, members
 
 
 @dataclass
@@ -122,8 +123,8 @@ def test_every_place_for_a_class_has_a_contract(base: type) -> None:
     ours = [cls for cls in plugins.known(base).values() if cls.__module__.startswith("asd")]
     assert ours
     for cls in ours:
-        for name, hint in _arguments(cls).items():
-            for kind in _members(hint):
+        for name, hint in arguments(cls).items():
+            for kind in members(hint):
                 is_class = isinstance(kind, type) and not _is_plain(kind)
                 assert not is_class or plugins.is_contract(kind), f"{cls.__name__}.{name}: {kind}"
                 assert kind is not Any, f"{cls.__name__}.{name} takes anything"

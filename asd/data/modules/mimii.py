@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from asd.data.clip import Clip, Condition, Split
 from asd.data.datamodule import ClipDataModule
 from asd.data.layouts.folders import choose_machines
 from asd.data.layouts.recordings import title
+from asd.data.options import Options
 from asd.errors import UserError
 
 _MODEL = re.compile(r"id_(\d+)", re.IGNORECASE)
@@ -29,7 +30,7 @@ class MIMII(ClipDataModule):
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
-    def __init__(self, root: Path | str, machines: Sequence[str] | None = None, **common: Any) -> None:
+    def __init__(self, root: Path | str, machines: Sequence[str] | None = None, **common: Unpack[Options]) -> None:
         super().__init__(**common)
         self.root = Path(root)
         self.machines = None if machines is None else list(machines)

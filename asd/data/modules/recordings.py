@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
 from asd.data.layouts.recordings import Cutting, scan_recordings
+from asd.data.options import Options
 from asd.errors import UserError
 
 
@@ -32,7 +33,7 @@ class Recordings(ClipDataModule):
         machines: Sequence[str] | None = None,
         hop: float | None = None,
         holdout: float = 0.2,
-        **common: Any,
+        **common: Unpack[Options],
     ) -> None:
         super().__init__(**common)
         if hop is not None and hop <= 0:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
 from asd.data.layouts.folders import choose_machines
 from asd.data.layouts.shards import read_shards
+from asd.data.options import Options
 
 
 class Shards(ClipDataModule):
@@ -20,7 +21,7 @@ class Shards(ClipDataModule):
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
-    def __init__(self, root: str, machines: Sequence[str] | None = None, **common: Any) -> None:
+    def __init__(self, root: str, machines: Sequence[str] | None = None, **common: Unpack[Options]) -> None:
         super().__init__(**common)
         self.root = str(root)
         self.machines = None if machines is None else list(machines)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
 from asd.data.layouts.dcase import scan
+from asd.data.options import Options
 
 
 class ToyADMOS2(ClipDataModule):
@@ -26,7 +27,7 @@ class ToyADMOS2(ClipDataModule):
         root: Path | str,
         subsets: Sequence[str] = ("dev_data",),
         machines: Sequence[str] | None = None,
-        **common: Any,
+        **common: Unpack[Options],
     ) -> None:
         super().__init__(**common)
         self.root = Path(root)

@@ -6,25 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from asd.cli.arguments import configs_first, named_classes, read_mapping
+from asd.cli.arguments import configs_first, read_mapping
 from asd.errors import UserError
 
 
 def test_configs_come_before_flags_in_their_order() -> None:
     given = ["fit", "--a", "1", "-c", "x.yaml", "--b=2", "--config=y.yaml"]
     assert configs_first(given) == ["fit", "--config", "x.yaml", "--config", "y.yaml", "--a", "1", "--b=2"]
-
-
-def test_the_command_line_names_the_class_that_counts(tmp_path: Path) -> None:
-    config = tmp_path / "c.yaml"
-    config.write_text("model: {encoder: {class_path: FromConfig}, head: AdaCos}\n")
-    keys = ("model.encoder", "model.head", "data")
-    assert dict(named_classes(["fit", "--config", str(config)], keys)) == {
-        "model.encoder": "FromConfig",
-        "model.head": "AdaCos",
-    }
-    named = dict(named_classes(["fit", "--config", str(config), "--model.encoder", "FromFlag"], keys))
-    assert named["model.encoder"] == "FromFlag"
 
 
 @pytest.mark.parametrize("content", ["- a\n- list\n", "a: [unclosed", "\x00\x01"])

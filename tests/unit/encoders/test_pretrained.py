@@ -166,7 +166,7 @@ def test_quantised_weights_are_not_taken_for_their_values() -> None:
 def test_what_was_read_from_files_is_kept_also_of_encoders_within(shared: Path, tmp_path: Path) -> None:
     beats, net = str(shared / "golden/beats_ssl.pt"), str(tmp_path / "mn.pt")
     torch.save(MobileNet(width=0.2).state_dict(), net)
-    fusion = Fusion([BEATs(checkpoint=beats), MobileNet(checkpoint=net)])
+    fusion = Fusion([BEATs(weights=beats), MobileNet(weights=net)])
     config = {
         "seed_everything": 1,
         "model": {
@@ -174,8 +174,8 @@ def test_what_was_read_from_files_is_kept_also_of_encoders_within(shared: Path, 
                 "class_path": "Fusion",
                 "init_args": {
                     "encoders": [
-                        {"class_path": "BEATs", "init_args": {"checkpoint": beats, "shape": None}},
-                        {"class_path": "MobileNet", "init_args": {"checkpoint": net}},
+                        {"class_path": "BEATs", "init_args": {"weights": beats, "shape": None}},
+                        {"class_path": "MobileNet", "init_args": {"weights": net}},
                     ]
                 },
             }
@@ -184,6 +184,6 @@ def test_what_was_read_from_files_is_kept_also_of_encoders_within(shared: Path, 
     kept = settled(config, fusion)
     assert kept is not None
     first, second = kept["model"]["encoder"]["init_args"]["encoders"]
-    assert first["init_args"]["shape"] == asdict(BEATs(checkpoint=beats).shape)
-    assert second["init_args"] == {"checkpoint": net, "width": 0.2}
+    assert first["init_args"]["shape"] == asdict(BEATs(weights=beats).shape)
+    assert second["init_args"] == {"weights": net, "width": 0.2}
     assert settled(None, fusion) is None

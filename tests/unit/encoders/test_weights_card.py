@@ -110,7 +110,7 @@ def test_a_truncated_file_in_the_cache_is_not_used(card: WeightsCard, cache: Pat
 
 
 def test_a_missing_path_is_said_as_a_path(card: WeightsCard) -> None:
-    with pytest.raises(UserError, match=r"checkpoint some/folder: no such file; `asd weights list`"):
+    with pytest.raises(UserError, match=r"weights some/folder: no such file; `asd weights list`"):
         weights_card.find("some/folder")
     with pytest.raises(UserError, match=r"no such file; `asd weights fetch published_model` gets it"):
         weights_card.find("downloads/model.pt")
@@ -157,7 +157,7 @@ def test_the_cache_is_in_the_home_folder_unless_told(monkeypatch: pytest.MonkeyP
 def test_every_card_is_whole_and_names_are_used_once() -> None:
     from asd.plugins import known
 
-    every = [card for cls in known(Encoder).values() for card in cls.weights]  # type: ignore[type-abstract]
+    every = [card for cls in known(Encoder).values() for card in cls.cards]  # type: ignore[type-abstract]
     assert {card.name for card in every} >= {"mn04_as", "ast_audioset"}
     assert len(weights_card.cards()) == len(every), "two cards have the same name"
     for card in every:

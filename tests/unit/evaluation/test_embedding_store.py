@@ -13,11 +13,12 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
+from asd.configured import configured
 from asd.errors import Notice, UserError
 from asd.evaluation import back_ends, calibration, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import official_score
-from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer
+from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer, Scorer
 
 ROOT = Path(__file__).parents[3]
 
@@ -146,27 +147,32 @@ def test_back_ends_by_name() -> None:
         "class_path": "LocalDensity",
         "init_args": {"scorer": {"class_path": "KMeansScorer", "init_args": {"k": 3}}, "k": 2},
     }
-    scorer = back_ends.build(spec)
+    scorer = configured(spec, Scorer)
     assert isinstance(scorer, LocalDensity)
     assert isinstance(scorer.scorer, KMeansScorer)
     assert (scorer.scorer.k, scorer.k) == (3, 2)
     assert back_ends.describe(spec) == "LocalDensity(KMeansScorer(k=3), k=2)"
-    assert isinstance(back_ends.build("NeighboursScorer"), NeighboursScorer)
+    assert isinstance(configured("NeighboursScorer", Scorer), NeighboursScorer)
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (3, "class_path and init_args; got 3"),
+        (3, "class_path and init_args, and nothing else; got 3"),
         ({"class_path": "NeighborsScorer"}, "Did you mean NeighboursScorer"),
-        ({"class_path": "KMeansScorer", "init_args": {"centres": 3}}, "KMeansScorer: .*centres"),
-        ({"class_path": "KMeansScorer", "k": 3}, "not k"),
+        (
+            {"class_path": "KMeansScorer", "init_args": {"centres": 3}},
+            "has no argument centres; it has k, metric",
+        ),
+        ({"class_path": "KMeansScorer", "k": 3}, "class_path and init_args, and nothing else; got"),
+        ({"class_path": "KMeansScorer", "init_args": {"k": "many"}}, "scorer.k is 'many'"),
+        ({"class_path": "KMeansScorer", "init_args": {"k": 2.5}}, "scorer KMeansScorer: .*2.5"),
         ({"class_path": "KMeansScorer", "init_args": {"k": 0}}, "KMeansScorer: k is 0"),
     ],
 )
 def test_back_ends_that_are_none(spec: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        back_ends.build(spec)
+        configured(spec, Scorer)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "grid").glob("*.yaml")), ids=lambda path: path.name)
@@ -299,4 +305,28 @@ def test_without_labels_nothing_is_measured(here, tmp_path: Path) -> None:
 def test_arguments_that_do_not_fit(here, tmp_path: Path, arguments: list[str], message: str) -> None:
     done = here("rescore", written(tmp_path), *arguments, expect=2)
     assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_threshold_of_ones_own_from_the_command_line(here, tmp_path: Path) -> None:
+    (tmp_path / "limits_of_my_own.py").write_text(
+        "from asd.scoring import Threshold\n\n\nclass Highest(Threshold):\n"
+        "    def __init__(self, factor: float = 1.0) -> None:\n"
+        "        super().__init__()\n        self.factor = factor\n\n"
+        "    def at(self, scores, quantile):\n        return self.factor * float(scores.max())\n"
+    )
+    folder, limits = written(tmp_path / "store"), {}
+    for factor in (1, 2):
+        text = f"{{class_path: limits_of_my_own.Highest, init_args: {{factor: {factor}}}}}"
+        here("rescore", folder, "--plugin", "limits_of_my_own", "--scorer", "NeighboursScorer", "--threshold", text)
+        limits[factor] = calibration.read(folder / "rescored").of("fan").threshold
+    assert limits[2] == pytest.approx(2 * limits[1])
+    here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Highest")
+    assert calibration.read(folder / "rescored").of("fan").threshold == pytest.approx(limits[1])
+    done = here(
+        "rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Highest", "--target", "pooled", expect=2
+    )
+    assert "Highest has no argument target; it has factor" in done.stderr
+    done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Gama", expect=2)
+    assert "unknown threshold 'Gama'. Did you mean GammaThreshold?" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -48,7 +48,7 @@ def official(folder: Path, waveform: Tensor, max_length: int = 128) -> tuple[Ten
 @pytest.mark.parametrize("samples", [4000, 20000, 32000])
 def test_outputs_are_those_of_transformers(folder: Path, samples: int) -> None:
     waveform = 0.3 * torch.randn(2, samples, generator=torch.Generator().manual_seed(samples))
-    encoder = AST(checkpoint=str(folder), frames=128, layers=2).eval()
+    encoder = AST(weights=str(folder), frames=128, layers=2).eval()
     inputs, expected = official(folder, waveform)
     with torch.no_grad():
         spectrogram = encoder.spectrogram(waveform)
@@ -60,14 +60,14 @@ def test_outputs_are_those_of_transformers(folder: Path, samples: int) -> None:
 
 def test_the_mean_of_the_class_tokens_is_the_embedding_of_the_authors(folder: Path) -> None:
     waveform = torch.randn(2, 20000)
-    features = AST(checkpoint=str(folder), frames=128, tokens="class").eval()(waveform)
+    features = AST(weights=str(folder), frames=128, tokens="class").eval()(waveform)
     assert features.shape == (2, 1, 2, 32)
     assert (features.mean(2)[:, 0] - official(folder, waveform)[1].pooler_output).abs().max() < 1e-4
 
 
 def test_positions_are_cut_to_the_middle_or_stretched(folder: Path) -> None:
     def grid(frames: int) -> Tensor:
-        positions: Tensor = AST(checkpoint=str(folder), frames=frames).model.embeddings.position_embeddings
+        positions: Tensor = AST(weights=str(folder), frames=frames).model.embeddings.position_embeddings
         return positions[:, 2:].reshape(1, 12, -1, 32).detach()
 
     whole = grid(128)
@@ -77,7 +77,7 @@ def test_positions_are_cut_to_the_middle_or_stretched(folder: Path) -> None:
     assert longer.shape[2] == 24
     between = 0.75 * whole[:, :, :-1] + 0.25 * whole[:, :, 1:]
     assert torch.allclose(longer[:, :, 1:-1:2], between, atol=1e-5)
-    features = AST(checkpoint=str(folder), frames=250).eval()(torch.randn(1, 40000))
+    features = AST(weights=str(folder), frames=250).eval()(torch.randn(1, 40000))
     assert features.shape == (1, 1, 2 + 12 * 24, 32)
 
 
@@ -105,7 +105,7 @@ def test_a_folder_whose_weights_are_incomplete(folder: Path, tmp_path: Path) -> 
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(UserError, match=r"no weights for layernorm\.weight"):
-        AST(checkpoint=str(tmp_path), frames=128)
+        AST(weights=str(tmp_path), frames=128)
 
 
 def test_a_folder_of_another_size(folder: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_folder_of_another_size(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match="cannot be loaded"):
-        AST(checkpoint=str(tmp_path), frames=128)
+        AST(weights=str(tmp_path), frames=128)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def second_half_of_clip_two(wave: Tensor, frames: int) -> Tensor:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_pretrained_outputs_are_those_of_the_authors(golden: Path, length: str) -> None:
     tensors = load_file(golden / "beats_ssl.safetensors")
-    encoder = BEATs(shape=GOLDEN, checkpoint=str(golden / "beats_ssl.pt")).eval()
+    encoder = BEATs(shape=GOLDEN, weights=str(golden / "beats_ssl.pt")).eval()
     wave = tensors[f"wave_{length}"]
     with torch.no_grad():
         bank = encoder.spectrogram(wave)
@@ -57,7 +57,7 @@ def test_pretrained_outputs_are_those_of_the_authors(golden: Path, length: str) 
 def test_finetuned_outputs_are_those_of_the_authors(golden: Path, length: str) -> None:
     tensors = load_file(golden / "beats_finetuned.safetensors")
     file = str(golden / "beats_finetuned.pt")
-    encoder, predictor = BEATs(shape=GOLDEN, checkpoint=file).eval(), audioset_predictor(file)
+    encoder, predictor = BEATs(shape=GOLDEN, weights=file).eval(), audioset_predictor(file)
     wave = tensors[f"wave_{length}"]
     with torch.no_grad():
         bank = encoder.spectrogram(wave)
@@ -85,8 +85,8 @@ def test_full_size_files_fit_key_by_key(golden: Path, layout: str) -> None:
 def test_layers_are_the_last_ones(golden: Path) -> None:
     file, wave = str(golden / "beats_ssl.pt"), torch.randn(1, 8000)
     with torch.no_grad():
-        two = BEATs(layers=2, shape=GOLDEN, checkpoint=file).eval()(wave)
-        one = BEATs(layers=1, shape=GOLDEN, checkpoint=file).eval()(wave)
+        two = BEATs(layers=2, shape=GOLDEN, weights=file).eval()(wave)
+        one = BEATs(layers=1, shape=GOLDEN, weights=file).eval()(wave)
     assert two.shape[1] == 2
     assert torch.equal(two[:, 1:], one)
     assert not torch.equal(two[:, :1], one)
@@ -121,7 +121,7 @@ def test_gradient_decay_is_felt_layer_by_layer() -> None:
 )
 def test_a_file_of_another_size_names_what_to_set(golden: Path, shape: BEATsShape, message: str) -> None:
     with pytest.raises(UserError, match=message), torch.device("meta"):
-        BEATs(shape=shape, checkpoint=str(golden / "beats_ssl.pt"))
+        BEATs(shape=shape, weights=str(golden / "beats_ssl.pt"))
 
 
 def damaged(golden: Path, tmp_path: Path, change: dict[str, Any], drop: str = "") -> str:
@@ -133,32 +133,32 @@ def damaged(golden: Path, tmp_path: Path, change: dict[str, Any], drop: str = ""
 
 
 def test_unknown_settings_of_a_file_are_ignored_and_other_networks_refused(golden: Path, tmp_path: Path) -> None:
-    BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {"something_new": 1, "encoder_layerdrop": 0.9}))
+    BEATs(shape=GOLDEN, weights=damaged(golden, tmp_path, {"something_new": 1, "encoder_layerdrop": 0.9}))
     with pytest.raises(UserError, match="deep_norm is False"):
-        BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {"deep_norm": False}))
+        BEATs(shape=GOLDEN, weights=damaged(golden, tmp_path, {"deep_norm": False}))
 
 
 def test_the_size_is_read_from_the_file(golden: Path, tmp_path: Path) -> None:
     file = str(golden / "beats_ssl.pt")
-    found = BEATs(checkpoint=file)
+    found = BEATs(weights=file)
     assert found.shape == GOLDEN
     assert BEATs(shape=BEATsShape(**found.settled["shape"])).shape == GOLDEN
     # Without `cfg` the tensors tell, all but how far positions are told apart, which is the same in all that exist.
     torch.save(torch.load(file, weights_only=True)["model"], tmp_path / "bare.pt")
-    assert BEATs(checkpoint=str(tmp_path / "bare.pt")).shape == GOLDEN
+    assert BEATs(weights=str(tmp_path / "bare.pt")).shape == GOLDEN
     with pytest.raises(UserError, match=r"max_distance is 200; set shape\.max_distance"):
-        BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {"max_distance": 200}))
-    assert BEATs(checkpoint=damaged(golden, tmp_path, {"max_distance": 200})).shape.max_distance == 200
+        BEATs(shape=GOLDEN, weights=damaged(golden, tmp_path, {"max_distance": 200}))
+    assert BEATs(weights=damaged(golden, tmp_path, {"max_distance": 200})).shape.max_distance == 200
 
 
 def test_settings_as_fairseq_keeps_them_are_read(golden: Path, tmp_path: Path) -> None:
     content = torch.load(golden / "beats_ssl.pt", weights_only=True)
     torch.save({**content, "cfg": argparse.Namespace(**content["cfg"])}, tmp_path / "args.pt")
-    assert BEATs(checkpoint=str(tmp_path / "args.pt")).shape == GOLDEN
+    assert BEATs(weights=str(tmp_path / "args.pt")).shape == GOLDEN
     content["cfg"]["deep_norm"] = False
     torch.save({**content, "cfg": argparse.Namespace(**content["cfg"])}, tmp_path / "args.pt")
     with pytest.raises(UserError, match="deep_norm is False"):
-        BEATs(checkpoint=str(tmp_path / "args.pt"))
+        BEATs(weights=str(tmp_path / "args.pt"))
 
 
 def test_the_names_of_newer_pytorch_are_read(golden: Path, tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_the_names_of_newer_pytorch_are_read(golden: Path, tmp_path: Path) -> No
         value = content["model"].pop(f"encoder.pos_conv.0.{part}")
         content["model"][f"encoder.pos_conv.0.parametrizations.weight.original{number}"] = value
     torch.save(content, tmp_path / "newer.pt")
-    newer = BEATs(checkpoint=str(tmp_path / "newer.pt")).state_dict()
-    for key, value in BEATs(checkpoint=str(golden / "beats_ssl.pt")).state_dict().items():
+    newer = BEATs(weights=str(tmp_path / "newer.pt")).state_dict()
+    for key, value in BEATs(weights=str(golden / "beats_ssl.pt")).state_dict().items():
         assert torch.equal(newer[key], value), key
 
 
@@ -177,17 +177,17 @@ def test_a_file_that_promises_more_layers_than_it_holds_is_refused(golden: Path,
     content["model"] |= {f"encoder.layers.{number}.x": torch.zeros(1) for number in range(3, 10000)}
     torch.save(content, tmp_path / "deep.pt")
     with pytest.raises(UserError, match=r"promises a network of [\d,]+ numbers, but holds"):
-        BEATs(checkpoint=str(tmp_path / "deep.pt"))
+        BEATs(weights=str(tmp_path / "deep.pt"))
 
 
 def test_a_missing_key_is_named(golden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no key blocks\.1\.fc1\.weight"):
-        BEATs(shape=GOLDEN, checkpoint=damaged(golden, tmp_path, {}, "encoder.layers.1.fc1.weight"))
+        BEATs(shape=GOLDEN, weights=damaged(golden, tmp_path, {}, "encoder.layers.1.fc1.weight"))
 
 
 def test_a_file_of_another_kind_is_refused(golden: Path) -> None:
     with pytest.raises(UserError, match=r"dasheng\.pt is no file of BEATs: it holds Dasheng \(0\.\d+ M numbers\)"):
-        BEATs(shape=GOLDEN, checkpoint=str(golden / "dasheng.pt"))
+        BEATs(shape=GOLDEN, weights=str(golden / "dasheng.pt"))
     with pytest.raises(UserError, match=r"no key predictor\.weight"):
         audioset_predictor(str(golden / "beats_ssl.pt"))
 

@@ -34,7 +34,7 @@ def gap(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("file", ["dasheng.pt", "dasheng_hub_layout.safetensors"])
 def test_outputs_are_those_of_the_authors(golden: Path, file: str, length: str) -> None:
     tensors = load_file(golden / "dasheng.safetensors")
-    encoder = Dasheng(shape=GOLDEN, checkpoint=str(golden / file)).eval()
+    encoder = Dasheng(shape=GOLDEN, weights=str(golden / file)).eval()
     with torch.no_grad():
         mel = encoder.spectrogram(tensors[f"wave_{length}"])
         assert gap(mel.mT, tensors[f"mel_{length}"]) <= 1e-4
@@ -70,7 +70,7 @@ def test_ced_takes_the_hub_layout_with_its_classifier(tmp_path: Path) -> None:
     state = {f"encoder.{key}": value.contiguous() for key, value in encoder.state_dict().items()}
     state |= {"outputlayer.0.weight": torch.ones(16), "outputlayer.1.weight": torch.ones(527, 16)}
     save_file(state, tmp_path / "ced.safetensors")
-    loaded = CED(layers=2, shape=TransformerShape(16, 2, 2), checkpoint=str(tmp_path / "ced.safetensors")).eval()
+    loaded = CED(layers=2, shape=TransformerShape(16, 2, 2), weights=str(tmp_path / "ced.safetensors")).eval()
     wave = torch.randn(2, 16000)
     with torch.no_grad():
         assert torch.equal(loaded(wave), encoder(wave))
@@ -102,39 +102,39 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 def test_the_deepest_layer_does_not_depend_on_how_many_are_returned(golden: Path) -> None:
     file, wave = str(golden / "dasheng.pt"), torch.randn(1, 8000)
     with torch.no_grad():
-        three = Dasheng(layers=3, shape=GOLDEN, checkpoint=file).eval()(wave)
-        one = Dasheng(shape=GOLDEN, checkpoint=file).eval()(wave)
+        three = Dasheng(layers=3, shape=GOLDEN, weights=file).eval()(wave)
+        one = Dasheng(shape=GOLDEN, weights=file).eval()(wave)
     torch.testing.assert_close(three[:, 2:], one)
 
 
 def test_files_of_another_size_or_network_say_what_to_set(golden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has width 64 and depth 3, not 16 and 2; set shape"):
-        Dasheng(shape=TransformerShape(16, 2, 2), checkpoint=str(golden / "dasheng.pt"))
+        Dasheng(shape=TransformerShape(16, 2, 2), weights=str(golden / "dasheng.pt"))
     with pytest.raises(UserError, match=r"patches of \(64, 4\), CED of \(16, 16\)"):
-        CED(shape=GOLDEN, checkpoint=str(golden / "dasheng.pt"))
+        CED(shape=GOLDEN, weights=str(golden / "dasheng.pt"))
     with pytest.raises(UserError, match="no file of Dasheng"):
-        Dasheng(shape=GOLDEN, checkpoint=str(golden / "beats_ssl.pt"))
+        Dasheng(shape=GOLDEN, weights=str(golden / "beats_ssl.pt"))
     with torch.device("meta"):
         small = CED(size="small").state_dict()
     torch.save({key: torch.zeros(value.shape) for key, value in small.items()}, tmp_path / "small.pt")
     with pytest.raises(UserError, match="set size to small"):
-        CED(size="tiny", checkpoint=str(tmp_path / "small.pt"))
+        CED(size="tiny", weights=str(tmp_path / "small.pt"))
 
 
 def test_the_size_is_read_from_the_file(golden: Path, tmp_path: Path) -> None:
-    found = Dasheng(checkpoint=str(golden / "dasheng.pt"))
+    found = Dasheng(weights=str(golden / "dasheng.pt"))
     assert found.shape == GOLDEN
     assert TransformerShape(**found.settled["shape"]) == GOLDEN
     with torch.device("meta"):
         small = CED(size="small").state_dict()
     torch.save({key: torch.zeros(value.shape) for key, value in small.items()}, tmp_path / "small.pt")
-    assert CED(checkpoint=str(tmp_path / "small.pt")).shape == CED.sizes["small"]
+    assert CED(weights=str(tmp_path / "small.pt")).shape == CED.sizes["small"]
     with pytest.raises(UserError, match="width 64 and depth 3, which is no published size"):
-        Dasheng(checkpoint=str(golden / "dasheng_hub_layout.safetensors"))
+        Dasheng(weights=str(golden / "dasheng_hub_layout.safetensors"))
     with pytest.raises(UserError, match=r"has 4 heads, not 8; set shape\.heads"):
-        Dasheng(shape=replace(GOLDEN, heads=8), checkpoint=str(golden / "dasheng.pt"))
+        Dasheng(shape=replace(GOLDEN, heads=8), weights=str(golden / "dasheng.pt"))
     with pytest.raises(UserError, match="it holds Dasheng"):
-        MobileNet(checkpoint=str(golden / "dasheng.pt"))
+        MobileNet(weights=str(golden / "dasheng.pt"))
 
 
 def test_a_file_that_promises_more_layers_than_it_holds_is_refused(golden: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_file_that_promises_more_layers_than_it_holds_is_refused(golden: Path,
     content["model"] |= {f"blocks.{number}.x": torch.zeros(1) for number in range(3, 10000)}
     torch.save(content, tmp_path / "deep.pt")
     with pytest.raises(UserError, match=r"promises a network of [\d,]+ numbers, but holds"):
-        Dasheng(checkpoint=str(tmp_path / "deep.pt"))
+        Dasheng(weights=str(tmp_path / "deep.pt"))
 
 
 def test_arguments_out_of_range() -> None:

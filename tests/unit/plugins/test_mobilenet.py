@@ -40,7 +40,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("length", ["1s", "10s"])
 def test_outputs_are_those_of_the_authors(weights: str, golden: dict[str, Tensor], length: str) -> None:
-    encoder = MobileNet(checkpoint=weights).eval()
+    encoder = MobileNet(weights=weights).eval()
     with torch.no_grad():
         mel = encoder.spectrogram(golden[f"wave_{length}"][None])
         features = encoder.encode(mel)
@@ -60,9 +60,9 @@ def test_features_are_frames_of_320_ms() -> None:
 def test_earlier_blocks_and_kept_rows_are_maps_of_the_whole_network(
     weights: str, blocks: int, frames: int, channels: int, rows: int
 ) -> None:
-    whole = MobileNet(checkpoint=weights).eval()
-    kept = MobileNet(checkpoint=weights, blocks=blocks, rows="kept").eval()
-    averaged = MobileNet(checkpoint=weights, blocks=blocks).eval()
+    whole = MobileNet(weights=weights).eval()
+    kept = MobileNet(weights=weights, blocks=blocks, rows="kept").eval()
+    averaged = MobileNet(weights=weights, blocks=blocks).eval()
     assert (kept.feature_dim, averaged.feature_dim) == (channels * rows, channels)
     mel = whole.spectrogram(torch.randn(2, 320000))
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_every_parameter_is_trained_and_belongs_to_a_stage() -> None:
 @pytest.mark.parametrize("width", [0.1, 0.33, 0.5, 1.0])
 def test_the_width_is_read_from_the_file(tmp_path: Path, width: float) -> None:
     torch.save(MobileNet(width=width).state_dict(), tmp_path / "w.pt")
-    found = MobileNet(checkpoint=str(tmp_path / "w.pt"))
+    found = MobileNet(weights=str(tmp_path / "w.pt"))
     again = MobileNet(**found.settled)
     for key, value in torch.load(tmp_path / "w.pt").items():
         assert torch.equal(found.state_dict()[key], value)
@@ -109,12 +109,12 @@ def test_the_width_is_read_from_the_file(tmp_path: Path, width: float) -> None:
 
 def test_weights_of_another_width_say_which(weights: str) -> None:
     with pytest.raises(UserError, match=r"mn04_as_mAP_432\.pt has width 0\.4; set width to it"):
-        MobileNet(width=1.0, checkpoint=weights)
+        MobileNet(width=1.0, weights=weights)
 
 
 def test_weights_of_another_width_are_refused(weights: str) -> None:
     with pytest.raises(UserError, match=r"mn04_as_mAP_432\.pt"):
-        MobileNet(width=1.0, checkpoint=weights)
+        MobileNet(width=1.0, weights=weights)
 
 
 def test_a_file_without_a_needed_key_is_refused(weights: str, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_file_without_a_needed_key_is_refused(weights: str, tmp_path: Path) ->
     del state["features.7.block.1.0.weight"]
     save_file(state, tmp_path / "broken.safetensors")
     with pytest.raises(UserError, match=r"features\.7\.block\.1\.0\.weight"):
-        MobileNet(checkpoint=str(tmp_path / "broken.safetensors"))
+        MobileNet(weights=str(tmp_path / "broken.safetensors"))
     del state["classifier.2.weight"]
     save_file(state, tmp_path / "headless.safetensors")
     with pytest.raises(UserError, match=r"no key classifier\.2\.weight"):

@@ -145,7 +145,7 @@ def whisper_with_decoder(tmp_path: Path) -> Any:
 )
 def test_a_published_folder_is_loaded_whole(architecture: str, save: Any, tmp_path: Path) -> None:
     theirs = dict(save(tmp_path).named_parameters())
-    encoder = TransformersAudio(architecture, checkpoint=str(tmp_path))
+    encoder = TransformersAudio(architecture, weights=str(tmp_path))
     for name, parameter in encoder.model.named_parameters():
         assert torch.equal(parameter, theirs[name]), name
 
@@ -179,16 +179,16 @@ def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("the network was used")
 
     monkeypatch.setattr("socket.socket.connect", connect)
-    with pytest.raises(UserError, match=r"checkpoint nobody/nothing cannot be loaded: give a folder .* download true"):
-        TransformersAudio("HubertModel", checkpoint="nobody/nothing")
+    with pytest.raises(UserError, match=r"weights nobody/nothing cannot be loaded: give a folder .* download true"):
+        TransformersAudio("HubertModel", weights="nobody/nothing")
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json in the folder"):
-        TransformersAudio("HubertModel", checkpoint=str(tmp_path))
+        TransformersAudio("HubertModel", weights=str(tmp_path))
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"model\.pt is a file; give the folder"):
-        TransformersAudio("HubertModel", checkpoint=str(tmp_path / "model.pt"))
+        TransformersAudio("HubertModel", weights=str(tmp_path / "model.pt"))
 
 
 def test_truncated_weights(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_truncated_weights(tmp_path: Path) -> None:
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="cannot be loaded"):
-        TransformersAudio("HubertModel", checkpoint=str(tmp_path))
+        TransformersAudio("HubertModel", weights=str(tmp_path))
 
 
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     torch.save({"weights": Path}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
-        TransformersAudio("HubertModel", checkpoint=str(tmp_path))
+        TransformersAudio("HubertModel", weights=str(tmp_path))
 
 
 def test_importing_the_plug_in_leaves_the_library_alone() -> None:

@@ -64,13 +64,10 @@ def test_what_is_no_checkpoint_is_named(kind: str, tmp_path: Path, monkeypatch: 
 
 
 def test_weights_files_are_not_asked_for_again() -> None:
-    encoder = {"class_path": "F", "init_args": {"encoders": [{"init_args": {"checkpoint": "a"}}, {"checkpoint": "b"}]}}
-    config = checkpoints.without_weights_files({"model": {"encoder": encoder, "checkpoint": "kept"}, "data": {}})
-    assert config["model"]["encoder"]["init_args"]["encoders"] == [
-        {"init_args": {"checkpoint": None}},
-        {"checkpoint": None},
-    ]
-    assert config["model"]["checkpoint"] == "kept"
+    encoder = {"class_path": "F", "init_args": {"encoders": [{"init_args": {"weights": "a"}}, {"weights": "b"}]}}
+    config = checkpoints.without_weights_files({"model": {"encoder": encoder, "weights": "kept"}, "data": {}})
+    assert config["model"]["encoder"]["init_args"]["encoders"] == [{"init_args": {"weights": None}}, {"weights": None}]
+    assert config["model"]["weights"] == "kept"
 
 
 def test_scoring_differs_only_by_scorer_and_threshold() -> None:
