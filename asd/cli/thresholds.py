@@ -46,7 +46,7 @@ def build_threshold(given: Mapping[str, Any], importing: bool) -> Threshold:
 
     named = given.get("threshold") or _USUAL
     content = parsed(named, "--threshold") if isinstance(named, str) else named
-    spec = {"class_path": content} if isinstance(content, str) else content
+    spec: Any = {"class_path": content} if isinstance(content, str) else content
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         raise UserError(f"threshold {named!r}: give a class name, or class_path and init_args")
     options = {key: given[key] for key in OPTIONS[1:] if given.get(key) is not None}
