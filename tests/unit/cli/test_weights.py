@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asd import cli
-from asd.encoders import WeightsCard
+from asd.encoders import WeightsCard, weights_cache
 
 CONTENT = b"some weights"
 RIGHT = WeightsCard("small", "small.pt", "MIT", "arXiv:1", None, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
