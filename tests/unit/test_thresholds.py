@@ -103,8 +103,12 @@ class Falling(QuantileThreshold):
 
 
 class Endless(QuantileThreshold):
+    """Infinite at its own quantile, or only at the one below it."""
+
     def at(self, scores: Tensor, quantile: float) -> float:
-        return float("inf") if quantile < self.quantile or not self.abstain else 1.0
+        if self.abstain:
+            return -float("inf") if quantile < self.quantile else 1.0
+        return float("inf")
 
 
 def test_the_band_of_abstention_never_lies_above_the_threshold() -> None:
@@ -121,6 +125,8 @@ def test_no_scores_and_scores_that_are_not_finite_are_refused(kind: type[Thresho
 def test_limits_that_are_not_finite_are_refused() -> None:
     with pytest.raises(UserError, match="Endless gave a threshold of inf and inf; choose another one"):
         Endless().fit(SOURCE)
+    with pytest.raises(UserError, match=r"Endless gave a threshold of 1\.0 and -inf; choose another one"):
+        Endless(abstain=0.4).fit(SOURCE)
 
 
 @pytest.mark.parametrize(
