@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from asd import plugins
+from asd import configs, plugins
 from asd.errors import UserError
 from asd.metrics import SectionMetrics, official_score
 from asd.results import ClipScore, measure
@@ -20,7 +20,6 @@ from asd.scoring.base import Scorer
 from asd.scoring.population import Population
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.store import Store
-from asd.yaml_file import read_yaml
 
 Spec = dict[str, Any]
 
@@ -137,9 +136,9 @@ def read_grid(path: Path) -> list[Spec]:
     Raises:
         UserError: No YAML, no list, or an entry that is no scorer.
     """
-    content = read_yaml(path, "grid file")
+    content = configs.read(path, "grid file")
     if not isinstance(content, list) or not content:
-        raise UserError(f"{path} holds no list of scorers; see configs/grid/back_ends.yaml")
+        raise UserError(f"{path} holds no list of scorers; see `asd configs show grid/back_ends`")
     specs = [one for entry in content for one in _combinations(entry, path)]
     for spec in specs:
         build(spec)

@@ -27,7 +27,7 @@ from asd import checkpoint as kept
 from asd import plugins
 from asd.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.cli import processes
-from asd.cli.arguments import configs_first, named_classes
+from asd.cli.arguments import as_files, configs_first, named_classes
 from asd.cli.kept import with_checkpoint
 from asd.data.datamodule import ClipDataModule
 from asd.data.mimii import MIMII
@@ -218,8 +218,8 @@ def run_trainer(arguments: list[str]) -> int:
         for key, name in named_classes(arguments, _NAMED):
             plugins.resolve(name, _NAMED[key])
     plugins.load_all()
-    with with_checkpoint(arguments) as complete:
-        training_cli(complete)
+    with with_checkpoint(arguments) as complete, as_files(complete) as plain:
+        training_cli(plain)
     return 0
 
 
