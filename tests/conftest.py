@@ -66,7 +66,7 @@ def here(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
 def parse() -> Callable[[list[str]], Any]:
     """What `asd` would run with: parses the arguments of a trainer command in full, and builds nothing."""
     from asd import plugins
-    from asd.cli.arguments import configs_first
+    from asd.cli.arguments import as_files, configs_first
     from asd.cli.training import TrainingCLI, training_cli
 
     class Parsed(TrainingCLI):
@@ -76,8 +76,12 @@ def parse() -> Callable[[list[str]], Any]:
         def after_instantiate_classes(self) -> None:
             self.subcommand = None
 
+    def parsed(arguments: list[str]) -> Any:
+        with as_files(configs_first(arguments)) as plain:
+            return training_cli(plain, Parsed).config[arguments[0]]
+
     plugins.load_all()
-    return lambda arguments: training_cli(configs_first(arguments), Parsed).config[arguments[0]]
+    return parsed
 
 
 @pytest.fixture(scope="session")

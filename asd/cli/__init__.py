@@ -29,6 +29,7 @@ TRAINER_COMMANDS = {
     "predict": "write the embeddings of reference and query clips",
 }
 SMALL_COMMANDS = {
+    "configs": "list, show and copy the configurations that come with the program",
     "data": "download, synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",
     "enroll": "add a machine to a trained detector from its normal recordings, without training",

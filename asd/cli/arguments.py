@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from asd.errors import UserError
-from asd.utils.yaml_file import read_yaml
+from asd.utils import configs
 
 CONFIG_FLAGS = ("--config", "-c")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -33,13 +36,25 @@ def configs_first(arguments: list[str]) -> list[str]:
     return [rest[0], *(part for _, _, value in found for part in ("--config", value)), *rest[1:]]
 
 
+@contextlib.contextmanager
+def as_files(arguments: list[str]) -> Iterator[list[str]]:
+    """The arguments with every config as a file that builds on no other: the parser knows nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        changed = list(arguments)
+        for at, length, name in options(arguments, CONFIG_FLAGS):
+            own = Path(folder, str(at))  # two configs may have one name
+            path = configs.standalone(name, own)
+            changed[at + length - 1] = str(path) if length == 2 else f"--config={path}"
+        yield changed
+
+
 def read_mapping(path: str) -> dict[str, Any]:
-    """A config file.
+    """A config, given by its file or its name, with what it builds on.
 
     Raises:
         UserError: Missing, or not a YAML mapping.
     """
-    content = read_yaml(path, "config file")
+    content = configs.read(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping; a config has sections such as `model:` and `data:`")
     return content

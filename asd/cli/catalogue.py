@@ -6,6 +6,7 @@ import torch
 
 from asd import plugins
 from asd.encoders.base import Encoder
+from asd.utils.columns import columns
 
 Row = dict[str, str]
 COLUMNS = ("encoder", "sample rate", "width", "parameters", "weights", "licence")
@@ -34,7 +35,5 @@ def _row(name: str, cls: type[Encoder]) -> Row:
 
 def markdown_table(rows: list[Row]) -> str:
     """The rows as a Markdown table with aligned columns."""
-    widths = {c: max(len(c), *(len(row[c]) for row in rows)) for c in COLUMNS}
-    lines = [[f"{c:{widths[c]}}" for c in COLUMNS], ["-" * widths[c] for c in COLUMNS]]
-    lines += [[f"{row[c]:{widths[c]}}" for c in COLUMNS] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [[row[name] for name in COLUMNS] for row in rows]
+    return columns(COLUMNS, lines, style="markdown", text=range(len(COLUMNS)))

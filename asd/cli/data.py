@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd.cli import pseudo_label
 from asd.cli.mix import add_mix_arguments, run_mix
 from asd.cli.progress import progress
+from asd.utils.columns import columns
 
 if TYPE_CHECKING:
     from asd.data.check.check import Group, Report
@@ -163,7 +163,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _print_report(report: Report, everything: bool) -> int:
     several = len({group.subset for group in report.groups}) > 1
-    _print_table(_COLUMNS, [_cells(group, several) for group in report.groups], text=range(4))
+    print(columns(_COLUMNS, [_cells(group, several) for group in report.groups], text=range(4)))
     remarks = report.remarks if everything else report.remarks[:_LISTED]
     print(*(f"note: {line}" for line in remarks), sep="\n", end="\n" if remarks else "")
     if len(remarks) < len(report.remarks):
@@ -215,13 +215,5 @@ def _classes(args: argparse.Namespace) -> int:
         table = ClassTable.build(clips, args.clean, args.noise)
     rows = [[str(label), name, "" if n is None else str(n)] for label, (name, n) in enumerate(table.describe())]
     width = 3 if table.counts else 2
-    _print_table(("label", "class", "clips")[:width], [row[:width] for row in rows], text=(1,))
+    print(columns(("label", "class", "clips")[:width], [row[:width] for row in rows], text=(1,)))
     return 0
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: Container[int]) -> None:
-    """The columns in `text` are aligned to the left, the others to the right."""
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    for row in (columns, *rows):
-        cells = [f"{cell:{'<' if i in text else '>'}{widths[i]}}" for i, cell in enumerate(row)]
-        print("  ".join(cells).rstrip())

@@ -18,7 +18,7 @@ _KEYS = ("runs", "fuse", "weights", "scorer", "out", *OPTIONS)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run folders; for embeddings, stores")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="YAML with any of: " + ", ".join(_KEYS))
+    parser.add_argument("--config", metavar="NAME|FILE", type=Path, help="YAML with any of: " + ", ".join(_KEYS))
     parser.add_argument(
         "--fuse",
         choices=("mean", "rank", "maximum", "embeddings"),

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="PLACE=VALUE", action="append", default=[], help="an argument of it: k=4, scorer.metric=cosine"
     )
-    parser.add_argument("--grid", metavar="FILE", type=Path, help="list of scorers, see configs/grid/back_ends.yaml")
+    parser.add_argument("--grid", metavar="NAME|FILE", type=Path, help="list of scorers, such as grid/back_ends")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder)")
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
     add_threshold_arguments(parser)

@@ -22,7 +22,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from asd import plugins
 from asd.cli import processes
-from asd.cli.arguments import configs_first
+from asd.cli.arguments import as_files, configs_first
 from asd.cli.kept import with_checkpoint
 from asd.cli.names import check_names
 from asd.data.datamodule import ClipDataModule
@@ -206,10 +206,10 @@ def run_trainer(arguments: list[str]) -> int:
     arguments = [_of_today(one) for one in arguments]
     plugins.load_all()
     plugins.load_ours()  # the parser takes short names of classes that are there
-    with with_checkpoint(arguments) as complete:
-        if not {"-h", "--help"} & set(arguments):
-            check_names(complete)
-        training_cli(complete)
+    with with_checkpoint(arguments) as complete, as_files(complete) as plain:
+        if not {"-h", "--help"} & set(plain):
+            check_names(plain)
+        training_cli(plain)
     return 0
 
 

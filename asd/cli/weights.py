@@ -30,15 +30,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _list() -> int:
     from asd.encoders.weights_cache import cache_folder, cards, file_of
+    from asd.utils.columns import columns
 
-    lines = [("name", "file", "bytes", "sha256", "licence", "paper", "in the cache")]
+    headers = ("name", "file", "bytes", "sha256", "licence", "paper", "in the cache")
+    lines = []
     for name, card in sorted(cards().items()):
         size = "not published" if card.size is None else f"{card.size:,}"
         there = "yes" if file_of(card).is_file() else "no"
         lines.append((name, card.file, size, card.sha256 or "not published", card.licence, card.paper, there))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print(columns(headers, lines, text=range(len(headers))))
     print(f"cache folder: {cache_folder()}")
     return 0
 

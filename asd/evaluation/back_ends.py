@@ -20,7 +20,7 @@ from asd.scoring.base import Scorer
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import Population
 from asd.scoring.threshold import GammaThreshold, Threshold
-from asd.utils.yaml_file import read_yaml
+from asd.utils import configs
 
 Spec = dict[str, Any]
 
@@ -102,9 +102,9 @@ def read_grid(path: Path) -> list[Spec]:
     Raises:
         UserError: No YAML, no list, or an entry that is no scorer.
     """
-    content = read_yaml(path, "grid file")
+    content = configs.read(path, "grid file")
     if not isinstance(content, list) or not content:
-        raise UserError(f"{path} holds no list of scorers; see configs/grid/back_ends.yaml")
+        raise UserError(f"{path} holds no list of scorers; see `asd configs show grid/back_ends`")
     specs = [one for entry in content for one in _combinations(entry, path)]
     for spec in specs:
         configured(spec, Scorer)  # type: ignore[type-abstract]

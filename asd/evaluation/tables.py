@@ -10,6 +10,7 @@ import numpy as np
 
 from asd.evaluation.calibration import Calibrations
 from asd.evaluation.metrics import Rule, SectionMetrics, mean_by_rule, official_score, rule_of
+from asd.utils.columns import columns
 
 _TITLES = {
     "auc_source": "AUC source",
@@ -41,46 +42,13 @@ class Table:
 
     def text(self) -> str:
         """Aligned columns for a screen."""
-        lines = [self.headers, *self.rows, *self.summary]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.headers))]
-        shown = [
-            "  ".join(
-                [line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))]
-            )
-            for line in lines
-        ]
-        rule = "-" * len(shown[0])
-        body = [shown[0], rule, *shown[1 : 1 + len(self.rows)]]
-        body += [rule, *shown[1 + len(self.rows) :]] if self.summary else []
-        return "\n".join(line.rstrip() for line in [*body, *filter(None, [self.note])])
-
-    def markdown(self) -> str:
-        """A Markdown table."""
-        lines = [self.headers, ["---", *("---:" for _ in self.headers[1:])], *self.rows, *self.summary]
-        body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-        return "\n".join([*body, *(["", self.note] if self.note else [])])
-
-    def latex(self) -> str:
-        """A ``tabular`` with the rules of booktabs."""
-        lines = [
-            f"\\begin{{tabular}}{{l{'r' * (len(self.headers) - 1)}}}",
-            "\\toprule",
-            _latex_row(self.headers),
-            "\\midrule",
-        ]
-        lines += map(_latex_row, self.rows)
-        lines += ["\\midrule", *map(_latex_row, self.summary)] if self.summary else []
-        lines += ["\\bottomrule", "\\end{tabular}"]
-        return "\n".join([*lines, *([f"% {self.note}"] if self.note else [])])
+        return self.render("table")
 
     def render(self, style: str) -> str:
         """The table as ``table``, ``markdown`` or ``latex``."""
-        return {"table": self.text, "markdown": self.markdown, "latex": self.latex}[style]()
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("_", "\\_").replace("%", "\\%").replace("&", "\\&") for cell in cells]
-    return " & ".join(escaped) + " \\\\"
+        note = {"table": self.note, "markdown": f"\n{self.note}", "latex": f"% {self.note}"}[style]
+        shown = columns(self.headers, self.rows, self.summary, style)
+        return f"{shown}\n{note}" if self.note else shown
 
 
 def percent(value: float, digits: int = 2) -> str:

@@ -44,6 +44,7 @@ class _Mean(nn.Module):
 
 @pytest.mark.parametrize("name", FOUND)
 def test_encoders_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnx.checker
     import onnxruntime
 
     torch.manual_seed(0)
@@ -54,6 +55,7 @@ def test_encoders_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None
         graph = _Mean(encoder).eval()
         program = torch.export.export(graph, (waveform[:2],), dynamic_shapes=batch, strict=False)
         torch.onnx.export(program, (waveform[:2],), dynamo=True, verbose=False).save(str(tmp_path / "encoder.onnx"))
+        onnx.checker.check_model(str(tmp_path / "encoder.onnx"), full_check=True)
         session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
         for size in (1, 5):
             (found,) = session.run(None, {session.get_inputs()[0].name: waveform[:size].numpy()})

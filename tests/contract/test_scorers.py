@@ -36,6 +36,7 @@ class _Alone(nn.Module):
 
 @pytest.mark.parametrize("name", FOUND)
 def test_scorers_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnx.checker
     import onnxruntime
 
     rows, target = reference()
@@ -44,6 +45,7 @@ def test_scorers_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None:
     program = torch.export.export(_Alone(scorer).eval(), (rows[:3],), dynamic_shapes=batch, strict=False)
     written = torch.onnx.export(program, (rows[:3],), dynamo=True, verbose=False)
     written.save(str(tmp_path / "scorer.onnx"))
+    onnx.checker.check_model(str(tmp_path / "scorer.onnx"), full_check=True)
     session = onnxruntime.InferenceSession(str(tmp_path / "scorer.onnx"), providers=["CPUExecutionProvider"])
     for size in (1, 2, 7):
         given = torch.cat([rows[: size - 1], -3 * rows[:1]])

@@ -77,7 +77,7 @@ def test_the_plug_in_shown_trains_with_warm_up(asd, synthetic: Path, shown_plugi
     done = asd(
         "fit", "--config", ROOT / "configs/quickstart.yaml", "--data", "ToyADMOS2", "--data.root", synthetic,
         "--data.seconds=1", "--data.machines=null", "--model.encoder", "TinyMel", "--model.adapter",
-        "asd.encoders.adapter.Adapter", "--model.adapter.embedding_dim=16",
+        "Adapter", "--model.adapter.embedding_dim=16",
         "--warmup.epochs=1", "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
         cwd=tmp_path, ASD_PLUGINS=str(shown_plugin),
     )  # fmt: skip

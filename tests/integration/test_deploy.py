@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx.checker
 import pytest
 import soundfile
 import torch
-
 from asd.data.audio.decoding import AudioError
+
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.ground_truth import label_of
@@ -380,6 +380,8 @@ def test_the_exported_file_scores_as_torch_does(
     done = here("export", trained, "bundle", "--format", form)
     assert done.stdout.splitlines()[0].startswith("bearing_section_00, fan_section_00: ")
     manifest = verify(tmp_path / "bundle")
+    if form == "onnx":
+        onnx.checker.check_model(str(tmp_path / "bundle" / manifest["file"]), full_check=True)
     assert manifest["machines"] == ["bearing_section_00", "fan_section_00"]
     assert [one["name"] for one in manifest["inputs"]] == ["waveform", "machine"]
     exact = Detector.load(trained)
@@ -457,6 +459,7 @@ def test_a_scorer_that_cannot_be_exported_is_refused(trained: Path, tmp_path: Pa
 def test_eight_bits_cost_what_is_printed(trained: Path, here, synthetic: Path, tmp_path: Path) -> None:
     done = here("export", trained, "small", "--machine", "fan", "--int8", "--data", synthetic)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("8 bits")]
+    onnx.checker.check_model(str(tmp_path / "small/model.onnx"), full_check=True)
     detector = Detector.load(trained)
     linear = [one for one in detector.model.encoder.modules() if isinstance(one, torch.nn.Linear)]
     held = [one for one in onnx.load(tmp_path / "small/model.onnx").graph.initializer if one.data_type == _INT8]

@@ -95,7 +95,7 @@ def test_replicas_are_equal_after_the_thaw(synthetic: Path, tmp_path: Path) -> N
     (tmp_path / "probe_callback.py").write_text(PROBE)
     done = distributed(
         2, "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=3", "--warmup.epochs=1",
-        "--model.adapter", "asd.encoders.adapter.Adapter",
+        "--model.adapter", "Adapter",
         "--model.adapter.init_args.embedding_dim=16", "--trainer.callbacks", "probe_callback.Probe",
         f"--trainer.callbacks.init_args.out={tmp_path}", cwd=tmp_path,
     )  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from asd.errors import Notice
+from asd.utils import configs
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "recipe").glob("*.yaml"))
 SMALL_TRANSFORMER = {"width": 16, "depth": 4, "heads": 2}
@@ -44,7 +45,7 @@ def shrink(encoder: dict[str, Any]) -> None:
 
 
 def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
-    config = yaml.safe_load(recipe.read_text())
+    config = configs.read(recipe)
     shrink(config["model"]["encoder"])
     if "crop_seconds" in config["data"]["init_args"]:
         config["data"]["init_args"]["crop_seconds"] = 0.5

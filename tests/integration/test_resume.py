@@ -18,7 +18,7 @@ SMALL = [
     "--data.init_args.machines=null", "--data.init_args.batch_size=8",
     "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
     "--trainer.enable_progress_bar=false", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",
-    "--model.adapter", "asd.encoders.adapter.Adapter", "--model.adapter.init_args.embedding_dim=16",
+    "--model.adapter", "Adapter", "--model.adapter.init_args.embedding_dim=16",
     "--warmup.epochs=2", "--outputs.pictures=false",
 ]  # fmt: skip
 

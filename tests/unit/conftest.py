@@ -80,10 +80,10 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
         "data": {"class_path": "asd.data.ToyADMOS2", "init_args": {"root": str(data.root), "seconds": 1.0}},
         "model": {
             "encoder": {"class_path": "asd_plugins.dual_branch.DualBranchCNN", "init_args": ENCODER},
-            "adapter": {"class_path": "asd.encoders.adapter.Adapter", "init_args": {"embedding_dim": 4}},
+            "adapter": {"class_path": "Adapter", "init_args": {"embedding_dim": 4}},
             "scorer": {"class_path": "asd.scoring.kmeans.KMeansScorer", "init_args": {"k": 2}},
             "threshold": {
-                "class_path": "asd.scoring.threshold.QuantileThreshold", "init_args": {"quantile": 0.8, "abstain": 0.4},
+                "class_path": "QuantileThreshold", "init_args": {"quantile": 0.8, "abstain": 0.4},
             },
         },
     }  # fmt: skip

@@ -111,8 +111,8 @@ def test_a_model_that_asks_for_more_is_refused(given: Any, monkeypatch: pytest.M
 
 def test_classes_of_their_contract_pass_by_name_and_by_path() -> None:
     found = trusted_arguments(GOOD, AnomalyDetector, "model")
-    assert found["encoder"]["init_args"]["augment"] == {"class_path": "asd.encoders.augment.SpecAugment"}
-    assert found["scorer"] == {"class_path": "asd.scoring.kmeans.KMeansScorer"}
+    assert found["encoder"]["init_args"]["augment"] == {"class_path": "asd.encoders.SpecAugment"}
+    assert found["scorer"] == {"class_path": "asd.scoring.KMeansScorer"}
     by_door = {"class_path": "asd.scoring.KMeansScorer", "init_args": {"k": 4}}
     assert trusted_class(by_door, Scorer, "scorer") == by_door
 

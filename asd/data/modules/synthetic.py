@@ -24,7 +24,6 @@ class Synthetic(ToyADMOS2):
         root: The folder to hold ``dev_data``; must be new, empty or made by this class.
         subsets: Which of ``dev_data`` and ``eval_data`` to make and use.
         machines: Machines to make and use; ``None``: all that can be synthesised.
-        seconds: Length of the clips that are made, and of the waveforms.
         train_source: Normal training clips of the source domain per machine.
         train_target: Normal training clips of the target domain per machine.
         test: Test clips per machine, domain and condition.
@@ -39,7 +38,6 @@ class Synthetic(ToyADMOS2):
         root: Path | str = "data/synthetic",
         subsets: Sequence[str] = ("dev_data",),
         machines: Sequence[str] | None = None,
-        seconds: float = 10.0,
         train_source: int = 60,
         train_target: int = 6,
         test: int = 15,
@@ -48,11 +46,11 @@ class Synthetic(ToyADMOS2):
         seed: int = 1,
         **common: Unpack[Options],
     ) -> None:
-        super().__init__(root, subsets, machines, seconds=seconds, **common)
+        super().__init__(root, subsets, machines, **common)
         self.recipe: dict[str, Any] = {
             "subsets": self.subsets,
             "machines": self.machines,
-            "seconds": seconds,
+            "seconds": self.seconds,
             "train_source": train_source,
             "train_target": train_target,
             "test": test,

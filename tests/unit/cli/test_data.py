@@ -118,7 +118,7 @@ def test_classes_of_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["shard", "absent", "out"], "no data folder absent"),
         (["pseudo-label", "absent"], "no folder absent"),
         ([], "ACTION"),
-        (["chek"], "chek"),
+        (["chek"], "chek"),  # codespell:ignore
     ],
 )
 def test_wrong_arguments_are_one_line(arguments: list[str], shown: str, capsys: pytest.CaptureFixture[str]) -> None:

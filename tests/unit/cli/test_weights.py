@@ -61,7 +61,7 @@ def test_verify_of_a_named_file_that_is_missing_fails(capsys: pytest.CaptureFixt
 
 
 def test_fetch_refuses_unknown_names_before_it_fetches_any(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["weights", "fetch", "vague", "smal"]) == 2
+    assert cli.main(["weights", "fetch", "vague", "smal"]) == 2  # codespell:ignore
     expected = "asd: error: no published weights are called 'smal'. Did you mean small? Known: small, vague."
     assert capsys.readouterr().err.startswith(expected)
 

@@ -178,8 +178,9 @@ def test_formats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for style in ("table", "markdown", "latex"):
         assert main(["evaluate", str(folder), "--format", style]) == 0
         shown[style] = capsys.readouterr().out.splitlines()
-    assert f"| fan_2 | {' | '.join(parts)} |" in shown["markdown"]
-    assert f"fan\\_2 & {' & '.join(parts)} \\\\" in shown["latex"]
+    words = {style: [" ".join(line.split()) for line in lines] for style, lines in shown.items()}
+    assert f"| fan_2 | {' | '.join(parts)} |" in words["markdown"]
+    assert f"fan\\_2 & {' & '.join(parts)} \\\\" in words["latex"]
     assert ["fan_2", *parts] in [line.split() for line in shown["table"]]
 
 

@@ -1,0 +1,53 @@
+"""`asd configs`: the configurations that come with the program."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asd.errors import UserError
+from asd.utils import configs
+from asd.utils.files import replace_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list | show | copy")
+    actions.add_parser("list", help="what there is; each name goes with --config", allow_abbrev=False)
+    show = actions.add_parser("show", help="print one whole, with what it builds on", allow_abbrev=False)
+    copy = actions.add_parser("copy", help="write one whole, to change it", allow_abbrev=False)
+    for parser in (show, copy):
+        parser.add_argument("name", metavar="NAME", help="a name that `asd configs list` shows, or a file")
+    copy.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path(), help="where to (here)")
+    copy.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; returns the exit code."""
+    if args.action == "list":
+        return _list()
+    if args.action == "show":
+        print(configs.text(args.name), end="")
+        return 0
+    return _copy(args.name, args.folder, args.force)
+
+
+def _list() -> int:
+    found = configs.packaged()
+    width = max(map(len, found), default=0) + 2
+    for name, path in found.items():
+        print(f"{name:{width}}{configs.summary(path)}")
+    return 0
+
+
+def _copy(name: str, folder: Path, force: bool) -> int:
+    text = configs.text(name)
+    place = folder / configs.find(name).name
+    if place.is_dir() or (place.exists() and not force):
+        raise UserError(f"{place} is there already; give another folder, or --force to replace a file")
+    try:
+        replace_text(place, text)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}; give another folder") from error
+    print(place)
+    return 0

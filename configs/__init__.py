@@ -1,0 +1,1 @@
+"""The configurations that come with the program: `asd configs list` shows them."""
