@@ -14,7 +14,7 @@ from asd.utils.columns import columns
 if TYPE_CHECKING:
     from asd.data.check.check import Group, Report
 
-CLASS_CHOICES = ("per_machine", "shared", "off")
+CLASS_CHOICES = ("per_machine", "shared", "none")
 _LISTED = 20
 _COLUMNS = (
     "machine", "section", "split", "domain", "clips", "normal", "anomaly", "attributes", "hidden", "Hz", "channels",

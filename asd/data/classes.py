@@ -11,8 +11,8 @@ from typing import Literal, Self, get_args
 from asd.data.clip import Clip, Condition, Kind, Split
 from asd.errors import Notice, UserError
 
-SupplementalClasses = Literal["per_machine", "shared", "off", False]
-"""Classes of supplemental clips. YAML reads a bare ``off`` as false: both mean none."""
+SupplementalClasses = Literal["per_machine", "shared", "none", "off", False]
+"""Classes of supplemental clips. ``off``, which YAML reads as false, is what ``none`` was called."""
 
 _SHOWN = 4
 
@@ -69,7 +69,7 @@ class ClassTable:
         modes: dict[Kind, SupplementalClasses] = {Kind.CLEAN: clean, Kind.NOISE: noise}
         for kind, given in modes.items():
             if given not in get_args(SupplementalClasses):
-                raise UserError(f"{kind} classes must be per_machine, shared or off, got {given!r}")
+                raise UserError(f"{kind} classes must be per_machine, shared or none, got {given!r}")
         counts: Counter[str] = Counter()
         for clip in clips:
             mode = modes.get(clip.kind)
@@ -122,7 +122,7 @@ def _machine_class(clip: Clip) -> str | None:
 
 
 def _supplemental_class(clip: Clip, mode: SupplementalClasses) -> str | None:
-    if clip.split == Split.TEST or mode in ("off", False):
+    if clip.split == Split.TEST or mode in ("none", "off", False):
         return None
     return str(clip.kind) if mode == "shared" else f"{clip.machine}/{clip.kind}"
 

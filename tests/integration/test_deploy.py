@@ -13,8 +13,8 @@ import onnx.checker
 import pytest
 import soundfile
 import torch
-from asd.data.audio.decoding import AudioError
 
+from asd.data.audio.decoding import AudioError
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.ground_truth import label_of

@@ -42,7 +42,7 @@ MACHINES = (
 
 
 def test_classes_are_machine_section_attributes_and_domains_where_hidden() -> None:
-    table = ClassTable.build(CLIPS, "off", "off")
+    table = ClassTable.build(CLIPS, "none", "none")
     assert table.names == MACHINES
     assert table.describe()[5] == ("gearbox/section_00/pro_y", 2)
     assert sum(count or 0 for _, count in table.describe()) == 8
@@ -54,13 +54,13 @@ def test_classes_are_machine_section_attributes_and_domains_where_hidden() -> No
     [
         ("per_machine", ("fan/clean", "gearbox/clean"), ("fan/noise",)),
         ("shared", ("clean",), ("noise",)),
-        ("off", (), ()),
+        ("none", (), ()),
         (False, (), ()),
     ],
 )
 def test_supplemental_classes(mode: SupplementalClasses, clean: tuple[str, ...], noise: tuple[str, ...]) -> None:
-    assert ClassTable.build(CLIPS, clean=mode, noise="off").names == tuple(sorted(MACHINES + clean))
-    assert ClassTable.build(CLIPS, clean="off", noise=mode).names == tuple(sorted(MACHINES + noise))
+    assert ClassTable.build(CLIPS, clean=mode, noise="none").names == tuple(sorted(MACHINES + clean))
+    assert ClassTable.build(CLIPS, clean="none", noise=mode).names == tuple(sorted(MACHINES + noise))
     table = ClassTable.build(CLIPS, mode, mode)
     expected = {"per_machine": "fan/clean", "shared": "clean"}.get(str(mode))
     label = table.label(supplemental("fan", Kind.CLEAN))
@@ -91,8 +91,8 @@ def test_the_order_of_the_clips_does_not_matter() -> None:
 
 
 def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(UserError, match="noise classes must be per_machine, shared or off, got 'none'"):
-        ClassTable.build(CLIPS, noise="none")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="noise classes must be per_machine, shared or none, got 'both'"):
+        ClassTable.build(CLIPS, noise="both")  # type: ignore[arg-type]
 
 
 def test_differing_tables_are_refused_with_the_classes_that_differ() -> None:

@@ -116,7 +116,7 @@ def test_who_is_served_what(clips: list[Clip]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clean", "noise", "classes", "count"), [("off", "off", 4, 18), ("shared", "per_machine", 7, 22)]
+    ("clean", "noise", "classes", "count"), [("none", False, 4, 18), ("shared", "per_machine", 7, 22)]
 )
 def test_supplemental_classes_by_choice(clips: list[Clip], clean: str, noise: str, classes: int, count: int) -> None:
     data = _Listed(clips, clean_class=clean, noise_class=noise)
@@ -249,7 +249,7 @@ def test_files_that_cannot_be_read_stop_at_once(clips: list[Clip]) -> None:
     spoil(of(clips, "valve_noise"), "text")
     with pytest.raises(UserError, match=r"^2 audio files cannot be used, the first is .*fan_train_3\.wav"):
         _Listed(clips).setup("fit")
-    _Listed(clips, noise_class="off", on_bad_file="skip").setup("test")
+    _Listed(clips, noise_class="none", on_bad_file="skip").setup("test")
 
 
 @pytest.mark.parametrize("how", ["nan", "silent"])

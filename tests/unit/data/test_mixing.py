@@ -88,9 +88,9 @@ def test_noise_is_added_to_machine_sound_alone_and_drawn_anew_each_epoch(tmp_pat
 
 def test_noise_is_mixed_where_it_is_no_class(tmp_path: Path) -> None:
     data = ToyADMOS2(
-        write_dataset(tmp_path), seconds=0.25, noise_class="off", noise_mix=NoiseMix((0.0, 0.0), 1.0), cache_gb=0.1
+        write_dataset(tmp_path), seconds=0.25, noise_class="none", noise_mix=NoiseMix((0.0, 0.0), 1.0), cache_gb=0.1
     )
-    plain = epoch_of(ToyADMOS2(tmp_path, seconds=0.25, noise_class="off"), 0)
+    plain = epoch_of(ToyADMOS2(tmp_path, seconds=0.25, noise_class="none"), 0)
     mixed = epoch_of(data, 0)
     assert not any("noise" in name for name in data.classes.names)
     assert any(not torch.equal(plain[row], mixed[row]) for row in plain)

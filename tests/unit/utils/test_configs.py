@@ -78,7 +78,7 @@ def test_every_file_has_a_name_and_says_what_it_is() -> None:
 def test_a_config_that_comes_with_the_program_is_found_from_anywhere(name: str, folder: Path, parse) -> None:
     assert configs.find(name) == CONFIGS / "recipe/beats.yaml"
     config = parse(["fit", "--config", name])
-    assert config.model.encoder.init_args.checkpoint == "beats_iter3_plus_as2m"
+    assert config.model.encoder.init_args.weights == "beats_iter3_plus_as2m"
     assert config.trainer.logger.init_args.name == "beats"
     assert config.warmup.epochs == 2, "what it builds on"
 
@@ -251,7 +251,7 @@ def test_a_copy_replaces_nothing_unless_told(folder: Path, capsys: pytest.Captur
 
 
 def test_the_command_loads_nothing_heavy(folder: Path) -> None:
-    from tests.unit.test_cli import HEAVY, modules_after
+    from tests.unit.cli.test_cli import HEAVY, modules_after
 
     code = "from asd.cli import main; main(['configs', 'list']); main(['configs', 'show', 'recipe/beats'])"
     assert not modules_after(code) & set(HEAVY)
