@@ -8,5 +8,9 @@ from . import testing as testing
 from . import training as training
 from ._version import __version__ as __version__
 from .errors import UserError as UserError
+from .evaluation.evaluator import Evaluation as Evaluation
+from .evaluation.evaluator import evaluate as evaluate
+from .fitting import Run as Run
+from .fitting import fit as fit
 from .inference.detector import Detector as Detector
 from .inference.result import Result as Result

@@ -9,6 +9,7 @@ from typing import Any
 
 from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
+from asd.run_folder import RunFolder
 from asd.utils.yaml_file import parsed
 
 _KEYS = ("runs", "fuse", "weights", "scorer", "out", *OPTIONS)
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         rows, population = back_ends.decided(joined, scorer, threshold)
         known = calibration.of_population(population, joined.query.seconds)
         for name in embedding_store.SUBSETS:
-            embedding_store.write(embedding_store.folder_of(out) / f"{name}.safetensors", getattr(joined, name))
+            embedding_store.write(RunFolder(out).embeddings / f"{name}.safetensors", getattr(joined, name))
     else:
         rows, known = ensemble.fuse_scores(folders, given["fuse"], given["weights"], threshold)
     written = outputs.write(out, rows, known, f"{given['fuse']} of {len(folders)} runs")

@@ -15,6 +15,7 @@ import yaml
 
 from asd.cli.arguments import CONFIG_FLAGS, every_class, given, options, read_mapping
 from asd.errors import Notice, UserError
+from asd.run_folder import RunFolder, checkpoint_at
 from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs
 from asd.training.module import AnomalyDetector
@@ -48,12 +49,14 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
             )
         yield arguments
         return
-    path = _newest(arguments) if place == "last" else checkpoints.path_of(str(place))
+    path = _newest(arguments) if place == "last" else checkpoint_at(str(place))
     if place == "best":
         raise UserError(
             "--ckpt_path best: there is none, for labels of test clips must not choose it; give last, or a file"
         )
     arguments = [*arguments, "--ckpt_path", str(path)]
+    if arguments[0] != "fit":
+        arguments = _into_its_run(arguments, path)
     content = checkpoints.load(path)
     config = checkpoints.read_description(content, path)["config"]
     if config is None:
@@ -61,7 +64,7 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         arguments = _of_today(arguments, Path(folder))
-        file = Path(folder) / "checkpoints.yaml"
+        file = Path(folder) / "kept.yaml"
         try:
             config = checkpoints.without_weights_files(config)
             buildable(config["model"], content.get("state_dict", {}), every_class(arguments))
@@ -84,6 +87,16 @@ def _of_today(arguments: list[str], folder: Path) -> list[str]:
             copy.write_text(yaml.safe_dump(checkpoints.of_today(content)), encoding="utf-8")
             copied[at : at + length] = [f"--config={copy}"] if length == 1 else ["--config", str(copy)]
     return copied
+
+
+def _into_its_run(arguments: list[str], checkpoint: Path) -> list[str]:
+    """Have what is found out about a checkpoint written where its run is, unless the user names a place."""
+    run = RunFolder.of_checkpoint(checkpoint)
+    if given(arguments, "outputs.folder") is None:
+        if run is None:
+            return arguments
+        arguments = [*arguments, "--outputs.folder", str(run)]
+    return arguments if given(arguments, "trainer.logger") is not None else [*arguments, "--trainer.logger", "false"]
 
 
 def _vetted(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:

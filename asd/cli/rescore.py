@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
+from asd.run_folder import RunFolder
 from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="PLACE=VALUE", action="append", default=[], help="an argument of it: k=4, scorer.metric=cosine"
     )
     parser.add_argument("--grid", metavar="FILE", type=Path, help="list of scorers, see configs/grid/back_ends.yaml")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (STORE/rescored)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder)")
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
     add_threshold_arguments(parser)
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
     found = embedding_store.read(args.store)
-    out = args.store / "rescored" if args.out is None else args.out
+    out = _place(args.store) if args.out is None else args.out
     if args.grid is None:
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
         return _one(found, _spec(args.scorer, args.set), out, threshold, args.projection)
@@ -61,6 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if not done:
         raise UserError(f"{args.grid}: no back end could be fitted")
     return _grid(done, out)
+
+
+def _place(store: Path) -> Path:
+    """Where the run keeps what is made of its embeddings; of others, their own folder."""
+    beside = RunFolder(store.parent)
+    return beside.rescored if store.name == beside.embeddings.name else RunFolder(store).rescored
 
 
 def _spec(scorer: str, settings: list[str]) -> Spec:
@@ -97,7 +104,7 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     known = calibration.of_population(population, found.query.seconds)
     written = outputs.write(out, rows, known, back_ends.describe(spec))
     _write_config(out / "scorer.yaml", spec)
-    plots.draw_embeddings(found, out / "pictures", projection)
+    plots.draw_embeddings(found, RunFolder(out).pictures, projection)
     print(written.table)
     print(out)
     return 0

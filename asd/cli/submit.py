@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
+from asd.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from asd.evaluation.submission import Complexity
@@ -46,7 +47,7 @@ def _write(args: argparse.Namespace) -> int:
     missing = [key for key in ("name", "abbreviation", "authors") if not facts.get(key)]
     if missing:
         raise UserError(f"{args.facts}: {', '.join(missing)} not given")
-    checkpoints = args.ckpt_path or [args.run / "checkpoints" / "last.ckpt"]
+    checkpoints = args.ckpt_path or [RunFolder(args.run).checkpoint]
     total = submission.Complexity(0, 0)
     for path in checkpoints:
         one = _count(path)

@@ -26,12 +26,13 @@ from asd.cli.arguments import configs_first
 from asd.cli.kept import with_checkpoint
 from asd.cli.names import check_names
 from asd.data.datamodule import ClipDataModule
-from asd.data.modules.mimii import MIMII
-from asd.data.modules.recordings import Recordings
-from asd.data.modules.shards import Shards
-from asd.data.modules.synthetic import Synthetic
-from asd.data.modules.toyadmos2 import ToyADMOS2
+from asd.encoders.adapter import Adapter
+from asd.encoders.augment import Augmentation
+from asd.encoders.base import Encoder
 from asd.errors import UserError
+from asd.heads import Head
+from asd.scoring.base import Scorer
+from asd.scoring.threshold import Threshold
 from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.checkpoint_io import AtomicCheckpointIO
@@ -41,8 +42,7 @@ from asd.training.outputs import untested
 from asd.training.warmup import WarmUp
 from asd.utils.yaml_file import check_yaml
 
-# Imported so that their class names are known to the parser.
-_DATA_MODULES = (ToyADMOS2, Synthetic, Recordings, MIMII, Shards)
+_CONTRACTS: tuple[type, ...] = (Encoder, Augmentation, Adapter, Head, Scorer, Threshold, ClipDataModule)
 
 
 _read = get_loader("yaml")
@@ -87,7 +87,7 @@ class TrainingCLI(OpenCLI):
         parser.add_lightning_class_args(WarmUp, "warmup")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunOutputs, "outputs")
-        parser.set_defaults({"data": {"class_path": "asd.data.modules.toyadmos2.ToyADMOS2"}})
+        parser.set_defaults({"data": {"class_path": "asd.data.ToyADMOS2"}})
 
     def complete_subcommand(self, name: str, parser: LightningArgumentParser) -> None:
         """Print no second table after a test: that of `RunOutputs` says the same, machine by machine."""
@@ -149,7 +149,7 @@ class TrainingCLI(OpenCLI):
         if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         else:
-            print(untested(self.model.population, run_folder(self.trainer)), flush=True)
+            print(untested(self.model.population, run_folder(self.trainer).path), flush=True)
 
 
 def _refuse_functions(config: Any) -> None:
@@ -210,13 +210,22 @@ def run_trainer(arguments: list[str]) -> int:
     processes.watch_children()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    arguments = configs_first(arguments)
+    arguments = configs_first(_out_named(arguments))
     plugins.load_all()
+    for contract in _CONTRACTS:
+        plugins.known(contract)  # imports ours: the parser takes short names of classes that are there
     with with_checkpoint(arguments) as complete:
         if not {"-h", "--help"} & set(arguments):
             check_names(complete)
         training_cli(complete)
     return 0
+
+
+def _out_named(arguments: list[str]) -> list[str]:
+    """``--out`` is what other commands call the folder that they write into."""
+    if arguments[0] == "fit":
+        return arguments
+    return [re.sub(r"^--out(?==|$)", "--outputs.folder", one) for one in arguments]
 
 
 def training_cli(arguments: list[str], cli: type[TrainingCLI] = TrainingCLI) -> TrainingCLI:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from asd.utils.text import as_text, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Split(StrEnum):

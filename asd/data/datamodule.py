@@ -19,6 +19,7 @@ from asd.data.options import OnBadFile, spell_out
 from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
 from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
+from asd.described import Described
 from asd.errors import UserError
 from asd.utils.log import logger, notice
 
@@ -26,7 +27,7 @@ Loader = DataLoader[ClipBatch]
 _CHANNELS = {"near": 0, "far": 1}
 
 
-class ClipDataModule(pl.LightningDataModule, ABC):
+class ClipDataModule(Described, pl.LightningDataModule, ABC):
     """Serves the clips that a subclass lists in `clips`.
 
     Training sees all clips that have an auxiliary class. Validation, test and prediction see the reference clips, from
@@ -51,7 +52,7 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         disk_cache: Folder for decoded clips, shared by runs and processes, in the place of `cache_gb`.
 
     Attributes:
-        sample_rate: Hz of the waveforms; set to the encoder's before `setup`.
+        sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
         classes: The auxiliary classes, after `setup`.
         train_clips: Clips with an auxiliary class, after `setup`.
         reference_clips: Normal training clips of the machines, after `setup`.
@@ -117,8 +118,8 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         self._train_checked = False
 
     def __init_subclass__(cls, **given: Any) -> None:
-        super().__init_subclass__(**given)
         spell_out(cls, ClipDataModule)
+        super().__init_subclass__(**given)
 
     @abstractmethod
     def clips(self) -> list[Clip]:
@@ -136,6 +137,9 @@ class ClipDataModule(pl.LightningDataModule, ABC):
         Raises:
             UserError: No normal training clips where they are needed, or a file that cannot be used.
         """
+        # Whoever trains in Python need not say it.
+        encoder = getattr(getattr(self.trainer, "lightning_module", None), "encoder", None)
+        self.sample_rate = getattr(encoder, "sample_rate", self.sample_rate)
         if not self._listed:
             clips = sorted(self.clips(), key=lambda clip: (str(clip.path), clip.start))
             self.query_clips = [clip for clip in clips if clip.split == Split.TEST]

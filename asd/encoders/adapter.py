@@ -8,6 +8,7 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from asd.described import Described
 from asd.errors import UserError
 
 Layers = Literal["mix", "concatenate", "last"]
@@ -15,7 +16,7 @@ Pooling = Literal["mean", "max", "mean_max", "attentive_statistics"]
 Place = Literal["projected", "pooled"]
 
 
-class Adapter(nn.Module):
+class Adapter(Described, nn.Module):
     """Turns the features of an encoder into the input of the head and into the embedding that is scored.
 
     Options are given on construction; `build` creates the parameters once the encoder's widths are known.

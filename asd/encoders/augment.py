@@ -8,14 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from asd.described import Described
 from asd.errors import UserError
 
 
-class Augmentation(nn.Module, ABC):
+class Augmentation(Described, nn.Module, ABC):
     """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation.
 
-    Options are given on construction, and kept as attributes of their names. Random numbers come from PyTorch's own
-    generator, on the device of the spectrogram.
+    Random numbers come from PyTorch's own generator, on the device of the spectrogram.
 
     Attributes:
         expected_failures: Name of a check of `asd.testing` to the reason why this augmentation cannot pass it.
@@ -81,7 +81,7 @@ def _stretches(clips: int, length: int, count: int, widest: float, device: torch
     return ((place >= start) & (place < start + width)).any(1)
 
 
-class Mixup(nn.Module):
+class Mixup(Described, nn.Module):
     """Mixes each waveform and its label with those of another clip of the batch (Zhang et al. 2018, arXiv 1710.09412).
 
     Args:

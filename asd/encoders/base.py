@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from asd.described import Described
 from asd.encoders.augment import Augmentation
 from asd.encoders.weights_card import WeightsCard
 
@@ -59,7 +60,7 @@ class Statistics(nn.Module):
         return (spectrogram - self.mean) / (self.std + 1e-5)
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Described, nn.Module, ABC):
     """Turns waveforms into features; every plug-in is a subclass, and its class name is its name.
 
     An encoder says nothing of devices, processes, training or evaluation mode or gradients: it is a plain module. It

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
+from asd.run_folder import RunFolder
 from asd.utils import strict_json
 
 if TYPE_CHECKING:
     from asd.scoring.sections import Population
-
-FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def read(folder: Path) -> Calibrations | None:
     Raises:
         UserError: The file cannot be understood, or holds a number that is not finite.
     """
-    path = next((one / FILE for one in (folder, folder.parent) if (one / FILE).is_file()), None)
+    places = (RunFolder(one).calibration for one in (folder, folder.parent))
+    path = next((one for one in places if one.is_file()), None)
     if path is None:
         return None
     try:

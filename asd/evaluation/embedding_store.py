@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from asd.data.clip import Clip, Condition, Domain
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore
+from asd.run_folder import RunFolder
 from asd.utils import strict_json
 from asd.utils.files import is_plain, written
 from asd.utils.pairs import check_names, first_few
@@ -104,11 +105,6 @@ def fingerprint(modules: Sequence[nn.Module]) -> str:
     return digest.hexdigest()
 
 
-def folder_of(run: Path) -> Path:
-    """Where a run folder keeps its store."""
-    return run / "embeddings"
-
-
 def write(path: Path, stored: Stored) -> Path:
     """Write one file of a store, whole or not at all.
 
@@ -180,8 +176,8 @@ def read(folder: Path) -> Store:
         UserError: A file that cannot be used, files of different checkpoints, or test clips of a machine without
             reference clips.
     """
-    if folder_of(folder).is_dir():
-        folder = folder_of(folder)
+    if RunFolder(folder).embeddings.is_dir():
+        folder = RunFolder(folder).embeddings
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; `asd predict --ckpt_path CHECKPOINT` writes one of embeddings")
     reference, query = (read_file(folder / f"{name}.safetensors") for name in SUBSETS)

@@ -19,6 +19,7 @@ from asd.evaluation import embedding_store as stores
 from asd.evaluation.calibration import Calibration, Calibrations
 from asd.evaluation.clip_scores import ClipScore, read_scores
 from asd.evaluation.embedding_store import Store, Stored
+from asd.run_folder import scores_at
 from asd.scoring.conformal import Surprise
 from asd.scoring.threshold import Threshold
 from asd.utils.pairs import first_few
@@ -77,7 +78,7 @@ def fuse_scores(
         for folder, rows, (_, known) in zip(folders, names, runs, strict=True):
             own = known.of(population)
             if own is None:
-                raise UserError(f"{folder}: {calibration.FILE} knows no {population}; test the run anew")
+                raise UserError(f"{folder}: calibration.json knows no {population}; test the run anew")
             normal = torch.tensor(own.source + own.target, dtype=torch.float64)
             flags = torch.arange(len(normal)) >= len(own.source)
             asked = torch.tensor([rows[key].score for key in keys], dtype=torch.float64)
@@ -101,8 +102,8 @@ def fuse_scores(
 def _read_run(folder: Path) -> tuple[list[ClipScore], Calibrations]:
     known = calibration.read(folder)
     if known is None:
-        raise UserError(f"{folder} has no {calibration.FILE}: give a run folder of `asd fit` or `asd test`")
-    return read_scores(folder / "scores" if (folder / "scores").is_dir() else folder), known
+        raise UserError(f"{folder} has no calibration.json: give a run folder of `asd fit` or `asd test`")
+    return read_scores(scores_at(folder)), known
 
 
 def _comparable(scores: Tensor, normal: Tensor, fusion: Fusion) -> Tensor:

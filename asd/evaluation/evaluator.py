@@ -15,6 +15,7 @@ from asd.evaluation import calibration
 from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.ground_truth import MachineTruth, Truth, read_truth
 from asd.evaluation.metrics import Rule, SectionMetrics
+from asd.run_folder import scores_at
 from asd.utils.pairs import first_few
 
 _OF_2022 = re.compile(r"section_0[345]_\d{4}\.wav")
@@ -37,7 +38,7 @@ class Evaluation:
 
 
 def evaluate(
-    folder: Path, truth: Path | None = None, rule: Rule = Rule.ACROSS_2022, decisions: bool = True
+    folder: Path | str, truth: Path | str | None = None, rule: Rule = Rule.ACROSS_2022, decisions: bool = True
 ) -> Evaluation:
     """Measure the score files of a folder, or of its folder ``scores``.
 
@@ -50,8 +51,7 @@ def evaluate(
     Raises:
         UserError: Files that cannot be read, clips missing, doubled or unknown, or no clip with a known label.
     """
-    if (folder / "scores").is_dir() and not any(folder.glob("anomaly_score_*.csv")):
-        folder = folder / "scores"
+    folder, truth = scores_at(folder), None if truth is None else Path(truth)
     rows = read_scores(folder)
     warnings = _decision_warnings(rows) if decisions else []
     if not decisions:

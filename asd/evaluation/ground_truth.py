@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from asd.data.layouts.names import parse_name
 from asd.errors import UserError
 from asd.utils.pairs import read_pairs
 from asd.utils.sheet import read_sheet
@@ -24,20 +25,11 @@ class Label:
 
 
 def label_of(name: str) -> Label:
-    """What a file name says, any year: its tokens before the running number, never those of the attributes."""
-    head: list[str] = []
-    tokens = PurePath(name).stem.split("_")
-    for position, token in enumerate(tokens):
-        numbers_a_section = position > 0 and tokens[position - 1] in ("section", "id")
-        if token.isdigit() and not numbers_a_section:
-            break
-        head.append(token)
-    else:
+    """What the name of a file says, by the grammar that training reads; nothing where it does not follow it."""
+    said = parse_name(PurePath(name).stem)
+    if said is None:
         return Label()
-    return Label(
-        domain=next((token for token in head if token in DOMAINS), None),
-        condition=next((token for token in head if token in CONDITIONS), None),
-    )
+    return Label(said.domain and said.domain.value, said.condition and said.condition.value)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from asd.errors import UserError
 from asd.evaluation import calibration, clip_scores
 from asd.evaluation.clip_scores import DECISIONS, SCORES, ClipScore, read_scores
 from asd.evaluation.ground_truth import read_truth
+from asd.run_folder import scores_at
 from asd.utils.files import replace_text, written
 from asd.utils.pairs import decision, finite, first_few, read_pairs
 from asd.utils.sheet import read_sheet
@@ -58,7 +59,7 @@ def write(folder: Path, run: Path, label: str, facts: Mapping[str, Any], complex
     """
     if not _LABEL.fullmatch(label):
         raise UserError(f"label {label!r}: give Surname_Institute_task2_N with N from 1 to 4")
-    scores = run / "scores" if (run / "scores").is_dir() else run
+    scores = scores_at(run)
     rows = read_scores(scores)
     without = sorted({row.machine for row in rows if row.decision is None})
     if without:

@@ -12,6 +12,7 @@ from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.errors import UserError
 from asd.inference.detector import Detector, recordings_in
 from asd.inference.windows import batched, windows_of
+from asd.run_folder import checkpoint_at
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import Population
 from asd.scoring.spectrum import mean_level
@@ -70,7 +71,7 @@ def enroll(
     machine = machine_word(machine)
     if not machine or "/" in machine or "_section_" in machine:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
-    source = checkpoints.path_of(checkpoint)
+    source = checkpoint_at(checkpoint)
     detector = Detector.load(source)
     detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
     name = f"{machine}_section_00"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from asd.data.audio.decoding import AudioError
 from asd.errors import UserError
@@ -16,7 +16,7 @@ _SHOWN = 3
 
 def check_stored(model: Network) -> None:
     """Raise `UserError` where a score or a decision would come from a weight or a limit that is not finite."""
-    parts = {"encoder": model.encoder, "adapter": model.adapter, "population": model.population}
+    parts: dict[str, nn.Module] = {"encoder": model.encoder, "adapter": model.adapter, "population": model.population}
     tensors = (
         (f"{part}.{key}", value)
         for part, module in parts.items()

@@ -14,10 +14,10 @@ from asd.inference import Detector
 from asd.report import html, sections
 from asd.report.clips import Chosen, Heard, Listener, choose
 from asd.report.gather import Run, gather
+from asd.run_folder import RunFolder
 from asd.training.restore_data import data_of
 from asd.utils.files import replace_text
 
-FILE = "report.html"
 LARGEST = 19_000_000
 """Bytes that a report may have: some mail systems refuse 20 MB."""
 
@@ -75,7 +75,7 @@ def write(
     if options.clips < 0:
         raise UserError(f"--clips is {options.clips}; give 0 or more")
     run = gather(folder)
-    place = folder / FILE if out is None else out
+    place = RunFolder(folder).report if out is None else out
     with tempfile.TemporaryDirectory() as temporary:
         text = _text(run, options, Path(temporary), progress)
     try:

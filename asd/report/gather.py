@@ -14,7 +14,7 @@ from asd.evaluation import calibration
 from asd.evaluation.calibration import Calibrations
 from asd.evaluation.clip_scores import ClipScore, read_scores
 from asd.evaluation.metrics import Rule
-from asd.utils import environment
+from asd.run_folder import RunFolder
 from asd.utils.yaml_file import read_yaml
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -63,11 +63,12 @@ def gather(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; give the folder of a run, such as runs/asd/version_0")
-    checkpoint = folder / "checkpoints" / "last.ckpt"
+    run = RunFolder(folder)
+    checkpoint = run.checkpoint
     notes = []
     rows: list[ClipScore] = []
-    if (folder / "scores").is_dir():
-        rows = read_scores(folder / "scores")
+    if run.scores.is_dir():
+        rows = read_scores(run.scores)
     elif not checkpoint.is_file():
         raise UserError(f"{folder} holds neither scores nor a checkpoint; give the folder of a run of `asd fit`")
     else:
@@ -77,10 +78,10 @@ def gather(folder: Path) -> Run:
     return Run(
         folder=folder,
         rows=rows,
-        config=_config(folder / "config.yaml"),
+        config=_config(run.config),
         known=calibration.read(folder),
-        curves=_curves(folder / "metrics.csv"),
-        environment=_environment(folder / environment.FILE),
+        curves=_curves(run.metrics),
+        environment=_environment(run.environment),
         checkpoint=checkpoint if checkpoint.is_file() else None,
         notes=notes,
     )

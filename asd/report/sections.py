@@ -17,6 +17,7 @@ from asd.report import html
 from asd.report.clips import data_uri
 from asd.report.curves import training_curves
 from asd.report.gather import Run
+from asd.run_folder import RunFolder
 
 _PARTS = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
 
@@ -124,8 +125,8 @@ def scores(run: Run, folder: Path) -> str:
 
 def embeddings(run: Run, folder: Path) -> str:
     """Maps of the embeddings: those of the run, or of its stored embeddings."""
-    drawn = run.folder / "pictures" / "embeddings_condition.png"
-    if not drawn.is_file() and embedding_store.folder_of(run.folder).is_dir():
+    drawn = RunFolder(run.folder).pictures / "embeddings_condition.png"
+    if not drawn.is_file() and RunFolder(run.folder).embeddings.is_dir():
         drawn = plots.embedding_map(embedding_store.read(run.folder), folder / "embeddings.png")
     if not drawn.is_file():
         return html.sentence("The run keeps no embeddings; `asd predict --ckpt_path CHECKPOINT` writes them.")

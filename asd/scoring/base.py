@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from asd.described import Described
 from asd.errors import Notice, UserError
 from asd.scoring.distances import Metric
 
@@ -21,7 +22,7 @@ class NotFittedError(UserError):
     """A scorer was asked for scores before it was fitted."""
 
 
-class Scorer(nn.Module, ABC):
+class Scorer(Described, nn.Module, ABC):
     """Scores of one population (a machine and section). Higher is more anomalous; raw: no sigmoid, no clamp.
 
     A subclass registers every fitted tensor in `fit` with `remember`; such buffers may have any shape, are saved with

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from asd.described import Described
 from asd.errors import UserError
 
 TargetRule = Literal["pooled", "balanced", "highest"]
@@ -26,11 +27,11 @@ class Limits(NamedTuple):
     doubt: float
 
 
-class Threshold(ABC):
+class Threshold(Described, ABC):
     """How limits follow from the scores of normal clips.
 
     A subclass says in `at` where a part of the clips lies; the rules for domains and for abstention are the same for
-    all. It holds options, kept as attributes of their names, and nothing that was fitted.
+    all. It holds its options, and nothing that was fitted.
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.

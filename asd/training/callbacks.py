@@ -16,13 +16,16 @@ from asd import plots
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.evaluation import calibration, embedding_store
+from asd.run_folder import RunFolder
 from asd.training import checkpoints, outputs
 from asd.training.lightning_seams import whole_checkpoint
 from asd.training.module import AnomalyDetector
 from asd.utils import environment
 from asd.utils.files import aside, replace_text
+from asd.utils.log import logger
 
-_BEFORE_TRAINING = {"config.yaml", "hparams.yaml", environment.FILE}
+_OWN = RunFolder("")
+_BEFORE_TRAINING = {_OWN.config.name, "hparams.yaml", _OWN.environment.name}
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -80,53 +83,67 @@ class RunOutputs(pl.Callback):
         pictures: Draw score histograms, ROC and DET curves, and, where the scorers were fitted in this run, maps of the
             embeddings and which centres hold which clips.
         scores: Write the score and decision files of the challenge.
+        folder: Where a test or a prediction writes; ``None``: the folder of the run that the checkpoint is of, or else
+            of this one. Training has its logger's.
 
     Attributes:
         summary: The table of the last test and the run folder, for the screen once progress bars are gone.
     """
 
-    def __init__(self, pictures: bool = True, scores: bool = True) -> None:
+    def __init__(self, pictures: bool = True, scores: bool = True, folder: Path | str | None = None) -> None:
         self.pictures = pictures
         self.scores = scores
+        self.folder = None if folder is None else Path(folder)
         self.summary = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the run folder can be written before any work is done."""
-        folder = run_folder(trainer)
+        run = self.run(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
         try:
-            with aside(folder / "probe") as probe:
+            with aside(run.path / "probe") as probe:
                 probe.write_bytes(b"\0")
         except OSError as error:
             raise UserError(
-                f"cannot write to the run folder {folder}: {error.strerror}; set trainer.logger's save_dir"
+                f"cannot write to the run folder {run}: {error.strerror}; "
+                "set trainer.logger's save_dir, or for a test outputs.folder"
             ) from error
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
-            replace_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            replace_text(run.config, yaml.safe_dump(config, sort_keys=False))
             made_with = environment.found(trainer.strategy.root_device)
-            replace_text(folder / environment.FILE, json.dumps(made_with, indent=2))
+            replace_text(run.environment, json.dumps(made_with, indent=2))
+
+    def run(self, trainer: pl.Trainer) -> RunFolder:
+        """Where this run writes; every rank must ask, because rank zero tells the others."""
+        own = run_folder(trainer)
+        return own if self.folder is None else RunFolder(self.folder)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say where a resumed run goes on."""
+        if trainer.ckpt_path is not None:
+            logger.info(f"goes on from epoch {trainer.current_epoch} of {trainer.ckpt_path}, in {self.run(trainer)}")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""
-        folder = run_folder(trainer)
+        run = self.run(trainer)
         if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
         seconds = getattr(getattr(trainer, "datamodule", None), "seconds", math.nan)
         known = calibration.of_population(pl_module.population, seconds)
-        written = outputs.write(folder, pl_module.scores, known, scores=self.scores, draw=self.pictures)
+        written = outputs.write(run.path, pl_module.scores, known, scores=self.scores, draw=self.pictures)
         drawn = written.pictures
         if drawn and set(embedding_store.SUBSETS) <= pl_module.embedded.keys():
-            drawn += plots.draw_embeddings(embedding_store.Store(**pl_module.embedded), folder / "pictures")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and drawn:
-                logger.log_image("test", [str(path) for path in drawn])
-        self.summary = f"{written.table}\n{folder}"
+            drawn += plots.draw_embeddings(embedding_store.Store(**pl_module.embedded), run.pictures)
+        for one in trainer.loggers:
+            if isinstance(one, WandbLogger) and drawn:
+                one.log_image("test", [str(path) for path in drawn])
+        self.summary = f"{written.table}\n{run}"
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the embeddings, and say where."""
-        folder = embedding_store.folder_of(run_folder(trainer))
+        folder = self.run(trainer).embeddings
         if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
         for kind, stored in pl_module.embedded.items():
@@ -148,6 +165,6 @@ def withdraw(trainer: pl.Trainer) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_folder(trainer: pl.Trainer) -> Path:
-    """The folder of the run; to be called on every rank, because rank zero tells the others."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+def run_folder(trainer: pl.Trainer) -> RunFolder:
+    """The folder that the logger made for the run; every rank must ask, because rank zero tells the others."""
+    return RunFolder(trainer.log_dir or trainer.default_root_dir)

@@ -81,12 +81,6 @@ def is_newer(described: dict[str, Any]) -> bool:
     return [int(one) for one in then] > [int(one) for one in now]
 
 
-def path_of(place: Path | str) -> Path:
-    """The checkpoint itself, or the last one of a run's folder."""
-    path = Path(place)
-    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
-
-
 def load(path: Path | str) -> dict[str, Any]:
     """A checkpoint of `asd fit`, on the CPU.
 

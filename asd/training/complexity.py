@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from asd.evaluation.submission import Complexity
@@ -18,7 +19,7 @@ def count(model: Network, seconds: float) -> Complexity:
             model(waveform, torch.zeros(1, dtype=torch.int64))
         else:
             model.embed(waveform)
-    parts = [model.encoder, model.adapter]
+    parts: list[nn.Module] = [model.encoder, model.adapter]
     weights = sum(p.numel() for part in parts for p in part.parameters())
     buffers = [tensor for scorer in model.population.scorers for tensor in scorer.state_dict().values()]
     fitted = sum(tensor.numel() for tensor in buffers if tensor.is_floating_point())

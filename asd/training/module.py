@@ -29,6 +29,7 @@ from asd.scoring.sections import Population
 from asd.scoring.spectrum import mean_level
 from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
+from asd.training.by_hand import configuration
 from asd.training.collect import Rows
 from asd.training.lightning_seams import is_training
 from asd.training.losses import checked_loss
@@ -107,9 +108,14 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
+        config = configuration(self, self._parts()) if self.config is None else self.config
         checkpoint[checkpoints.KEY] = checkpoints.describe(
-            settled(self.config, self.encoder), self.classes, self.population.names
+            settled(config, self.encoder), self.classes, self.population.names
         )
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("encoder", "adapter", "head", "scorer", "threshold", "mixup")
+        return {**{name: getattr(self, name) for name in names}, "optimizer": self.optimizer_options}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in the file; see `Network.build_as_in`.

@@ -11,6 +11,7 @@ from asd import plots
 from asd.evaluation import calibration, clip_scores
 from asd.evaluation.calibration import Calibrations
 from asd.evaluation.clip_scores import ClipScore
+from asd.run_folder import RunFolder
 from asd.utils import strict_json
 from asd.utils.files import replace_text
 
@@ -61,17 +62,17 @@ def write(
         scores: Write the score and decision files of the challenge.
         draw: Draw score histograms, ROC and DET curves, where labels are known.
     """
-    metrics = clip_scores.measure(rows)
+    metrics, run = clip_scores.measure(rows), RunFolder(folder)
     if scores:
-        clip_scores.write_scores(folder / "scores", rows)
-    replace_text(folder / "results.json", strict_json.dumps(clip_scores.to_json(metrics), indent=2))
+        clip_scores.write_scores(run.scores, rows)
+    replace_text(run.results, strict_json.dumps(clip_scores.to_json(metrics), indent=2))
     if known is not None:
-        replace_text(folder / calibration.FILE, calibration.to_text(known))
+        replace_text(run.calibration, calibration.to_text(known))
     drawn = []
     if draw and metrics:
         drawn = [
-            plots.score_histograms(rows, folder / "pictures" / "score_histograms.png"),
-            plots.roc_curves(rows, folder / "pictures" / "roc_curves.png"),
-            plots.det_curves(rows, folder / "pictures" / "det_curves.png"),
+            plots.score_histograms(rows, run.pictures / "score_histograms.png"),
+            plots.roc_curves(rows, run.pictures / "roc_curves.png"),
+            plots.det_curves(rows, run.pictures / "det_curves.png"),
         ]
     return Written(clip_scores.table(metrics, title, known) if metrics else _UNLABELLED, drawn)

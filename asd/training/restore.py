@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asd import plugins
 from asd.errors import UserError
+from asd.run_folder import checkpoint_at
 from asd.training import checkpoints
 from asd.training.network import Network
 from asd.trust import trusted_arguments
@@ -29,7 +30,7 @@ def restore(path: Path | str) -> tuple[Network, dict[str, Any]]:
     Raises:
         UserError: The file is no such checkpoint, keeps no configuration, or needs a plug-in that is not there.
     """
-    path = checkpoints.path_of(path)
+    path = checkpoint_at(path)
     content = checkpoints.load(path)
     described = checkpoints.read_description(content, path)
     config = described["config"]

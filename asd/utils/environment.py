@@ -11,7 +11,6 @@ import torch
 
 from asd._version import __version__
 
-FILE = "environment.json"
 _PACKAGES = ("torch", "torchaudio", "lightning", "transformers", "scikit-learn", "numpy", "soxr", "soundfile")
 
 

@@ -293,11 +293,11 @@ def test_embeddings_beyond_float16_are_kept_finite() -> None:
 
 def test_a_calibration_that_is_not_finite_is_not_read(tmp_path: Path) -> None:
     good = Calibrations({"fan_section_00": Calibration(1.0, 0.5, (0.1,), ())}, 10.0)
-    (tmp_path / calibration.FILE).write_text(calibration.to_text(good))
+    (tmp_path / "calibration.json").write_text(calibration.to_text(good))
     assert calibration.read(tmp_path) == good
     for number in ("NaN", "Infinity", "1e999", "null", '"nan"', "[]"):
         for key in ("1.0", "0.5", "0.1"):
-            (tmp_path / calibration.FILE).write_text(calibration.to_text(good).replace(key, number))
+            (tmp_path / "calibration.json").write_text(calibration.to_text(good).replace(key, number))
             with pytest.raises(UserError, match="cannot be read"):
                 calibration.read(tmp_path)
 
@@ -305,7 +305,7 @@ def test_a_calibration_that_is_not_finite_is_not_read(tmp_path: Path) -> None:
 def test_a_length_that_is_not_known_is_null_and_read_again(tmp_path: Path) -> None:
     text = calibration.to_text(Calibrations({}, math.nan))
     assert json.loads(text, parse_constant=pytest.fail) == {"seconds": None, "machines": {}}
-    (tmp_path / calibration.FILE).write_text(text)
+    (tmp_path / "calibration.json").write_text(text)
     found = calibration.read(tmp_path)
     assert found is not None and math.isnan(found.seconds)
 

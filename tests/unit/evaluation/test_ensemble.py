@@ -96,10 +96,10 @@ def test_runs_that_do_not_belong_together_are_named(runs: list[Path], tmp_path: 
     other = write_run(tmp_path / "other", 6, training=12)
     with pytest.raises(UserError, match="different numbers of clips"):
         ensemble.fuse_scores([runs[0], other], "mean", None, GammaThreshold())
-    (runs[1] / calibration.FILE).write_text("{}")
+    (runs[1] / "calibration.json").write_text("{}")
     with pytest.raises(UserError, match=r"calibration\.json cannot be read"):
         ensemble.fuse_scores(runs, "mean", None, GammaThreshold())
-    (runs[1] / calibration.FILE).unlink()
+    (runs[1] / "calibration.json").unlink()
     with pytest.raises(UserError, match=r"b has no calibration\.json"):
         ensemble.fuse_scores(runs, "mean", None, GammaThreshold())
 

@@ -257,7 +257,9 @@ def test_clips_in_the_band_of_abstention_are_not_measured(folder: Path, tmp_path
     write_machine(folder, "fan", plain=False, decisions=True)
     before = evaluate(folder).results["fan"]
     own = calibration.Calibration(0.6, 0.0, (0.1, 0.7), (0.2,))
-    (folder / calibration.FILE).write_text(calibration.to_text(calibration.Calibrations({"fan_section_00": own}, 10.0)))
+    (folder / "calibration.json").write_text(
+        calibration.to_text(calibration.Calibrations({"fan_section_00": own}, 10.0))
+    )
     after = evaluate(folder).results["fan"]
     values = [score(name) for name in LABELLED if "source" in name]
     assert after.source.abstained == sum(0 < value <= 0.6 for value in values) / 16

@@ -1,0 +1,31 @@
+"""The configuration of a run that was put together in Python, for its checkpoints to be built again from."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import lightning.pytorch as pl
+
+from asd.described import described
+from asd.utils.log import notice
+
+
+def configuration(module: pl.LightningModule, model: dict[str, Any]) -> dict[str, Any] | None:
+    """What `asd fit` would have been told for this run; ``None``, and a notice, where plain data cannot say it.
+
+    Args:
+        module: The detector, with its trainer.
+        model: The objects that the detector is made of, by the name of the argument.
+    """
+    trainer = module.trainer
+    try:
+        return {
+            "seed_everything": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "trainer": {"precision": trainer.precision, "max_epochs": trainer.max_epochs},
+            "model": described(model),
+            "data": described(getattr(trainer, "datamodule", None)),
+        }
+    except TypeError as error:
+        notice(f"the checkpoint keeps no configuration ({error}), so no detector can be loaded from it alone")
+        return None
