@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 _PACKAGES = {
     "asd.averaging": "asd.training",
@@ -30,3 +31,13 @@ def current(path: str) -> str:
     except (ImportError, AttributeError):
         return path
     return f"{door}.{name}" if name in public else path
+
+
+def with_current(value: Any) -> Any:
+    """A configuration with the classes that it names where they are now."""
+    if isinstance(value, dict):
+        return {
+            key: current(one) if key == "class_path" and isinstance(one, str) else with_current(one)
+            for key, one in value.items()
+        }
+    return [with_current(one) for one in value] if isinstance(value, list) else value

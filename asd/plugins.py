@@ -13,7 +13,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +26,7 @@ ENTRY_POINT_GROUP = "asd.plugins"
 FOLDERS_VARIABLE = "ASD_PLUGINS"
 T = TypeVar("T")
 _OURS = ("asd", "asd_plugins")
+_DOORS = ("asd.data", "asd.encoders", "asd.heads", "asd.scoring", "asd.training")
 _DOORS_OF_OTHERS = ("asd.encoders", "asd.training")
 """Where our classes of contracts that are not ours stand, such as callbacks."""
 
@@ -85,10 +86,19 @@ def known(base: type[T]) -> dict[str, type[T]]:
     return dict(sorted(found.items()))
 
 
+def load_ours() -> None:
+    """Import every class of ours that a configuration may name."""
+    _open(_DOORS)
+
+
 def _open_doors(base: type) -> None:
     """Import our own classes of a contract, which packages else import when they are asked for."""
     own = base.__module__.split(".")
-    for door in [".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS:
+    _open([".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS)
+
+
+def _open(doors: Iterable[str]) -> None:
+    for door in doors:
         package = importlib.import_module(door)
         for name in getattr(package, "__all__", ()):
             getattr(package, name)

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_origin
 
 from asd import plugins
 from asd.errors import UserError
+from asd.moved import current
 from asd.utils.signatures import arguments, members, of_items, of_values
 from asd.utils.yaml_file import holds_structure
 
@@ -68,7 +69,7 @@ def _class(given: Any, bases: list[type], place: str, named: frozenset[str]) -> 
             "give --plugin and its module"
         )
     # As it stands there, where it is a path: what was kept is compared with what a run is given.
-    whole = {"class_path": path if "." in path else f"{found.__module__}.{found.__qualname__}"}
+    whole = {"class_path": current(path) if "." in path else f"{found.__module__}.{found.__qualname__}"}
     if spec.get("init_args") is None:
         return whole
     return {**whole, "init_args": trusted_arguments(spec["init_args"], found, place, named)}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
-from asd.encoders.weights_card import find
+from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
 Tokens = Literal["all", "class"]

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
-from asd.encoders.weights_card import find
+from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
 _BANDS = 64

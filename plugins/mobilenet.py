@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, WeightsCard
 from asd.encoders.pretrained import Weights, load_strict, weights_of
-from asd.encoders.weights_card import find
+from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
 _RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"

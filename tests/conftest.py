@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -105,14 +106,19 @@ def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def realmix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real machine sound in real noise, small build."""
+    """Real machine sound in real noise, small build of short clips."""
     builder = SHARED / "realmix" / "build.py"
     if not builder.is_file():
         pytest.skip(f"needs {builder}")
     out = tmp_path_factory.mktemp("realmix")
+    plan = json.loads((builder.parent / "plan.json").read_text())
+    for machine in plan["machines"].values():
+        machine["seconds"] = 3
+    (out / "plan.json").write_text(json.dumps(plan))
     sizes = ["--train-source", "20", "--train-target", "4", "--test", "5", "--supplemental", "8"]
-    subprocess.run([sys.executable, str(builder), str(out), *sizes], check=True, capture_output=True)
-    return out
+    command = [sys.executable, builder, out / "data", "--plan", out / "plan.json", *sizes]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    return out / "data"
 
 
 @pytest.fixture(scope="session")

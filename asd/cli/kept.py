@@ -74,6 +74,16 @@ def with_checkpoint(arguments: list[str]) -> Iterator[list[str]]:
         yield [arguments[0], "--config", str(file), *arguments[1:]]
 
 
+def _into_its_run(arguments: list[str], checkpoint: Path) -> list[str]:
+    """Have what is found out about a checkpoint written where its run is, unless the user names a place."""
+    run = RunFolder.of_checkpoint(checkpoint)
+    if given(arguments, "outputs.folder") is None:
+        if run is None:
+            return arguments
+        arguments = [*arguments, "--outputs.folder", str(run)]
+    return arguments if given(arguments, "trainer.logger") is not None else [*arguments, "--trainer.logger", "false"]
+
+
 def _of_today(arguments: list[str], folder: Path) -> list[str]:
     """The arguments with a copy, made in `folder`, of each run's ``config.yaml`` that an older version wrote."""
     copied = list(arguments)
@@ -87,16 +97,6 @@ def _of_today(arguments: list[str], folder: Path) -> list[str]:
             copy.write_text(yaml.safe_dump(checkpoints.of_today(content)), encoding="utf-8")
             copied[at : at + length] = [f"--config={copy}"] if length == 1 else ["--config", str(copy)]
     return copied
-
-
-def _into_its_run(arguments: list[str], checkpoint: Path) -> list[str]:
-    """Have what is found out about a checkpoint written where its run is, unless the user names a place."""
-    run = RunFolder.of_checkpoint(checkpoint)
-    if given(arguments, "outputs.folder") is None:
-        if run is None:
-            return arguments
-        arguments = [*arguments, "--outputs.folder", str(run)]
-    return arguments if given(arguments, "trainer.logger") is not None else [*arguments, "--trainer.logger", "false"]
 
 
 def _vetted(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:

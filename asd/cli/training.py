@@ -26,13 +26,8 @@ from asd.cli.arguments import configs_first
 from asd.cli.kept import with_checkpoint
 from asd.cli.names import check_names
 from asd.data.datamodule import ClipDataModule
-from asd.encoders.adapter import Adapter
-from asd.encoders.augment import Augmentation
-from asd.encoders.base import Encoder
 from asd.errors import UserError
-from asd.heads import Head
-from asd.scoring.base import Scorer
-from asd.scoring.threshold import Threshold
+from asd.moved import current, with_current
 from asd.training import checkpoints
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.checkpoint_io import AtomicCheckpointIO
@@ -42,15 +37,12 @@ from asd.training.outputs import untested
 from asd.training.warmup import WarmUp
 from asd.utils.yaml_file import check_yaml
 
-_CONTRACTS: tuple[type, ...] = (Encoder, Augmentation, Adapter, Head, Scorer, Threshold, ClipDataModule)
-
-
 _read = get_loader("yaml")
 
 
 def _read_checked(text: str) -> Any:
     check_yaml(text)
-    return _read(text)
+    return with_current(_read(text))
 
 
 set_loader("yaml", _read_checked, (yaml.YAMLError, ValueError))
@@ -211,14 +203,20 @@ def run_trainer(arguments: list[str]) -> int:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     arguments = configs_first(_out_named(arguments))
+    arguments = [_of_today(one) for one in arguments]
     plugins.load_all()
-    for contract in _CONTRACTS:
-        plugins.known(contract)  # imports ours: the parser takes short names of classes that are there
+    plugins.load_ours()  # the parser takes short names of classes that are there
     with with_checkpoint(arguments) as complete:
         if not {"-h", "--help"} & set(arguments):
             check_names(complete)
         training_cli(complete)
     return 0
+
+
+def _of_today(argument: str) -> str:
+    """An argument with the class that it names, if any, where that is now."""
+    flag, equals, value = argument.rpartition("=")
+    return flag + equals + current(value)
 
 
 def _out_named(arguments: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from asd.encoders.weights_card import cache_folder, cards, file_of
+    from asd.encoders.weights_cache import cache_folder, cards, file_of
 
     lines = [("name", "file", "bytes", "sha256", "licence", "paper", "in the cache")]
     for name, card in sorted(cards().items()):
@@ -44,7 +44,8 @@ def _list() -> int:
 
 
 def _fetch(names: list[str]) -> int:
-    from asd.encoders.weights_card import State, check, fetch, find_card
+    from asd.encoders.weights_cache import check, fetch, find_card
+    from asd.encoders.weights_card import State
     from asd.utils.download import progress_bars
 
     chosen = [find_card(name) for name in names]
@@ -58,7 +59,8 @@ def _fetch(names: list[str]) -> int:
 
 
 def _verify(names: list[str]) -> int:
-    from asd.encoders.weights_card import State, cards, check, find_card
+    from asd.encoders.weights_cache import cards, check, find_card
+    from asd.encoders.weights_card import State
 
     known = cards()
     chosen = [find_card(name) for name in names] or [known[name] for name in sorted(known)]
@@ -76,6 +78,6 @@ def _verify(names: list[str]) -> int:
 
 
 def _place(card: WeightsCard) -> str:
-    from asd.encoders.weights_card import file_of
+    from asd.encoders.weights_cache import file_of
 
     return str(file_of(card))

@@ -118,7 +118,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self._train_checked = False
 
     def __init_subclass__(cls, **given: Any) -> None:
-        spell_out(cls, ClipDataModule)
+        spell_out(cls, ClipDataModule)  # first, because the signature of the class is taken from that of __init__
         super().__init_subclass__(**given)
 
     @abstractmethod

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from asd.evaluation import embedding_store
+from tests.forked import Forked, ranks
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1",
     "--data.init_args.machines=null", "--data.init_args.batch_size=5",
     "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+    "--outputs.pictures=false",
 ]  # fmt: skip
 
 PROBE = '''
@@ -37,6 +41,19 @@ class Probe(Callback):
 '''
 
 
+def distributed(count: int, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The program in so many processes; returns what the first of them said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    strategy = "auto" if count == 1 else "ddp"
+    more = [f"--trainer.devices={count}", f"--trainer.strategy={strategy}"]
+    environments = ranks(count, port) if count > 1 else [{}]
+    started = [Forked(*arguments, *more, cwd=cwd, **environment) for environment in environments]
+    first, *_ = [one.ended() for one in started]
+    return first
+
+
 def folder(done, cwd: Path) -> Path:
     return cwd / done.stdout.strip().splitlines()[-1]
 
@@ -49,15 +66,11 @@ def read_scores(run: Path) -> dict[tuple[str, str], float]:
     }
 
 
-def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(asd, synthetic: Path, tmp_path: Path) -> None:
+def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(synthetic: Path, tmp_path: Path) -> None:
     # 30 reference and 32 query clips in batches of 5: neither divides by 2 or 3 processes without repeats.
     runs = {}
     for devices in (1, 2, 3):
-        strategy = "auto" if devices == 1 else "ddp"
-        done = asd(
-            "test", *SMALL, "--data.init_args.root", synthetic, f"--trainer.devices={devices}",
-            f"--trainer.strategy={strategy}", cwd=tmp_path,
-        )  # fmt: skip
+        done = distributed(devices, "test", *SMALL, "--data.init_args.root", synthetic, cwd=tmp_path)
         runs[devices] = folder(done, tmp_path)
     metrics = {devices: json.loads((run / "results.json").read_text()) for devices, run in runs.items()}
     assert metrics[1]["machines"].keys() == {"fan", "bearing"}
@@ -66,14 +79,10 @@ def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(asd, synth
         assert metrics[devices]["official_score"] == pytest.approx(metrics[1]["official_score"], abs=1e-4)
 
 
-def test_embeddings_are_written_once_for_each_clip(asd, synthetic: Path, tmp_path: Path) -> None:
+def test_embeddings_are_written_once_for_each_clip(synthetic: Path, tmp_path: Path) -> None:
     stored = {}
     for devices in (1, 2):
-        strategy = "auto" if devices == 1 else "ddp"
-        done = asd(
-            "predict", *SMALL, "--data.init_args.root", synthetic, f"--trainer.devices={devices}",
-            f"--trainer.strategy={strategy}", cwd=tmp_path,
-        )  # fmt: skip
+        done = distributed(devices, "predict", *SMALL, "--data.init_args.root", synthetic, cwd=tmp_path)
         stored[devices] = embedding_store.read(folder(done, tmp_path))
     for part in embedding_store.SUBSETS:
         one, two = (getattr(stored[devices], part) for devices in (1, 2))
@@ -82,11 +91,11 @@ def test_embeddings_are_written_once_for_each_clip(asd, synthetic: Path, tmp_pat
         assert two.fingerprint == one.fingerprint
 
 
-def test_replicas_are_equal_after_the_thaw(asd, synthetic: Path, tmp_path: Path) -> None:
+def test_replicas_are_equal_after_the_thaw(synthetic: Path, tmp_path: Path) -> None:
     (tmp_path / "probe_callback.py").write_text(PROBE)
-    done = asd(
-        "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.devices=2", "--trainer.strategy=ddp",
-        "--trainer.max_epochs=3", "--warmup.epochs=1", "--model.adapter", "asd.encoders.adapter.Adapter",
+    done = distributed(
+        2, "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=3", "--warmup.epochs=1",
+        "--model.adapter", "asd.encoders.adapter.Adapter",
         "--model.adapter.init_args.embedding_dim=16", "--trainer.callbacks", "probe_callback.Probe",
         f"--trainer.callbacks.init_args.out={tmp_path}", cwd=tmp_path,
     )  # fmt: skip
@@ -120,14 +129,13 @@ class Fail(Callback):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_message_of_the_process_that_failed_is_the_last_line(
-    rank: int, asd, synthetic: Path, tmp_path: Path
-) -> None:
+def test_the_message_of_the_process_that_failed_is_the_last_line(rank: int, synthetic: Path, tmp_path: Path) -> None:
+    """Here the first process starts the second itself, as a user's does."""
     (tmp_path / "fail_callback.py").write_text(FAIL)
-    done = asd(
+    done = Forked(
         "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=1", "--trainer.devices=2",
         "--trainer.strategy=ddp", "--trainer.callbacks", "fail_callback.Fail",
-        f"--trainer.callbacks.init_args.rank={rank}", cwd=tmp_path, expect=2,
-    )  # fmt: skip
+        f"--trainer.callbacks.init_args.rank={rank}", cwd=tmp_path,
+    ).ended(expect=2)  # fmt: skip
     assert done.stderr.strip().splitlines()[-1] == f"asd: error: rank {rank} lost its microphone; plug it in"
     assert "Traceback" not in done.stderr

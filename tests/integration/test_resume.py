@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from tests.forked import Forked
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
@@ -18,6 +19,7 @@ SMALL = [
     "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
     "--trainer.enable_progress_bar=false", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",
     "--model.adapter", "asd.encoders.adapter.Adapter", "--model.adapter.init_args.embedding_dim=16",
+    "--warmup.epochs=2", "--outputs.pictures=false",
 ]  # fmt: skip
 
 STOP = '''
@@ -41,24 +43,32 @@ def last_checkpoint(cwd: Path, version: int) -> Path:
     return cwd / f"runs/quickstart/version_{version}/checkpoints/last.ckpt"
 
 
+@pytest.fixture(scope="module")
+def whole(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The last checkpoint of the run that nothing interrupts."""
+    cwd = tmp_path_factory.mktemp("whole")
+    Forked("fit", *SMALL, "--data.init_args.root", synthetic, cwd=cwd).ended()
+    content: dict[str, Any] = torch.load(last_checkpoint(cwd, 0), weights_only=True)
+    return content
+
+
 @pytest.mark.parametrize(
     ("stop", "kill"), [(1, False), (3, True)], ids=["before the thaw, interrupted", "after the thaw, killed"]
 )
 def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(
-    here, asd, synthetic: Path, tmp_path: Path, stop: int, kill: bool
+    synthetic: Path, tmp_path: Path, whole: dict[str, Any], stop: int, kill: bool
 ) -> None:
     """With nothing drawn at random but the order of the clips."""
     (tmp_path / "stop_callback.py").write_text(STOP)
-    common = [*SMALL, "--data.init_args.root", synthetic, "--warmup.epochs=2"]
-    here("fit", *common)
-    asd(
+    common = [*SMALL, "--data.init_args.root", synthetic]
+    Forked(
         "fit", *common, "--trainer.callbacks", "stop_callback.Stop", f"--trainer.callbacks.init_args.epoch={stop}",
-        f"--trainer.callbacks.init_args.kill={kill}", cwd=tmp_path, expect=-signal.SIGKILL if kill else 130,
-    )  # fmt: skip
-    interrupted = last_checkpoint(tmp_path, 1)
+        f"--trainer.callbacks.init_args.kill={kill}", cwd=tmp_path,
+    ).ended(expect=-signal.SIGKILL if kill else 130)  # fmt: skip
+    interrupted = last_checkpoint(tmp_path, 0)
     assert torch.load(interrupted, weights_only=True)["epoch"] == stop - 1
-    here("fit", *common, "--ckpt_path", interrupted, "--trainer.callbacks=null")
-    whole, resumed = (torch.load(last_checkpoint(tmp_path, v), weights_only=True) for v in (0, 2))
+    Forked("fit", *common, "--ckpt_path", interrupted, "--trainer.callbacks=null", cwd=tmp_path).ended()
+    resumed = torch.load(last_checkpoint(tmp_path, 1), weights_only=True)
     assert whole["global_step"] == resumed["global_step"]
     assert whole["lr_schedulers"][0]["_last_lr"] == resumed["lr_schedulers"][0]["_last_lr"]
     assert whole["state_dict"].keys() == resumed["state_dict"].keys()
@@ -68,18 +78,11 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(
 
 
 def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(synthetic: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "asd", "fit", *map(str, SMALL), "--data.init_args.root", str(synthetic)]
-    with subprocess.Popen(
-        [*command, "--trainer.max_epochs=500"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Tests that run in the background of a shell are deaf to it, and so would the program be.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
-        checkpoint = last_checkpoint(tmp_path, 0)
-        deadline = time.monotonic() + 120
-        while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors[-2000:]
-    assert "Traceback" not in errors
+    run = Forked("fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=500", cwd=tmp_path)
+    checkpoint = last_checkpoint(tmp_path, 0)
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and run.running and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send(signal.SIGINT)
+    assert "Traceback" not in run.ended(expect=130).stderr
     assert torch.load(checkpoint, weights_only=True)["epoch"] >= 0

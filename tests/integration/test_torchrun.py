@@ -14,6 +14,7 @@ COMMON = [
     "--config", CONFIGS / "quickstart.yaml", "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1",
     "--data.batch_size=8", "--model.encoder.seconds=1", "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false",
     "--warmup.epochs=1", "--model.adapter", "asd.encoders.adapter.Adapter", "--model.adapter.embedding_dim=16",
+    "--outputs.pictures=false",
 ]  # fmt: skip
 
 

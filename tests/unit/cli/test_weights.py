@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asd import cli
-from asd.encoders import WeightsCard, weights_card
+from asd.encoders import WeightsCard, weights_cache
 
 CONTENT = b"some weights"
 RIGHT = WeightsCard("small", "small.pt", "MIT", "arXiv:1", None, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -20,7 +20,7 @@ UNKNOWN = WeightsCard("vague", "vague.pt", "Apache-2.0", "arXiv:2", "http://127.
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ASD_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights_card, "cards", lambda: {card.name: card for card in (RIGHT, UNKNOWN)})
+    monkeypatch.setattr(weights_cache, "cards", lambda: {card.name: card for card in (RIGHT, UNKNOWN)})
     folder = tmp_path / "weights"
     folder.mkdir()
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asd import cli
-from asd.encoders import Encoder, WeightsCard, weights_card
+from asd.encoders import Encoder, WeightsCard, weights_cache
 from asd.encoders.weights_card import State
 from asd.errors import UserError
 
@@ -48,7 +48,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, card: WeightsCard) -> WeightsCard:
-    monkeypatch.setattr(weights_card, "cards", lambda: {card.name: card})
+    monkeypatch.setattr(weights_cache, "cards", lambda: {card.name: card})
     return card
 
 
@@ -61,7 +61,7 @@ def card(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsCard:
 def test_fetched_weights_are_found_by_name(card: WeightsCard, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["weights", "fetch", "published_model"]) == 0
     assert "(verified)" in capsys.readouterr().out
-    found = weights_card.find("published_model")
+    found = weights_cache.find("published_model")
     assert found == cache / "model.pt"
     assert found.read_bytes() == CONTENT
 
@@ -70,26 +70,26 @@ def test_what_is_there_is_not_fetched_again(card: WeightsCard, cache: Path) -> N
     cache.mkdir(parents=True)
     (cache / "model.pt").write_bytes(CONTENT)
     before = (cache / "model.pt").stat().st_mtime_ns
-    weights_card.fetch(card)
+    weights_cache.fetch(card)
     assert (cache / "model.pt").stat().st_mtime_ns == before
 
 
 def test_a_broken_file_is_fetched_again(card: WeightsCard, cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / "model.pt").write_bytes(CONTENT[:-1] + b"?")
-    weights_card.fetch(card)
+    weights_cache.fetch(card)
     assert (cache / "model.pt").read_bytes() == CONTENT
 
 
 def test_a_path_beats_a_name(card: WeightsCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "published_model").write_bytes(b"mine")
-    assert weights_card.find("published_model").read_bytes() == b"mine"
+    assert weights_cache.find("published_model").read_bytes() == b"mine"
 
 
 def test_offline_the_error_says_what_to_get_and_where_to_put_it(card: WeightsCard, cache: Path) -> None:
     with pytest.raises(UserError) as caught:
-        weights_card.find("published_model")
+        weights_cache.find("published_model")
     for part in (
         "model.pt",
         f"{len(CONTENT):,} bytes",
@@ -106,52 +106,52 @@ def test_a_truncated_file_in_the_cache_is_not_used(card: WeightsCard, cache: Pat
     cache.mkdir(parents=True)
     (cache / "model.pt").write_bytes(CONTENT[:100])
     with pytest.raises(UserError, match=r"has 100 bytes, expected 28,000; run `asd weights fetch published_model`"):
-        weights_card.find("published_model")
+        weights_cache.find("published_model")
 
 
 def test_a_missing_path_is_said_as_a_path(card: WeightsCard) -> None:
     with pytest.raises(UserError, match=r"weights some/folder: no such file; `asd weights list`"):
-        weights_card.find("some/folder")
+        weights_cache.find("some/folder")
     with pytest.raises(UserError, match=r"no such file; `asd weights fetch published_model` gets it"):
-        weights_card.find("downloads/model.pt")
+        weights_cache.find("downloads/model.pt")
 
 
 def test_a_misspelt_name_is_guessed(card: WeightsCard) -> None:
     with pytest.raises(UserError, match=r"'publishd_model'\. Did you mean published_model\? Known: .*published_model"):
-        weights_card.find("publishd_model")
+        weights_cache.find("publishd_model")
 
 
 def test_what_nobody_published_is_said_so(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = publish(monkeypatch, WeightsCard("bare", "model.pt", "MIT", "arXiv:0000.00000", url))
     with pytest.raises(UserError, match="size not published, checksum not published"):
-        weights_card.find("bare")
-    weights_card.fetch(bare)
-    assert weights_card.check(bare) == State.UNKNOWN
+        weights_cache.find("bare")
+    weights_cache.fetch(bare)
+    assert weights_cache.check(bare) == State.UNKNOWN
 
 
 def test_weights_without_an_address_say_where_to_put_them(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = publish(monkeypatch, WeightsCard("by_hand", "hand.pt", "MIT", "arXiv:0000.00000"))
     with pytest.raises(UserError, match=f"no direct address for hand.pt .* put it at {cache / 'hand.pt'}"):
-        weights_card.fetch(card)
+        weights_cache.fetch(card)
     cache.mkdir(parents=True)
     (cache / "hand.pt").write_bytes(CONTENT)
-    assert weights_card.fetch(card) == weights_card.find("by_hand")
+    assert weights_cache.fetch(card) == weights_cache.find("by_hand")
 
 
 def test_weights_of_several_files_are_a_folder(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     card = WeightsCard("folder", "model.pt", "MIT", "arXiv:0000.00000", url, beside=("config.json",))
     publish(monkeypatch, card)
     with pytest.raises(UserError, match=r"model\.pt and config\.json not in"):
-        weights_card.find("folder")
-    weights_card.fetch(card)
-    assert sorted(path.name for path in weights_card.find("folder").iterdir()) == ["config.json", "model.pt"]
+        weights_cache.find("folder")
+    weights_cache.fetch(card)
+    assert sorted(path.name for path in weights_cache.find("folder").iterdir()) == ["config.json", "model.pt"]
     (cache / "folder" / "config.json").unlink()
-    assert weights_card.check(card) == State.MISSING
+    assert weights_cache.check(card) == State.MISSING
 
 
 def test_the_cache_is_in_the_home_folder_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASD_CACHE", raising=False)
-    assert weights_card.cache_folder() == Path.home() / ".cache" / "asd" / "weights"
+    assert weights_cache.cache_folder() == Path.home() / ".cache" / "asd" / "weights"
 
 
 def test_every_card_is_whole_and_names_are_used_once() -> None:
@@ -159,7 +159,7 @@ def test_every_card_is_whole_and_names_are_used_once() -> None:
 
     every = [card for cls in known(Encoder).values() for card in cls.cards]  # type: ignore[type-abstract]
     assert {card.name for card in every} >= {"mn04_as", "ast_audioset"}
-    assert len(weights_card.cards()) == len(every), "two cards have the same name"
+    assert len(weights_cache.cards()) == len(every), "two cards have the same name"
     for card in every:
         assert card.licence
         assert card.paper

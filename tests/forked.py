@@ -1,0 +1,86 @@
+"""The program in processes copied from one that has imported it all, which saves each of them ten seconds.
+
+Each is a process of its own, with its folder, environment, output and end, as of ``python -m asd``. What Python itself
+reads at its start (``PYTHONPATH``, the locale) is that of the tests.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    _CONTEXT.set_forkserver_preload(["asd.cli.training"])
+
+
+class Forked:
+    """`asd` with these arguments, running.
+
+    Args:
+        arguments: Of the program.
+        cwd: The folder that it runs in.
+        env: Set beside the environment of the tests.
+    """
+
+    def __init__(self, *arguments: object, cwd: Path, **env: str) -> None:
+        self.arguments = list(map(str, arguments))
+        self._said = Path(tempfile.mkdtemp(prefix="said", dir=cwd))
+        environment = {**os.environ, "WANDB_MODE": "offline", **env}
+        if "PL_GLOBAL_SEED" not in env:
+            environment.pop("PL_GLOBAL_SEED", None)
+        self._process = _CONTEXT.Process(target=_run, args=(self.arguments, cwd, environment, self._said))
+        self._process.start()
+
+    @property
+    def running(self) -> bool:
+        return self._process.is_alive()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def ended(self, expect: int = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and insist on its exit code, negative where a signal ended it."""
+        self._process.join(timeout)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+            raise AssertionError(f"did not end within {timeout} s: {self.arguments}\n{self._read('stderr')[-3000:]}")
+        code = self._process.exitcode
+        done = subprocess.CompletedProcess(self.arguments, code or 0, self._read("stdout"), self._read("stderr"))
+        assert code == expect, f"exit code {code}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def _read(self, name: str) -> str:
+        path = self._said / name
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def ranks(count: int, port: int) -> list[dict[str, str]]:
+    """The environment of each process of a distributed run of `count`, as Lightning and torchrun set it."""
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
+    return [{**common, "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _run(arguments: list[str], cwd: Path, environment: Mapping[str, str], said: Path) -> None:
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, descriptor)
+        os.close(file)
+        setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+    # Tests that run in the background of a shell are deaf to it, and so would the program be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["asd", *arguments]
+    runpy.run_module("asd", run_name="__main__", alter_sys=True)

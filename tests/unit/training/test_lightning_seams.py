@@ -1,0 +1,101 @@
+"""What is used of Lightning without being public: each use fails here first, and says which it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.strategies import DDPStrategy
+
+from asd.training.lightning_seams import OpenCLI, is_training, whole_checkpoint, wrap_anew
+
+
+class _Watched(BoringModel):
+    def on_train_start(self) -> None:
+        self.seen = is_training(self)
+
+    def on_train_end(self) -> None:
+        self.content = whole_checkpoint(self.trainer)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> _Watched:
+    model = _Watched()
+    trainer = pl.Trainer(
+        max_epochs=1, limit_train_batches=1, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+        default_root_dir=tmp_path_factory.mktemp("run"),
+    )  # fmt: skip
+    trainer.fit(model)
+    return model
+
+
+def test_whether_it_trains(fitted: _Watched) -> None:
+    assert not is_training(BoringModel())
+    assert fitted.seen
+    assert not is_training(fitted)
+
+
+def test_a_whole_checkpoint_holds_weights_and_no_optimizer(fitted: _Watched) -> None:
+    torch.testing.assert_close(fitted.content["state_dict"], dict(fitted.state_dict()))
+    assert "optimizer_states" not in fitted.content
+
+
+def test_ddp_wraps_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    assert callable(DDPStrategy._setup_model)
+    assert callable(DDPStrategy._register_ddp_hooks)
+    monkeypatch.setattr(DDPStrategy, "_setup_model", lambda self, model: done.append(model) or "wrapped")
+    monkeypatch.setattr(DDPStrategy, "_register_ddp_hooks", lambda self: done.append("hooks"))
+    strategy, model = DDPStrategy(), BoringModel()
+    wrap_anew(SimpleNamespace(strategy=strategy), model)  # type: ignore[arg-type]
+    assert done == [model, "hooks"]
+    assert strategy.model == "wrapped"
+    wrap_anew(SimpleNamespace(strategy=object()), model)  # type: ignore[arg-type]
+    assert len(done) == 2
+
+
+def test_the_code_of_a_failed_child_is_that_of_its_parent() -> None:
+    code = """
+import subprocess, sys
+from lightning.fabric.strategies.launchers import subprocess_script
+from asd.training.lightning_seams import on_failed_child
+on_failed_child(lambda started: [process.wait() for process in started][0])
+child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+subprocess_script._ChildProcessObserver(main_pid=0, child_processes=[child], sleep_period=0)._terminate_all()
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+
+
+def test_steps_of_the_command_line_can_be_overridden(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    class CLI(OpenCLI):
+        def complete_subcommand(self, name: str, parser: Any) -> None:
+            seen.setdefault("parsers", []).append(name)
+            if name == "fit":
+                parser.set_defaults({"trainer.max_epochs": 3})
+
+        def run_subcommand(self, run: Any) -> None:
+            seen["epochs"] = self.part(self.config_init, "trainer").max_epochs
+            seen["config"] = self.plain_config()
+            run()
+
+    cli = CLI(
+        BoringModel, BoringDataModule, save_config_callback=None, seed_everything_default=1,
+        args=[
+            "fit", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu",
+            f"--trainer.default_root_dir={tmp_path}",
+        ],
+    )  # fmt: skip
+    assert {"fit", "test", "predict"} <= set(seen["parsers"])
+    assert seen["epochs"] == 3
+    assert seen["config"]["trainer"]["fast_dev_run"] is True
+    assert cli.trainer.state.finished
