@@ -34,7 +34,12 @@ class Described:
         except TypeError:  # of a copy, or arguments that __init__ refuses
             return made
         bound.apply_defaults()
-        names = list(bound.signature.parameters.values())[1:]
+        # Of a module without a constructor the signature is that of torch: any arguments, and there are none.
+        names = [
+            one
+            for one in list(bound.signature.parameters.values())[1:]
+            if one.kind != one.VAR_POSITIONAL or bound.arguments[one.name]
+        ]
         given = {one.name: bound.arguments[one.name] for one in names if one.kind != one.VAR_KEYWORD}
         for one in names:
             given |= bound.arguments[one.name] if one.kind == one.VAR_KEYWORD else {}

@@ -45,16 +45,13 @@ def build_threshold(given: Mapping[str, Any], importing: bool) -> Threshold:
     from asd.scoring import Threshold
 
     named = given.get("threshold") or _USUAL
-    content = parsed(named, "--threshold") if isinstance(named, str) else named
-    spec: Any = {"class_path": content} if isinstance(content, str) else content
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
+    spec = parsed(named, "--threshold") if isinstance(named, str) else named
+    spec = {"class_path": spec} if isinstance(spec, str) else spec
+    own = (spec.get("init_args") or {}) if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(spec.get("class_path"), str) or not isinstance(own, dict):
         raise UserError(f"threshold {named!r}: give a class name, or class_path and init_args")
-    options = {key: given[key] for key in OPTIONS[1:] if given.get(key) is not None}
-    whole = {
-        **spec,
-        "class_path": _whole_name(spec["class_path"]),
-        "init_args": {**(spec.get("init_args") or {}), **options},
-    }
+    arguments = {**own, **{key: given[key] for key in OPTIONS[1:] if given.get(key) is not None}}
+    whole = {**spec, "class_path": _whole_name(spec["class_path"]), "init_args": arguments}
     return configured(whole, Threshold, importing)  # type: ignore[type-abstract]
 
 

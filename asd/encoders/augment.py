@@ -15,8 +15,7 @@ from asd.errors import UserError
 class Augmentation(Described, nn.Module, ABC):
     """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation.
 
-    Options are given on construction, and kept as attributes of their names. Random numbers come from PyTorch's own
-    generator, on the device of the spectrogram.
+    Random numbers come from PyTorch's own generator, on the device of the spectrogram.
 
     Attributes:
         expected_failures: Name of a check of `asd.testing` to the reason why this augmentation cannot pass it.

@@ -13,8 +13,8 @@ from asd.described import Described
 class Head(Described, nn.Module, ABC):
     """A classification loss over the auxiliary classes, used in training only.
 
-    Options are given on construction, and kept as attributes of their names; `build` creates the parameters once the
-    numbers are known. A head says nothing of devices or gradients: it is a plain module.
+    Options are given on construction; `build` creates the parameters once the numbers are known. A head says nothing
+    of devices or gradients: it is a plain module.
 
     Attributes:
         classes: Number of auxiliary classes ``C``, 1 or more, set by `build`.

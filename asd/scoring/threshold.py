@@ -31,7 +31,7 @@ class Threshold(Described, ABC):
     """How limits follow from the scores of normal clips.
 
     A subclass says in `at` where a part of the clips lies; the rules for domains and for abstention are the same for
-    all. It holds options, kept as attributes of their names, and nothing that was fitted.
+    all. It holds its options, and nothing that was fitted.
 
     Args:
         quantile: Part of the normal clips that shall lie below the threshold.

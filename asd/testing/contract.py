@@ -68,19 +68,14 @@ def check_described(cls: type) -> None:
 
 
 def reparsed(thing: T, base: type) -> T:
-    """Another one like `thing`, from its configuration as a run writes it and a checkpoint keeps it.
-
-    Its arguments are its attributes of their names.
-    """
+    """Another one like `thing`, from its configuration as a run writes it and a checkpoint keeps it."""
     import jsonargparse
 
-    cls = type(thing)
-    assert "<locals>" not in cls.__qualname__, "no configuration can name a class that is defined inside a function"
-    arguments = {name: getattr(thing, name) for name in _arguments(cls) if hasattr(thing, name)}
+    from asd.described import described
+
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, "it")
-    spec = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments}
-    text = parser.dump(parser.parse_object({"it": spec}))
+    text = parser.dump(parser.parse_object({"it": described(thing)}))
     made: Any = parser.instantiate_classes(parser.parse_string(text))["it"]
-    assert type(made) is cls, f"the configuration gives a {type(made).__name__}"
+    assert type(made) is type(thing), f"the configuration gives a {type(made).__name__}"
     return made

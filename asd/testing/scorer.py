@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring.base import NotFittedError, Scorer
-from asd.testing.contract import Check, check_described, check_excuses, run_checks
+from asd.testing.contract import Check, check_described, check_excuses, reparsed, run_checks
 
 
 def check_scorer(scorer: Scorer) -> None:
@@ -41,6 +41,13 @@ def check_declaration(scorer: Scorer) -> None:
 def check_documented(scorer: Scorer) -> None:
     """Every argument of the constructor is described in the class's docstring."""
     check_described(type(scorer))
+
+
+def check_config(scorer: Scorer) -> None:
+    """A configuration written and read gives a scorer of the same scores."""
+    rows, target = reference()
+    again = reparsed(scorer, Scorer).fit(rows, target)(rows)
+    torch.testing.assert_close(again, scorer.fit(rows, target)(rows))
 
 
 def check_fit_returns_itself(scorer: Scorer) -> None:
@@ -141,6 +148,7 @@ def check_bad_banks(scorer: Scorer) -> None:
 CHECKS: tuple[Check[Scorer], ...] = (
     check_declaration,
     check_documented,
+    check_config,
     check_fit_returns_itself,
     check_not_fitted,
     check_higher_is_more_anomalous,

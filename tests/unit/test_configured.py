@@ -81,7 +81,8 @@ def test_thresholds_of_the_command_line() -> None:
         importing=True,
     )
     assert (type(made).__name__, made.quantile, made.abstain, made.target) == ("QuantileThreshold", 0.8, 0.1, "pooled")
-    with pytest.raises(UserError, match="class name, or class_path and init_args"):
-        build_threshold({"threshold": "[gamma]"}, importing=True)
+    for wrong in ("[gamma]", "{class_path: GammaThreshold, init_args: [0.9]}", "{init_args: {quantile: 0.9}}"):
+        with pytest.raises(UserError, match="class name, or class_path and init_args"):
+            build_threshold({"threshold": wrong}, importing=True)
     with pytest.raises(UserError, match="Did you mean GammaThreshold"):
         build_threshold({"threshold": "gama"}, importing=True)
