@@ -34,11 +34,9 @@ def test_the_dual_branch_cnn_learns_from_real_sound(here, realmix: Path, tmp_pat
     )  # fmt: skip
     found = results(done, tmp_path)
     assert len(found["machines"]) == 5
-    print("AUC", mean_source_auc(found))
     assert mean_source_auc(found) > 0.5
     rows = list(csv.DictReader((tmp_path / done.stdout.strip().splitlines()[-1] / "metrics.csv").open()))
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    print(losses)
     assert losses[-1] < 0.9 * losses[0]
 
 

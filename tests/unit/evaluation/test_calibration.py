@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def test_false_alarms_are_the_scores_above_the_threshold() -> None:
     rate, count = PUMP.expected("target")
     assert math.isnan(rate)
     assert count == 0
+
+
+def test_what_is_known_stays_as_it_is() -> None:
+    with pytest.raises(FrozenInstanceError):
+        FAN.threshold = 1.0  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        Calibrations({}, 1.0).seconds = 2.0  # type: ignore[misc]
 
 
 def test_a_machine_of_one_section_is_known_by_its_own_name() -> None:

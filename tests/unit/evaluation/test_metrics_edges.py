@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import fields
+from dataclasses import FrozenInstanceError, fields
 from math import isnan, nan
 
 import numpy as np
@@ -120,6 +120,13 @@ def test_lists_are_taken_as_arrays() -> None:
     found = section_metrics([1, 2, 3, 4], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1], doubtful=[0, 0, 0, 0])  # type: ignore[arg-type]
     assert (found.auc_source, found.auc_target) == (1.0, 0.5)
     assert found.source == DecisionMetrics(1.0, 1.0, 1.0, 0.0, 1, 1)
+    assert section_metrics([1, 2, 3, 4], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1]).source == found.source  # type: ignore[arg-type]
+
+
+def test_what_was_measured_stays_as_it_is() -> None:
+    for measured in (SectionMetrics(), DecisionMetrics(1.0, 1.0, 1.0, 0.0, 1, 1)):
+        with pytest.raises(FrozenInstanceError):
+            measured.rule = Rule.IDS_2020  # type: ignore[misc, union-attr]
 
 
 def test_means_by_rule_along_an_axis() -> None:
