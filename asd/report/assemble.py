@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from asd.errors import UserError
@@ -14,12 +14,16 @@ from asd.inference import Detector
 from asd.report import html, sections
 from asd.report.clips import Chosen, Heard, Listener, choose
 from asd.report.gather import Run, gather
+from asd.report.html import Heading, Listening, Picture, Section
 from asd.run_folder import RunFolder
 from asd.training.restore_data import data_of
 from asd.utils.files import replace_text
 
 LARGEST = 19_000_000
 """Bytes that a report may have: some mail systems refuse 20 MB."""
+
+_MARKUP = 2_000
+"""More than a clip takes beside its sound and picture: its names are as long as those of files, written out."""
 
 _TITLES = {
     "miss": "Anomalies that scored lowest",
@@ -86,52 +90,48 @@ def write(
 
 
 def _text(run: Run, options: Options, temporary: Path, progress: Callable[[int, int], None]) -> str:
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     parts = {
-        "official": ("Official score", sections.official(run)),
-        "scores": ("Scores", sections.scores(run, temporary)),
-        "embeddings": ("Embeddings", sections.embeddings(run, temporary)),
-        "thresholds": ("Thresholds", sections.thresholds(run)),
-        "clips": ("Clips to listen to", ""),
-        "training": ("Training", sections.training(run, temporary)),
-        "origin": ("Environment and configuration", sections.origin(run)),
+        "official": Section("Official score", sections.official(run)),
+        "scores": Section("Scores", sections.scores(run, temporary)),
+        "embeddings": Section("Embeddings", sections.embeddings(run, temporary)),
+        "thresholds": Section("Thresholds", sections.thresholds(run)),
+        "clips": Section("Clips to listen to", ()),
+        "training": Section("Training", sections.training(run, temporary)),
+        "origin": Section("Environment and configuration", sections.origin(run)),
     }
-    used = len(style) + sum(len(text.encode()) for _, text in parts.values())
-    parts["clips"] = (parts["clips"][0], _clips(run, options, temporary, LARGEST - used, progress))
-    links = "".join(f'<a href="#{name}">{escape(title)}</a> ' for name, (title, _) in parts.items())
-    body = "".join(html.section(name, title, text) for name, (title, text) in parts.items())
-    content = f"<header>{sections.headline(run)}</header><nav>{links}</nav><main>{body}</main>"
-    return html.page(f"{run.folder.resolve().name}: report", style, content)
+    name = run.folder.resolve().name
+    room = LARGEST - len(html.page(name, (), parts).encode())
+    parts["clips"] = Section(parts["clips"].title, _clips(run, options, temporary, room, progress))
+    return html.page(name, sections.headline(run), parts)
 
 
-def _clips(run: Run, options: Options, temporary: Path, room: int, progress: Callable[[int, int], None]) -> str:
+def _clips(
+    run: Run, options: Options, temporary: Path, room: int, progress: Callable[[int, int], None]
+) -> list[html.Block]:
     chosen = choose(run.rows, run.known, options.clips)
     if not chosen:
-        return html.sentence("No clips are shown.")
+        return ["No clips are shown."]
     listener = _listener(run, options, temporary)
-    shown: dict[tuple[str, str], list[str]] = {}
+    shown: dict[tuple[str, str], list[Listening]] = {}
     silent = 0
     for number, one in enumerate(chosen):
-        plain = _clip(one, None)
         # The worst of all machines come first; once there is no room, the rest goes without sound.
         heard = listener.hear(one.row) if listener is not None and room > 0 else None
-        text = _clip(one, heard)
-        if len(text) > room:
-            text = plain
-        silent += listener is not None and text is plain
-        room -= len(text)
-        shown.setdefault((one.machine, one.kind), []).append(text)
+        if heard is not None and len(heard.audio) + len(heard.picture) > room:
+            heard = None
+        silent += listener is not None and heard is None
+        room -= _MARKUP + (0 if heard is None else len(heard.audio) + len(heard.picture))
+        shown.setdefault((one.machine, one.kind), []).append(_clip(one, heard))
         if listener is not None:
             progress(number + 1, len(chosen))
     if silent:
         run.notes.append(f"{silent} of {len(chosen)} clips come without sound: they are gone, or the page is full.")
-    blocks, last = [], ""
-    for machine, kind in sorted(shown):
-        if machine != last:
-            blocks.append(f"<h3>{escape(machine)}</h3>")
-            last = machine
-        blocks.append(f"<h4>{_TITLES[kind]}</h4>{''.join(shown[machine, kind])}")
-    return "".join(blocks)
+    blocks: list[html.Block] = []
+    for machine, kinds in itertools.groupby(sorted(shown), key=lambda key: key[0]):
+        blocks.append(Heading(3, machine))
+        for _, kind in kinds:
+            blocks += [Heading(4, _TITLES[kind]), *shown[machine, kind]]
+    return blocks
 
 
 def _listener(run: Run, options: Options, temporary: Path) -> Listener | None:
@@ -146,20 +146,19 @@ def _listener(run: Run, options: Options, temporary: Path) -> Listener | None:
     return Listener(detector, data, temporary)
 
 
-def _clip(one: Chosen, heard: Heard | None) -> str:
+def _clip(one: Chosen, heard: Heard | None) -> Listening:
     numbers = [f"score {one.row.score:.4g}"]
     if not math.isnan(one.threshold):
         numbers.append(f"threshold {one.threshold:.4g}")
     if not math.isnan(one.percentile):
         numbers.append(f"above {one.percentile:.0f} % of the normal training clips")
-    text = f"<strong>{escape(one.row.name)}</strong> {escape(', '.join(numbers))}"
     if heard is None:
-        return f'<div class="clip"><p>{text}</p></div>'
+        return Listening(one.row.name, ", ".join(numbers))
     found = heard.explanation
     (low, high), (first, last) = found.band, found.span
     why = f"Most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s."
     if found.nearest:
         near = found.nearest[0]
         why += f" Nearest normal clip: {near.name} ({near.similarity:.2f})."
-    picture = html.image(heard.picture, f"Spectrogram of {one.row.name} with what raises its score")
-    return f'<div class="clip"><p>{text}</p>{html.player(heard.audio)}{html.sentence(why)}{picture}</div>'
+    picture = Picture(heard.picture, f"Spectrogram of {one.row.name} with what raises its score")
+    return Listening(one.row.name, ", ".join(numbers), heard.audio, why, picture)

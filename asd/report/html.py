@@ -1,61 +1,83 @@
-"""Pieces of a page; whatever comes from a file is escaped."""
+"""What a page is made of, and the page: its template escapes whatever it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asd.evaluation.tables import Table
 
 
-def section(name: str, title: str, *parts: str) -> str:
-    """A section that the table of contents can name."""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
+class Score(NamedTuple):
+    """A number in large letters, and what it is."""
+
+    score: str
+    text: str
 
 
-def sentence(text: str) -> str:
-    """A paragraph."""
-    return f"<p>{escape(text)}</p>"
+class Heading(NamedTuple):
+    """A heading of level 3 or 4 within a section."""
+
+    level: int
+    text: str
 
 
-def table(found: Table) -> str:
-    """A table, the first column text, the others numbers."""
-    note = sentence(found.note) if found.note else ""
-    return rows(found.headers, [*found.rows, *found.summary]) + note
+class Picture(NamedTuple):
+    """A picture as a data URI, described for who cannot see it."""
+
+    uri: str
+    text: str
 
 
-def rows(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of cells under headers."""
-    head = "".join(f"<th>{escape(one)}</th>" for one in headers)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def pairs(values: Sequence[tuple[str, str]]) -> str:
+class Pairs(NamedTuple):
     """Names and values."""
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in values)}</dl>"
+
+    values: Sequence[tuple[str, str]]
 
 
-def image(uri: str, text: str) -> str:
-    """A picture, described for who cannot see it."""
-    return f'<img src="{escape(uri)}" alt="{escape(text)}" loading="lazy">'
-
-
-def player(uri: str) -> str:
-    """A player of a sound."""
-    return f'<audio controls preload="metadata" src="{escape(uri)}"></audio>'
-
-
-def details(title: str, text: str) -> str:
+class Details(NamedTuple):
     """A long text that opens on request."""
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+
+    title: str
+    text: str
 
 
-def page(title: str, style: str, body: str) -> str:
-    """The whole page."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style}</style></head>'
-        f"<body>{body}</body></html>\n"
-    )
+class Listening(NamedTuple):
+    """A clip: its name and numbers, and where it can be heard its sound as a data URI, why it scores so, a picture."""
+
+    name: str
+    numbers: str
+    audio: str = ""
+    why: str = ""
+    picture: Picture | None = None
+
+
+class Section(NamedTuple):
+    """A section that the table of contents names."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+Block = str | Score | Heading | Table | Picture | Pairs | Details | Listening
+"""A part of a section; a plain text is a paragraph."""
+
+_FOLDER = Path(__file__).parent
+_ENVIRONMENT = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
+_ENVIRONMENT.filters["kind"] = lambda one: type(one).__name__
+
+
+def page(name: str, headline: Sequence[Block], sections: Mapping[str, Section]) -> str:
+    """The whole page.
+
+    Args:
+        name: Of the run.
+        headline: What stands above the table of contents.
+        sections: By the name that links lead to.
+    """
+    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    template = _ENVIRONMENT.get_template("page.html")
+    return template.render(name=name, headline=headline, sections=sections, style=style) + "\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,26 @@ import yaml
 from asd import plots
 from asd.evaluation import bootstrap, clip_scores, embedding_store
 from asd.evaluation.tables import Table, decisions_table, percent
-from asd.report import html
 from asd.report.clips import data_uri
 from asd.report.curves import training_curves
 from asd.report.gather import Run
+from asd.report.html import Block, Details, Pairs, Picture, Score
 from asd.run_folder import RunFolder
 
 _PARTS = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
 
 
-def headline(run: Run) -> str:
+def headline(run: Run) -> list[Block]:
     """What was trained on what, and what came out."""
-    parts = [f"<h1>{escape(run.folder.resolve().name)}</h1>"]
+    blocks: list[Block] = []
     if run.labelled:
         interval = bootstrap.interval(run.labelled, run.rule, bootstrap.Options())
         ends = f"{percent(interval.low)} to {percent(interval.high)}"
-        parts.append(
-            f'<p class="score">{percent(interval.score)} <small>official score, in percent; 95 % interval {ends}, '
-            f"from {interval.resamples} resamples of the test clips</small></p>"
+        text = (
+            f"official score, in percent; 95 % interval {ends}, from {interval.resamples} resamples of the test clips"
         )
-    parts += [html.sentence(text) for text in (*_training(run), *_data(run), *run.notes)]
-    return "".join(parts)
+        blocks.append(Score(percent(interval.score), text))
+    return [*blocks, *_training(run), *_data(run), *run.notes]
 
 
 def _training(run: Run) -> list[str]:
@@ -70,10 +68,10 @@ def _data(run: Run) -> list[str]:
     return [" ".join(said)] if said else []
 
 
-def official(run: Run) -> str:
+def official(run: Run) -> list[Block]:
     """AUCs, pAUC and score of each machine with their intervals."""
     if not run.labelled:
-        return html.sentence("No label of the test clips is known: they are scored, and nothing is measured.")
+        return ["No label of the test clips is known: they are scored, and nothing is measured."]
     options = bootstrap.Options()
     lines = []
     for name, clips in clip_scores.named_sections(run.labelled).items():
@@ -83,9 +81,7 @@ def official(run: Run) -> str:
         lines.append([name, *(_with_ends(own[part]) for part in _PARTS), _with_ends(whole)])
     whole = bootstrap.interval(run.labelled, run.rule, options)
     note = "In percent, with 95 % intervals; the score is the harmonic mean of all three over the machines."
-    return html.table(
-        Table(["machine", *_PARTS.values(), "score"], lines, [["all", "", "", "", _with_ends(whole)]], note)
-    )
+    return [Table(["machine", *_PARTS.values(), "score"], lines, [["all", "", "", "", _with_ends(whole)]], note)]
 
 
 def _with_ends(one: bootstrap.Interval) -> str:
@@ -94,9 +90,9 @@ def _with_ends(one: bootstrap.Interval) -> str:
     return f"{percent(one.score)} ({percent(one.low, 1)} to {percent(one.high, 1)})"
 
 
-def thresholds(run: Run) -> str:
+def thresholds(run: Run) -> list[Block]:
     """Thresholds, and what they cost and find."""
-    parts = []
+    blocks: list[Block] = []
     if run.known is not None:
         lines = []
         for name, one in run.known.machines.items():
@@ -104,54 +100,55 @@ def thresholds(run: Run) -> str:
             cells = [f"{percent(rate, 1)} of {count}" if count else "-" for rate, count in rates]
             lines.append([name, f"{one.threshold:.4g}", *cells])
         headers = ["machine", "threshold", "training alarms, source", "training alarms, target"]
-        parts.append(html.table(Table(headers, lines, note="In percent of the normal training clips, held out.")))
+        blocks.append(Table(headers, lines, note="In percent of the normal training clips, held out."))
     decisions = decisions_table(clip_scores.measure(run.labelled), run.known) if run.labelled else None
     if decisions is not None:
-        parts.append(html.table(decisions))
-    return "".join(parts) or html.sentence("No thresholds are kept; they come with `asd test`.")
+        blocks.append(decisions)
+    return blocks or ["No thresholds are kept; they come with `asd test`."]
 
 
-def scores(run: Run, folder: Path) -> str:
+def scores(run: Run, folder: Path) -> list[Block]:
     """Histograms, ROC and DET curves, drawn anew."""
     if not run.labelled:
-        return html.sentence("Nothing to draw without labels.")
+        return ["Nothing to draw without labels."]
     drawn = [
         (plots.score_histograms(run.rows, folder / "histograms.png"), "Histograms of scores by machine"),
         (plots.roc_curves(run.rows, folder / "roc.png"), "ROC curves by machine"),
         (plots.det_curves(run.rows, folder / "det.png"), "DET curves by machine"),
     ]
-    return "".join(_picture(path, text) for path, text in drawn)
+    return [_picture(path, text) for path, text in drawn]
 
 
-def embeddings(run: Run, folder: Path) -> str:
+def embeddings(run: Run, folder: Path) -> list[Block]:
     """Maps of the embeddings: those of the run, or of its stored embeddings."""
     drawn = RunFolder(run.folder).pictures / "embeddings_condition.png"
     if not drawn.is_file() and RunFolder(run.folder).embeddings.is_dir():
         drawn = plots.embedding_map(embedding_store.read(run.folder), folder / "embeddings.png")
     if not drawn.is_file():
-        return html.sentence("The run keeps no embeddings; `asd predict --ckpt_path CHECKPOINT` writes them.")
-    found = _picture(drawn, "Map of the embeddings by domain and condition")
+        return ["The run keeps no embeddings; `asd predict --ckpt_path CHECKPOINT` writes them."]
+    found = [(drawn, "Map of the embeddings by domain and condition")]
     named = drawn.with_name("embeddings_attributes.png")
-    return found + (_picture(named, "Map of the embeddings by attributes") if named.is_file() else "")
+    found += [(named, "Map of the embeddings by attributes")] if named.is_file() else []
+    return [_picture(path, text) for path, text in found]
 
 
-def training(run: Run, folder: Path) -> str:
+def training(run: Run, folder: Path) -> list[Block]:
     """Loss and validation score over the epochs."""
     drawn = training_curves(run.curves, folder / "curves.png")
     if drawn is None:
-        return html.sentence("The run keeps no metrics.csv; the CSV logger writes one.")
-    return _picture(drawn, "Training loss and validation score over the epochs")
+        return ["The run keeps no metrics.csv; the CSV logger writes one."]
+    return [_picture(drawn, "Training loss and validation score over the epochs")]
 
 
-def origin(run: Run) -> str:
+def origin(run: Run) -> list[Block]:
     """Environment and configuration."""
     found = {**run.environment, **run.environment.get("packages", {})}
     values = [(name, str(value)) for name, value in found.items() if not isinstance(value, (dict, list))]
-    made = html.pairs(values) if values else html.sentence("What the run was made with is not kept.")
+    made = Pairs(values) if values else "What the run was made with is not kept."
     if not run.config:
-        return made + html.sentence("The run keeps no config.yaml.")
-    return made + html.details("Configuration", yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True))
+        return [made, "The run keeps no config.yaml."]
+    return [made, Details("Configuration", yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True))]
 
 
-def _picture(path: Path, text: str) -> str:
-    return html.image(data_uri(path.read_bytes(), "image/png"), text)
+def _picture(path: Path, text: str) -> Picture:
+    return Picture(data_uri(path.read_bytes(), "image/png"), text)

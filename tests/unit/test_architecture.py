@@ -82,7 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.pseudo_label_file": {*NOUNS, "asd.data.clip"},
     "asd.data.options": {*NOUNS, *DATA, "asd.data.classes", "asd.data.sampling"},
     "asd.data.datamodule": {
-        *NOUNS, "asd.data.options", *DATA, "asd.data.classes", "asd.data.sampling", "asd.data.probe", "asd.data.pseudo_label_file",
+        *NOUNS, *DATA, "asd.data.options", "asd.data.classes", "asd.data.sampling", "asd.data.probe",
+        "asd.data.pseudo_label_file",
     },
     "asd.data.synthesis": {*NOUNS, *DATA},
     "asd.data.check": {*NOUNS, *DATA},

@@ -145,6 +145,9 @@ def test_the_page_holds_everything_and_needs_nothing(root: Path, here, tmp_path:
     assert "1 to mend" in text
     assert "&lt;b&gt;&amp;.wav" in text, "names are text, never markup"
     assert text.count("<rect") >= 2
+    readable = len(list((root / FAN).rglob("*.wav"))) - 1
+    assert f'aria-label="{readable} values"' in text
+    assert "built-in" not in text
 
 
 def test_a_page_without_a_readable_file_is_written_all_the_same(root: Path) -> None:

@@ -1,0 +1,31 @@
+"""What the page for contributors names is there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PATHS = sorted(set(re.findall(r"\b(?:asd|configs|plugins|tests)/[\w/.]*\w", PAGE)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_files_that_are_named_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_extras_that_are_named_exist() -> None:
+    named = {one for options in re.findall(r"(?:--extra (\w+)|\.\[(\w+)\])", PAGE) for one in options if one}
+    assert named
+    assert named <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_checks_of_every_submission_are_those_of_the_page() -> None:
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("ruff check")]
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert all(command.strip() in script for command in line.split("&&"))
