@@ -205,7 +205,6 @@ def run_trainer(arguments: list[str]) -> int:
     arguments = configs_first(_out_named(arguments))
     arguments = [_of_today(one) for one in arguments]
     plugins.load_all()
-    plugins.load_ours()  # the parser takes short names of classes that are there
     with with_checkpoint(arguments) as complete, as_files(complete) as plain:
         if not {"-h", "--help"} & set(plain):
             check_names(plain)
@@ -228,6 +227,7 @@ def _out_named(arguments: list[str]) -> list[str]:
 
 def training_cli(arguments: list[str], cli: type[TrainingCLI] = TrainingCLI) -> TrainingCLI:
     """Parse `arguments`, build model, data and trainer, and run the command."""
+    plugins.load_ours()  # the parser takes short names of classes that are there
     return cli(
         AnomalyDetector,
         ClipDataModule,

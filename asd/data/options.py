@@ -15,9 +15,10 @@ from asd.data.sampling import Balance
 OnBadFile = Literal["stop", "skip"]
 
 
-class OtherOptions(TypedDict, total=False):
-    """All of `Options` but `seconds`, for a class that says itself what that is."""
+class Options(TypedDict, total=False):
+    """The types of what `asd.data.datamodule.ClipDataModule` takes and describes."""
 
+    seconds: float
     batch_size: int
     workers: int
     pad: Pad
@@ -31,12 +32,6 @@ class OtherOptions(TypedDict, total=False):
     balance: Balance
     noise_mix: NoiseMix | None
     disk_cache: Path | str | None
-
-
-class Options(OtherOptions, total=False):
-    """The types of what `asd.data.datamodule.ClipDataModule` takes and describes."""
-
-    seconds: float
 
 
 def spell_out(cls: type, base: type) -> None:

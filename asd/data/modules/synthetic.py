@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from asd.data.modules.toyadmos2 import ToyADMOS2
-from asd.data.options import OtherOptions
+from asd.data.options import Options
 from asd.data.synthesis.dataset import synthesize
 from asd.errors import UserError
 from asd.utils.files import aside, put
@@ -44,7 +44,7 @@ class Synthetic(ToyADMOS2):
         supplemental: int = 12,
         severity: float | None = None,
         seed: int = 1,
-        **common: Unpack[OtherOptions],
+        **common: Unpack[Options],
     ) -> None:
         super().__init__(root, subsets, machines, **common)
         self.recipe: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
-from asd.data.options import Options, OtherOptions
+from asd.data.options import Options
 from asd.plugins import known
 from asd.testing.contract import check_described
 from asd.utils.signatures import arguments
@@ -23,7 +23,7 @@ FOUND = {name: cls for name, cls in known(ClipDataModule).items() if cls.__modul
 def test_the_types_are_those_of_the_data_module() -> None:
     hints = get_type_hints(ClipDataModule.__init__)
     assert get_type_hints(Options) == {name: hint for name, hint in hints.items() if name != "return"}
-    assert get_type_hints(Options).keys() == COMMON.keys() == get_type_hints(OtherOptions).keys() | {"seconds"}
+    assert get_type_hints(Options).keys() == COMMON.keys()
 
 
 @pytest.mark.parametrize("name", FOUND)
