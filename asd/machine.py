@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, Self
 
 from asd.errors import UserError
 from asd.utils.text import machine_word
@@ -14,7 +14,7 @@ _MARK = "_section_"
 
 
 class MachineSection(NamedTuple):
-    """A machine and one of its sections, in the order of their names.
+    """A machine and one of its sections.
 
     Attributes:
         machine: Machine type, such as ``fan``.
@@ -33,6 +33,16 @@ class MachineSection(NamedTuple):
     def __str__(self) -> str:
         """As in score files and checkpoints: ``fan_section_00``."""
         return f"{self.machine}{_MARK}{self.section}" if self.section else self.machine
+
+
+class _Placed(Protocol):
+    @property
+    def machine_section(self) -> MachineSection: ...
+
+
+def sections_of(clips: Iterable[_Placed]) -> list[MachineSection]:
+    """The machines and sections of clips, once each, in the order of their names."""
+    return sorted({clip.machine_section for clip in clips}, key=str)
 
 
 def titles(sections: Sequence[MachineSection]) -> dict[MachineSection, str]:
@@ -57,7 +67,7 @@ def find(asked: str | None, known: Sequence[MachineSection]) -> int:
             return 0
         raise UserError(f"name the machine, one of {shown}")
     word = machine_word(asked)
-    named = [number for number, section in enumerate(known) if str(section) == word]
+    named = [number for number, section in enumerate(known) if str(section) in (asked, word)]
     named = named or [number for number, section in enumerate(known) if section.machine == word]
     if len(named) == 1:
         return named[0]

@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     done = enroll(args.checkpoint, args.machine, args.folder, out, args.hop, args.replace)
     for line in done.warnings:
         print(f"asd: warning: {line}", file=sys.stderr)
-    print(f"{done.population}: {done.recordings} recordings, {done.windows} windows, threshold {done.threshold:.6g}")
+    print(
+        f"{done.machine_section}: {done.recordings} recordings, {done.windows} windows, threshold {done.threshold:.6g}"
+    )
     print(done.path)
     return 0

@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         spec = given["scorer"]
         content = parsed(spec, "--scorer") if isinstance(spec, str) else spec
         scorer = configured(content, Scorer, importing=args.scorer is not None)  # type: ignore[type-abstract]
-        rows, population = back_ends.decided(joined, scorer, threshold)
-        known = calibration.of_population(population, joined.query.seconds)
+        rows, scorers = back_ends.decided(joined, scorer, threshold)
+        known = calibration.of_scorers(scorers, joined.query.seconds)
         for name in embedding_store.SUBSETS:
             embedding_store.write(RunFolder(out).embeddings / f"{name}.safetensors", getattr(joined, name))
     else:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.utils.files import replace_text
 
     detector = Detector.load(args.checkpoint, hop=args.hop)
-    detector.population(args.machine)
+    detector.section_index(args.machine)
     paths = list(recordings_in(args.sources))
     failed = False
     for path, stem in zip(paths, _stems(paths), strict=True):

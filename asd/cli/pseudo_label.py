@@ -12,6 +12,7 @@ from asd.utils.sheet import read_sheet
 
 if TYPE_CHECKING:
     from asd.evaluation.embedding_store import StoredClip
+    from asd.machine import MachineSection
 
 _GRADED = ("machine", "file_name", "label")
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.data.pseudo_label_file import write_labels
     from asd.data.pseudo_labels import pseudo_labels
     from asd.evaluation import embedding_store
+    from asd.machine import sections_of
 
     reference = embedding_store.read(args.store).reference
     machines = {clip.machine for clip in reference.clips}
@@ -44,31 +46,31 @@ def run(args: argparse.Namespace) -> int:
     chosen = hidden if args.machines is None else choose_machines(args.machines, machines, str(args.store))
     truth = None if args.grade is None else _truth(args.grade)
     rows = []
-    for population in sorted({clip.population for clip in reference.clips if clip.machine in chosen}):
-        numbers = [n for n, clip in enumerate(reference.clips) if clip.population == population]
+    for section in sections_of([clip for clip in reference.clips if clip.machine in chosen]):
+        numbers = [n for n, clip in enumerate(reference.clips) if clip.machine_section == section]
         clips = [reference.clips[n] for n in numbers]
         domains = [clip.domain or "" for clip in clips]
         found = pseudo_labels(reference.embeddings[numbers].numpy(), domains, args.method, args.clusters, args.seed)
         said = ", ".join(f"{label} {size}" for label, size in found.sizes.items())
-        print(f"{population}: {said}" + "".join(f"; {d} silhouette {v:.2f}" for d, v in found.silhouette.items()))
+        print(f"{section}: {said}" + "".join(f"; {d} silhouette {v:.2f}" for d, v in found.silhouette.items()))
         rows += [(c.machine, c.section, c.name, label) for c, label in zip(clips, found.labels, strict=True)]
         if truth is not None:
-            _grade(population, clips, found.labels, truth)
+            _grade(section, clips, found.labels, truth)
     print(write_labels(args.out, rows))
     return 0
 
 
 def _grade(
-    population: str, clips: Sequence[StoredClip], labels: Sequence[str], truth: Mapping[tuple[str, str], str]
+    section: MachineSection, clips: Sequence[StoredClip], labels: Sequence[str], truth: Mapping[tuple[str, str], str]
 ) -> None:
     from asd.data.pseudo_labels import agreement
 
     known = [(label, truth.get((clip.machine, clip.name))) for clip, label in zip(clips, labels, strict=True)]
     graded = [(label, right) for label, right in known if right is not None]
     if not graded:
-        raise UserError(f"the true labels name no training clip of {population}; leave the machine or --grade out")
+        raise UserError(f"the true labels name no training clip of {section}; leave the machine or --grade out")
     value = agreement([label for label, _ in graded], [right for _, right in graded])
-    print(f"{population}: normalised mutual information {value:.3f} with the true labels of {len(graded)} clips")
+    print(f"{section}: normalised mutual information {value:.3f} with the true labels of {len(graded)} clips")
 
 
 def _truth(path: Path) -> dict[tuple[str, str], str]:

@@ -100,8 +100,8 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     from asd.training import outputs
 
     scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
-    rows, population = back_ends.decided(found, scorer, threshold)
-    known = calibration.of_population(population, found.query.seconds)
+    rows, scorers = back_ends.decided(found, scorer, threshold)
+    known = calibration.of_scorers(scorers, found.query.seconds)
     written = outputs.write(out, rows, known, back_ends.describe(spec))
     _write_config(out / "scorer.yaml", spec)
     plots.draw_embeddings(found, RunFolder(out).pictures, projection)

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference.detector import recordings_in
 
     detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate)
-    detector.population(args.machine)
+    detector.section_index(args.machine)
     paths = list(recordings_in(args.files))
     write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
     anomalous = failed = False

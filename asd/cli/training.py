@@ -141,7 +141,7 @@ class TrainingCLI(OpenCLI):
         if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         else:
-            print(untested(self.model.population, run_folder(self.trainer).path), flush=True)
+            print(untested(self.model.sections, run_folder(self.trainer).path), flush=True)
 
 
 def _refuse_functions(config: Any) -> None:

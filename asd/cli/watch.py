@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, hop=args.hop)
     if args.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)
-    number = detector.population(args.machine)
-    population = detector.model.population
-    normal = population.training_scores(number)[0]
-    monitor = Monitor(float(population.thresholds[number]), normal, detector.cut.hop, rules)
+    number = detector.section_index(args.machine)
+    sections = detector.model.sections
+    normal = sections.training_scores(number)[0]
+    monitor = Monitor(sections.limits(number).alarm, normal, detector.cut.hop, rules)
     hook = Webhook(args.webhook) if args.webhook else None
 
     def tell(message: Message) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from asd.machine import MachineSection
 from asd.utils.text import as_text, shown
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ class Clip:
         return Sound(self.path, self.start, self.seconds, self.member)
 
     @property
-    def population(self) -> str:
+    def machine_section(self) -> MachineSection:
         """The machine and section, whose clips are scored together."""
-        return f"{self.machine}_section_{self.section}"
+        return MachineSection(self.machine, self.section)
 
 
 class ClipBatch(NamedTuple):

@@ -21,6 +21,7 @@ from asd.data.pseudo_label_file import with_labels
 from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
 from asd.described import Described
 from asd.errors import UserError
+from asd.machine import sections_of
 from asd.utils.log import logger, notice
 
 Loader = DataLoader[ClipBatch]
@@ -173,10 +174,10 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _require_reference(self) -> None:
         if not self._train_checked:
             self._check_train()
-        missing = {clip.population for clip in self.query_clips} - {clip.population for clip in self.reference_clips}
+        missing = set(sections_of(self.query_clips)) - set(sections_of(self.reference_clips))
         if missing or not self.reference_clips:
             raise UserError(
-                f"no normal training clips for {', '.join(sorted(missing)) or 'any machine'}; "
+                f"no normal training clips for {', '.join(sorted(map(str, missing))) or 'any machine'}; "
                 "put some into the machine's train folder, or choose other machines (data.machines)"
             )
 
@@ -226,7 +227,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         if self.balance == "class":
             return BalancedSampler(dataset, dataset.seed, dataset.labels.tolist())
         if self.balance == "domain":
-            kinds = [(clip.population, clip.domain, clip.kind) for clip in self.train_clips]
+            kinds = [(clip.machine_section, clip.domain, clip.kind) for clip in self.train_clips]
             return BalancedSampler(dataset, dataset.seed, kinds)
         return ShuffleSampler(dataset, dataset.seed)
 

@@ -16,9 +16,10 @@ from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore, measure
 from asd.evaluation.embedding_store import Store
 from asd.evaluation.metrics import SectionMetrics, official_score
+from asd.machine import sections_of
 from asd.scoring.base import Scorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.utils import configs
 
@@ -45,22 +46,22 @@ class Rescored:
         return official_score(self.metrics) if self.metrics else float("nan")
 
 
-def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> Population:
+def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> SectionScorers:
     """Fit a scorer for each machine and section on the reference clips, with thresholds from held-out scores."""
-    names = sorted({clip.population for clip in store.reference.clips})
-    population = Population(scorer, GammaThreshold() if threshold is None else threshold, names)
-    return population.fit(Bank.build(store.reference.embeddings, store.reference.clips, names))
+    names = [str(section) for section in sections_of(store.reference.clips)]
+    scorers = SectionScorers(scorer, GammaThreshold() if threshold is None else threshold, names)
+    return scorers.fit(Bank.build(store.reference.embeddings, store.reference.clips, names))
 
 
 @torch.no_grad()
 def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
     """Fit and score without thresholds, which would take five more fits."""
-    names = sorted({clip.population for clip in store.reference.clips})
+    names = [str(section) for section in sections_of(store.reference.clips)]
     bank = Bank.build(store.reference.embeddings, store.reference.clips, names)
     bank.check(names)
     bank.warn(names)
     values = torch.empty(len(store.query.clips))
-    of = torch.tensor([names.index(clip.population) for clip in store.query.clips], dtype=torch.int64)
+    of = torch.tensor([names.index(str(clip.machine_section)) for clip in store.query.clips], dtype=torch.int64)
     for number, name in enumerate(names):
         part, asked = bank.of(number), of == number
         if not bool(asked.any()):
@@ -75,19 +76,13 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
 
 
 @torch.no_grad()
-def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[list[ClipScore], Population]:
-    """Scores and decisions of the query clips, and the fitted population with its thresholds."""
-    population = fit(store, scorer, threshold)
-    of = torch.tensor([population.index(clip.population) for clip in store.query.clips], dtype=torch.int64)
-    scores = population(store.query.embeddings, of)
-    made = zip(
-        scores.tolist(), population.decide(scores, of).tolist(), population.doubtful(scores, of).tolist(), strict=True
-    )
-    rows = [
-        clip.scored(value, int(decision), doubtful)
-        for clip, (value, decision, doubtful) in zip(store.query.clips, made, strict=True)
-    ]
-    return rows, population
+def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[list[ClipScore], SectionScorers]:
+    """Scores and decisions of the query clips, and the fitted scorers with their thresholds."""
+    scorers = fit(store, scorer, threshold)
+    of = torch.tensor([scorers.index(clip.machine_section) for clip in store.query.clips], dtype=torch.int64)
+    scores = scorers(store.query.embeddings, of)
+    made = zip(store.query.clips, scores.tolist(), scorers.decide(scores, of), strict=True)
+    return [clip.scored(value, decision) for clip, value, decision in made], scorers
 
 
 # -- back ends by name

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
+from asd.machine import MachineSection
 from asd.run_folder import RunFolder
+from asd.scoring.limits import Limits
 from asd.utils import strict_json
 
 if TYPE_CHECKING:
-    from asd.scoring.sections import Population
+    from asd.scoring.sections import SectionScorers
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,20 @@ class Calibration:
 
     Attributes:
         threshold: Above it, an alarm.
-        doubt: Above it and up to the threshold, no decision.
+        abstain: Above it and up to the threshold, no decision.
         source: Held-out scores of the normal training clips of the source domain.
         target: The same of the target domain.
     """
 
     threshold: float
-    doubt: float
+    abstain: float
     source: tuple[float, ...]
     target: tuple[float, ...]
+
+    @property
+    def limits(self) -> Limits:
+        """Where decisions change."""
+        return Limits(self.threshold, self.abstain)
 
     def expected(self, domain: str) -> tuple[float, int]:
         """False-alarm rate that the training clips of a domain let expect, nan without any, and their number."""
@@ -58,25 +65,24 @@ class Calibrations:
         """That of a machine by the name that results go by: the machine alone, where it has one section."""
         if name in self.machines:
             return self.machines[name]
-        own = [one for key, one in self.machines.items() if key.rpartition("_section_")[0] == name]
+        own = [one for key, one in self.machines.items() if MachineSection.parse(key).machine == name]
         return own[0] if len(own) == 1 else None
 
 
-def of_population(population: Population, seconds: float) -> Calibrations:
+def of_scorers(scorers: SectionScorers, seconds: float) -> Calibrations:
     """What the fitted scorers of a run know."""
     machines = {}
-    for number, name in enumerate(population.names):
-        scores, target = population.training_scores(number)
+    for number, name in enumerate(scorers.names):
+        scores, target = scorers.training_scores(number)
         domains = [tuple(scores[flags].tolist()) for flags in (~target.bool(), target.bool())]
-        limits = float(population.thresholds[number]), float(population.doubts[number])
-        machines[name] = Calibration(*limits, *domains)
+        machines[name] = Calibration(*scorers.limits(number), *domains)
     return Calibrations(machines, seconds)
 
 
 def to_text(calibrations: Calibrations) -> str:
     """As JSON."""
     machines = {
-        name: {"threshold": one.threshold, "doubt": one.doubt, "source": one.source, "target": one.target}
+        name: {"threshold": one.threshold, "abstain": one.abstain, "source": one.source, "target": one.target}
         for name, one in calibrations.machines.items()
     }
     return strict_json.dumps({"seconds": calibrations.seconds, "machines": machines})
@@ -97,8 +103,8 @@ def read(folder: Path) -> Calibrations | None:
         number = strict_json.finite
         machines = {
             name: Calibration(
-                number(one["threshold"]), number(one["doubt"]), tuple(map(number, one["source"])),
-                tuple(map(number, one["target"])),
+                number(one["threshold"]), number(one["abstain"] if "abstain" in one else one["doubt"]),
+                tuple(map(number, one["source"])), tuple(map(number, one["target"])),
             )
             for name, one in content["machines"].items()
         }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from asd.errors import UserError
 from asd.evaluation import tables
 from asd.evaluation.ground_truth import label_of
 from asd.evaluation.metrics import Rule, SectionMetrics, official_score, section_metrics
+from asd.machine import MachineSection, titles
+from asd.scoring.limits import Decision
 from asd.utils.pairs import check_names, decision, finite, first_few, read_pairs, write_pairs
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class ClipScore:
         decision: 1 for an alarm, 0 for none, ``None`` where none was made.
         domain: ``source`` or ``target``; ``None`` where unknown.
         condition: ``normal`` or ``anomaly``; ``None`` where unknown: scored, not measured.
-        doubtful: Whether the score lies in the band of abstention: its decision is written, but not measured.
+        abstain: Whether the score lies in the band of abstention: its decision is written, but not measured.
     """
 
     name: str
@@ -52,40 +54,44 @@ class ClipScore:
     decision: int | None = None
     domain: str | None = None
     condition: str | None = None
-    doubtful: bool = False
+    abstain: bool = False
+
+    @property
+    def machine_section(self) -> MachineSection:
+        """The machine and section, whose clips are measured together."""
+        return MachineSection(self.machine, self.section)
+
+    def decided(self, decision: Decision) -> ClipScore:
+        """The same with a decision."""
+        return replace(self, decision=int(decision == Decision.ANOMALOUS), abstain=decision == Decision.ABSTAIN)
 
 
 Results = Mapping[str, SectionMetrics]
 
 
-def clip_score(clip: Clip, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
-    """The score of a clip of the data set."""
-    return ClipScore(
+def clip_score(clip: Clip, score: float, decision: Decision | None = None) -> ClipScore:
+    """The score of a clip of the data set, and what was decided by it."""
+    plain = ClipScore(
         name=clip.title,
         machine=clip.machine,
         section=clip.section,
         score=float(score),
-        decision=None if decision is None else int(decision),
         domain=None if clip.domain is None else clip.domain.value,
         condition=None if clip.condition is None else clip.condition.value,
-        doubtful=bool(doubtful),
     )
+    return plain if decision is None else plain.decided(decision)
 
 
-def by_section(rows: Sequence[ClipScore]) -> dict[tuple[str, str], list[ClipScore]]:
+def by_section(rows: Sequence[ClipScore]) -> dict[MachineSection, list[ClipScore]]:
     """The clips of each machine and section, sorted by name."""
-    ordered = sorted(rows, key=lambda row: (row.machine, row.section, row.name))
-    return {key: list(group) for key, group in groupby(ordered, key=lambda row: (row.machine, row.section))}
+    ordered = sorted(rows, key=lambda row: (row.machine_section, row.name))
+    return {key: list(group) for key, group in groupby(ordered, key=lambda row: row.machine_section)}
 
 
 def named_sections(rows: Sequence[ClipScore]) -> dict[str, list[ClipScore]]:
     """The same by the name that results go by: the machine, with the section where a machine has several."""
     sections = by_section(rows)
-    machines = [machine for machine, _ in sections]
-    return {
-        machine if machines.count(machine) == 1 else f"{machine}_section_{section}": clips
-        for (machine, section), clips in sections.items()
-    }
+    return {title: sections[section] for section, title in titles(list(sections)).items()}
 
 
 def measure(rows: Sequence[ClipScore], rule: Rule = Rule.ACROSS_2022) -> dict[str, SectionMetrics]:
@@ -110,7 +116,7 @@ def measure(rows: Sequence[ClipScore], rule: Rule = Rule.ACROSS_2022) -> dict[st
                 np.array([clip.domain == "target" for clip in known]),
                 np.array([clip.decision == 1 for clip in known]) if decided else None,
                 rule,
-                np.array([clip.doubtful for clip in known]),
+                np.array([clip.abstain for clip in known]),
             )
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
@@ -156,15 +162,15 @@ def write_scores(folder: Path, rows: Sequence[ClipScore]) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for (machine, section), clips in by_section(rows).items():
-        where = f"{machine}, section {section}"
+    for section, clips in by_section(rows).items():
+        where = f"{section.machine}, section {section.section}"
         check_names([clip.name for clip in clips], where)
         bad = [clip.name for clip in clips if not math.isfinite(clip.score)]
         if bad:
             raise UserError(
                 f"{where}: the scores of {first_few(bad)} are not finite; check the embeddings and the scorer"
             )
-        ending = f"{machine}_section_{section}_test.csv"
+        ending = f"{section}_test.csv"
         written.append(write_pairs(folder / f"{SCORES}_{ending}", [(c.name, repr(float(c.score))) for c in clips]))
         if all(clip.decision is not None for clip in clips):
             written.append(write_pairs(folder / f"{DECISIONS}_{ending}", [(c.name, str(c.decision)) for c in clips]))

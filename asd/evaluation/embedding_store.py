@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from asd.data.clip import Clip, Condition, Domain
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore
+from asd.machine import MachineSection, sections_of
 from asd.run_folder import RunFolder
+from asd.scoring.limits import Decision
 from asd.utils import strict_json
 from asd.utils.files import is_plain, written
 from asd.utils.pairs import check_names, first_few
@@ -54,9 +56,9 @@ class StoredClip:
     group: str
 
     @property
-    def population(self) -> str:
+    def machine_section(self) -> MachineSection:
         """The machine and section, whose clips are scored together."""
-        return f"{self.machine}_section_{self.section}"
+        return MachineSection(self.machine, self.section)
 
     @classmethod
     def of(cls, clip: Clip) -> StoredClip:
@@ -65,9 +67,10 @@ class StoredClip:
         condition = None if clip.condition is None else clip.condition.value
         return cls(clip.title, clip.machine, clip.section, domain, condition, clip.attributes, clip.group)
 
-    def scored(self, score: float, decision: int | None = None, doubtful: bool = False) -> ClipScore:
-        """The clip with a score."""
-        return ClipScore(self.name, self.machine, self.section, score, decision, self.domain, self.condition, doubtful)
+    def scored(self, score: float, decision: Decision | None = None) -> ClipScore:
+        """The clip with a score, and what was decided by it."""
+        plain = ClipScore(self.name, self.machine, self.section, score, domain=self.domain, condition=self.condition)
+        return plain if decision is None else plain.decided(decision)
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,13 @@ def read(folder: Path) -> Store:
             f"{folder}: reference and query clips were embedded by different checkpoints; write both anew with "
             "`asd predict`"
         )
-    missing = {clip.population for clip in query.clips} - {clip.population for clip in reference.clips}
+    missing = set(sections_of(query.clips)) - set(sections_of(reference.clips))
     if missing:
-        raise UserError(f"{folder}: no reference clips of {', '.join(sorted(missing))}; add its training clips")
+        raise UserError(
+            f"{folder}: no reference clips of {', '.join(sorted(map(str, missing)))}; add its training clips"
+        )
     for part, name in ((reference, "reference"), (query, "query")):
-        for population in sorted({clip.population for clip in part.clips}):
-            names = [clip.name for clip in part.clips if clip.population == population]
-            check_names(names, f"{folder}, {name} clips of {population}")
+        for section in sections_of(part.clips):
+            names = [clip.name for clip in part.clips if clip.machine_section == section]
+            check_names(names, f"{folder}, {name} clips of {section}")
     return Store(reference, query)

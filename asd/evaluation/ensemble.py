@@ -19,6 +19,7 @@ from asd.evaluation import embedding_store as stores
 from asd.evaluation.calibration import Calibration, Calibrations
 from asd.evaluation.clip_scores import ClipScore, read_scores
 from asd.evaluation.embedding_store import Store, Stored
+from asd.machine import sections_of
 from asd.run_folder import scores_at
 from asd.scoring.conformal import Surprise
 from asd.scoring.threshold import Threshold
@@ -72,13 +73,13 @@ def fuse_scores(
             raise UserError(f"{folders[0]} and {folder} scored other clips: they differ in {first_few(differing)}")
     fused: list[ClipScore] = []
     machines: dict[str, Calibration] = {}
-    for population in sorted({f"{row.machine}_section_{row.section}" for row in runs[0][0]}):
-        keys = sorted(key for key in names[0] if f"{key[0]}_section_{key[1]}" == population)
+    for section in sections_of(runs[0][0]):
+        keys = sorted(key for key in names[0] if key[:2] == section)
         test, training, flags = [], [], None
         for folder, rows, (_, known) in zip(folders, names, runs, strict=True):
-            own = known.of(population)
+            own = known.of(str(section))
             if own is None:
-                raise UserError(f"{folder}: calibration.json knows no {population}; test the run anew")
+                raise UserError(f"{folder}: calibration.json knows no {section}; test the run anew")
             normal = torch.tensor(own.source + own.target, dtype=torch.float64)
             flags = torch.arange(len(normal)) >= len(own.source)
             asked = torch.tensor([rows[key].score for key in keys], dtype=torch.float64)
@@ -86,16 +87,13 @@ def fuse_scores(
             training.append(_comparable(normal, normal, fusion))
         if len({len(one) for one in training}) > 1 or flags is None:
             raise UserError(
-                f"{population}: the runs were trained on different numbers of clips; train them on the same data"
+                f"{section}: the runs were trained on different numbers of clips; train them on the same data"
             )
         scores, normal = _fused(torch.stack(test), fusion, share), _fused(torch.stack(training), fusion, share)
         limits = threshold.fit(normal, flags)
-        machines[population] = Calibration(*limits, *(tuple(normal[part].tolist()) for part in (~flags, flags)))
+        machines[str(section)] = Calibration(*limits, *(tuple(normal[part].tolist()) for part in (~flags, flags)))
         for key, score in zip(keys, scores.tolist(), strict=True):
-            doubtful = limits.doubt < score <= limits.alarm
-            fused.append(
-                dataclasses.replace(names[0][key], score=score, decision=int(score > limits.alarm), doubtful=doubtful)
-            )
+            fused.append(dataclasses.replace(names[0][key], score=score).decided(limits.decide(score)))
     return fused, Calibrations(machines, runs[0][1].seconds)
 
 
@@ -134,8 +132,8 @@ def fuse_embeddings(folders: Sequence[Path], weights: Sequence[float] | None = N
         first = pieces[0]
         columns = []
         for folder, piece, weight in zip(folders, pieces, share, strict=True):
-            place = {(clip.population, clip.name): row for row, clip in enumerate(piece.clips)}
-            wanted = [(clip.population, clip.name) for clip in first.clips]
+            place = {(clip.machine_section, clip.name): row for row, clip in enumerate(piece.clips)}
+            wanted = [(clip.machine_section, clip.name) for clip in first.clips]
             differing = sorted(name for _, name in place.keys() ^ set(wanted))
             if differing:
                 raise UserError(f"{folders[0]} and {folder} hold other {part} clips: {first_few(differing)} differ")

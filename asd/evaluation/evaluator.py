@@ -16,6 +16,7 @@ from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.ground_truth import MachineTruth, Truth, read_truth
 from asd.evaluation.metrics import Rule, SectionMetrics
 from asd.run_folder import scores_at
+from asd.scoring.limits import Decision
 from asd.utils.pairs import first_few
 
 _OF_2022 = re.compile(r"section_0[345]_\d{4}\.wav")
@@ -57,7 +58,7 @@ def evaluate(
     if not decisions:
         rows = [dataclasses.replace(row, decision=None) for row in rows]
     else:
-        rows = _with_doubt(rows, calibration.read(folder))
+        rows = _with_abstentions(rows, calibration.read(folder))
     if truth is not None:
         listed = read_truth(truth)
         rows = join_truth(rows, listed, truth)
@@ -120,15 +121,15 @@ def _join_machine(clips: Sequence[ClipScore], truth: MachineTruth, where: str) -
     return labelled
 
 
-def _with_doubt(rows: Sequence[ClipScore], known: calibration.Calibrations | None) -> list[ClipScore]:
+def _with_abstentions(rows: Sequence[ClipScore], known: calibration.Calibrations | None) -> list[ClipScore]:
     """The clips with those marked that lie in the band of abstention of their machine."""
     if known is None:
         return list(rows)
     marked = []
     for row in rows:
-        own = known.of(f"{row.machine}_section_{row.section}")
-        doubtful = own is not None and own.doubt < row.score <= own.threshold
-        marked.append(dataclasses.replace(row, doubtful=doubtful))
+        own = known.of(str(row.machine_section))
+        abstain = own is not None and own.limits.decide(row.score) == Decision.ABSTAIN
+        marked.append(dataclasses.replace(row, abstain=abstain))
     return marked
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from asd.data.layouts.names import parse_name
 from asd.errors import UserError
+from asd.machine import MachineSection
 from asd.utils.pairs import read_pairs
 from asd.utils.sheet import read_sheet
 
@@ -105,7 +106,7 @@ def _read_folder(path: Path) -> Truth:
             f"{path} holds no ground_truth_data/ground_truth_<machine>_section_<NN>_test.csv; give a truth list"
         )
     for file in files:
-        machine = file.name.removeprefix("ground_truth_").rpartition("_section_")[0]
+        machine = MachineSection.parse(file.name.removeprefix("ground_truth_")).machine
         domain_file = path / "ground_truth_domain" / file.name
         conditions, domains = read_pairs(file, _flag), read_pairs(domain_file, _flag)
         if conditions.keys() != domains.keys():

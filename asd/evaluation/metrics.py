@@ -175,7 +175,7 @@ def section_metrics(
     target: Flags,
     decisions: Flags | None = None,
     rule: Rule = Rule.ACROSS_2022,
-    doubtful: Flags | None = None,
+    abstain: Flags | None = None,
 ) -> SectionMetrics:
     """Metrics of the clips of one machine and section.
 
@@ -185,7 +185,7 @@ def section_metrics(
         target: ``(N,)`` whether the clip is of the target domain.
         decisions: ``(N,)`` whether an alarm was raised; ``None``: no decisions.
         rule: The year's rule.
-        doubtful: ``(N,)`` which clips lie in the band of abstention; ``None``: none.
+        abstain: ``(N,)`` which clips lie in the band of abstention; ``None``: none.
 
     Raises:
         UserError: A score is not finite.
@@ -201,7 +201,7 @@ def section_metrics(
     source_decisions = target_decisions = None
     if decisions is not None:
         decisions = np.asarray(decisions, dtype=bool)
-        decided = np.ones_like(decisions) if doubtful is None else ~np.asarray(doubtful, dtype=bool)
+        decided = np.ones_like(decisions) if abstain is None else ~np.asarray(abstain, dtype=bool)
         source_decisions, target_decisions = (
             decision_metrics(decisions[own & decided], anomalous[own & decided], int((own & ~decided).sum()))
             for own in (~target, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
 from asd.training.network import Network
 from asd.training.restore import restore
-from asd.utils.text import as_text, machine_word
+from asd.utils.text import as_text
 
 Aggregate = Literal["mean", "max"]
 
@@ -85,32 +85,16 @@ class Detector:
 
     @property
     def machines(self) -> tuple[str, ...]:
-        """Names of the populations that it knows."""
-        return self.model.population.names
+        """Names of the machines and sections that it knows."""
+        return self.model.sections.names
 
-    def population(self, machine: str | None) -> int:
-        """Number of the population of a machine, by its full name or, where it has one section, by the machine's.
+    def section_index(self, machine: str | None) -> int:
+        """Number of a machine and section, by its full name or, where it has one section, by the machine's.
 
         Raises:
             UserError: None given where there are several, or one that it does not know; the known ones are listed.
         """
-        names = list(self.machines)
-        machine = None if machine is None else machine_word(machine)
-        if machine is None:
-            if len(names) == 1:
-                return 0
-            raise UserError(f"name the machine, one of {', '.join(names)}")
-        if machine in names:
-            return names.index(machine)
-        found = [number for number, name in enumerate(names) if name.rpartition("_section_")[0] == machine]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UserError(f"{machine} has several sections: {', '.join(names[number] for number in found)}; name one")
-        short = {name.rpartition("_section_")[0]: name for name in names}
-        near = difflib.get_close_matches(machine, [*short, *names], n=1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(f"the detector does not know {machine!r}.{guess} It knows {', '.join(short)}")
+        return self.model.sections.index(machine)
 
     def score(
         self,
@@ -124,7 +108,7 @@ class Detector:
             AudioError: The recording cannot be used, or its score is not finite.
             UserError: An unknown machine, or samples without their rate.
         """
-        number = self.population(machine)
+        number = self.section_index(machine)
         name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         return self.result(
             name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
@@ -137,7 +121,7 @@ class Detector:
             AudioError: A recording cannot be used.
             UserError: An unknown machine, or a folder without recordings.
         """
-        self.population(machine)
+        self.section_index(machine)
         for path in recordings_in(sources):
             yield self.score(path, machine=machine)
 
@@ -149,7 +133,7 @@ class Detector:
         machine: str | None = None,
     ) -> Explanation:
         """Why the most anomalous window of a recording scores as it does; arguments and errors as of `score`."""
-        number = self.population(machine)
+        number = self.section_index(machine)
         length = self._length(source, sample_rate)
         start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
         name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
@@ -157,26 +141,26 @@ class Detector:
 
     @torch.inference_mode()
     def explain_window(
-        self, window: Tensor, population: int, start: float, seconds: float, score: float, name: str = ""
+        self, window: Tensor, section: int, start: float, seconds: float, score: float, name: str = ""
     ) -> Explanation:
         """The same of a window ``(T,)`` that begins at `start`, holds `seconds` of sound and has that score.
 
         Raises:
             AudioError: The score of the window, or of it with a part changed, is not finite.
         """
-        rate, clips = self.cut.sample_rate, self.model.population.normal_clips(population)
+        rate, clips = self.cut.sample_rate, self.model.sections.normal_clips(section)
         by_band, by_span = explain.occlude(
-            window, lambda some: torch.tensor(self.score_windows(some, population)), rate, clips.spectrum.cpu(), seconds
+            window, lambda some: torch.tensor(self.score_windows(some, section)), rate, clips.spectrum.cpu(), seconds
         )
         check_scores([score, *by_band.tolist(), *by_span.tolist()], name)
         nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
         drawn, drawn_edges = explain.level(window, rate, seconds)
         return Explanation(
             name=name,
-            machine=self.machines[population],
+            machine=self.machines[section],
             start=start,
             score=score,
-            threshold=self._usual[population].threshold,
+            threshold=self._usual[section].limits.alarm,
             band_edges=explain.band_edges(rate),
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
@@ -215,11 +199,11 @@ class Detector:
         return torch.autocast(self.model.device.type, enabled=False)
 
     @torch.inference_mode()
-    def score_windows(self, windows: Iterable[Tensor], population: int | Sequence[int]) -> list[float]:
-        """Scores of windows ``(T,)`` against the population of that number, or each against its own."""
+    def score_windows(self, windows: Iterable[Tensor], section: int | Sequence[int]) -> list[float]:
+        """Scores of windows ``(T,)`` against the section of that number, or each against its own."""
         embeddings = self.embed(windows).to(self.model.device)
-        which = population if isinstance(population, int) else torch.as_tensor(population, device=embeddings.device)
-        scores: list[float] = self.model.population(embeddings, which).tolist()
+        which = section if isinstance(section, int) else torch.as_tensor(section, device=embeddings.device)
+        scores: list[float] = self.model.sections(embeddings, which).tolist()
         return scores
 
     def _length(self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None) -> float:
@@ -256,15 +240,14 @@ class Detector:
         return self._usual[number].result(name, score, windows)
 
     def _known_of(self, number: int) -> Usual:
-        population = self.model.population
-        threshold, doubt = float(population.thresholds[number]), float(population.doubts[number])
-        scores = population.training_scores(number)[0].cpu().double().sort().values
-        return Usual(self.machines[number], threshold, doubt, scores.tolist())
+        sections = self.model.sections
+        scores = sections.training_scores(number)[0].cpu().double().sort().values
+        return Usual(self.machines[number], sections.limits(number), scores.tolist())
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance, in seconds."""
-        other = object.__new__(type(self))
-        other.__dict__ = {**self.__dict__, "cut": replace(self.cut, hop=_above_zero(hop, "hop"))}
+        other = copy.copy(self)
+        other.cut = replace(self.cut, hop=_above_zero(hop, "hop"))
         return other
 
 

@@ -12,9 +12,10 @@ from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.errors import UserError
 from asd.inference.detector import Detector, recordings_in
 from asd.inference.windows import batched, windows_of
+from asd.machine import MachineSection
 from asd.run_folder import checkpoint_at
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.spectrum import mean_level
 from asd.training import checkpoints
 from asd.utils.text import as_text, machine_word
@@ -28,7 +29,7 @@ class Enrolled:
 
     Attributes:
         path: The new checkpoint.
-        population: Name of the machine and section.
+        machine_section: The machine and its section.
         recordings: Number of recordings.
         windows: Number of windows in them.
         threshold: Scores above it are anomalous.
@@ -36,7 +37,7 @@ class Enrolled:
     """
 
     path: Path
-    population: str
+    machine_section: MachineSection
     recordings: int
     windows: int
     threshold: float
@@ -69,26 +70,27 @@ def enroll(
             checkpoint that cannot be written.
     """
     machine = machine_word(machine)
-    if not machine or "/" in machine or "_section_" in machine:
+    if not machine or "/" in machine or MachineSection.parse(machine).section:
         raise UserError(f"{machine!r} cannot be a machine's name; give one without '/' and '_section_'")
     source = checkpoint_at(checkpoint)
     detector = Detector.load(source)
     detector = detector.with_hop(detector.cut.seconds / 2 if hop is None else hop)
-    name = f"{machine}_section_00"
+    section = MachineSection(machine, "00")
+    name = str(section)
     if name in detector.machines and not replace:
         raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
     paths = list(recordings_in([folder]))
     bank = bank_of(detector, paths)
     groups = bank.group
-    population = with_machine(detector.model.population, detector, name, bank)
+    scorers = with_machine(detector.model.sections, detector, name, bank)
     content = checkpoints.load(source)
-    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("population.")}
-    weights |= {f"population.{key}": value for key, value in population.state_dict().items()}
-    described = {**content[checkpoints.KEY], "populations": list(population.names)}
+    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("sections.")}
+    weights |= {f"sections.{key}": value for key, value in scorers.state_dict().items()}
+    described = {**content[checkpoints.KEY], "sections": list(scorers.names)}
     path = Path(out)
     checkpoints.save({**content, "state_dict": weights, checkpoints.KEY: described}, path)
-    threshold = float(population.thresholds[population.index(name)])
-    return Enrolled(path, name, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
+    threshold = scorers.limits(scorers.index(section)).alarm
+    return Enrolled(path, section, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
 
 
 def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
@@ -112,15 +114,15 @@ def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
     )
 
 
-def with_machine(population: Population, detector: Detector, name: str, bank: Bank) -> Population:
-    """The population with one more machine, or another one in the place of that name; the others as they are."""
+def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: Bank) -> SectionScorers:
+    """The scorers with those of one more machine, or another one in the place of that name; the others as they are."""
     model = detector.model
-    alone = Population(model.scorer, model.threshold, [name]).fit(bank)
-    grown = Population(model.scorer, model.threshold, [*population.names, name])
+    alone = SectionScorers(model.scorer, model.threshold, [name]).fit(bank)
+    grown = SectionScorers(model.scorer, model.threshold, [*scorers.names, name])
     for number, one in enumerate(grown.names):
-        origin, at = (alone, 0) if one == name else (population, population.index(one))
+        origin, at = (alone, 0) if one == name else (scorers, scorers.names.index(one))
         grown.scorers[number], grown.held_out[number] = origin.scorers[at], origin.held_out[at]
-        grown.thresholds[number], grown.doubts[number] = origin.thresholds[at], origin.doubts[at]
+        grown.thresholds[number], grown.abstain_above[number] = origin.limits(at)
     return grown
 
 

@@ -32,7 +32,7 @@ class Explanation:
 
     Attributes:
         name: Path of the file; empty for samples.
-        machine: The machine it was compared with, by the name of its population.
+        machine: The machine it was compared with, by the name of machine and section.
         start: Where the window begins in the recording, in seconds.
         score: Of the window.
         threshold: Scores above it are anomalous.

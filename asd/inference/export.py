@@ -44,7 +44,7 @@ class Graph(nn.Module):
 
     Args:
         detector: The fitted detector.
-        numbers: The populations it holds, in the order of their new numbers.
+        numbers: The sections it holds, in the order of their new numbers.
     """
 
     thresholds: Tensor
@@ -53,8 +53,8 @@ class Graph(nn.Module):
         super().__init__()
         model = detector.model
         self.encoder, self.adapter = model.encoder, model.adapter
-        self.scorers = nn.ModuleList(model.population.scorers[number] for number in numbers)
-        self.register_buffer("thresholds", model.population.thresholds[numbers].clone())
+        self.scorers = nn.ModuleList(model.sections.scorers[number] for number in numbers)
+        self.register_buffer("thresholds", model.sections.thresholds[numbers].clone())
 
     def forward(self, waveform: Tensor, machine: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Scores ``(B,)`` float32, and ``(B,)`` bool, whether each lies above its machine's threshold.
@@ -80,7 +80,7 @@ class Exported:
 
     Attributes:
         folder: The bundle.
-        machines: Names of the populations, in the order of their numbers.
+        machines: Names of the sections, in the order of their numbers.
         difference: The largest difference of scores from those of torch, before linear layers became 8 bits.
         megabytes: Size of the graph's file.
         loss: What 8 bits cost; ``None`` where all is in float32.
@@ -120,7 +120,7 @@ def export(
     folder = Path(out)
     if folder.exists():
         raise UserError(f"{folder} is there already; choose another folder, or remove it")
-    numbers = list(range(len(detector.machines))) if machine is None else [detector.population(machine)]
+    numbers = list(range(len(detector.machines))) if machine is None else [detector.section_index(machine)]
     names = tuple(detector.machines[number] for number in numbers)
     graph = Graph(detector, numbers).eval().cpu()
     inputs = _example(detector, len(names), 2)
@@ -252,7 +252,7 @@ def run_graph(path: Path, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray[Any, A
 
 def _manifest(detector: Detector, names: tuple[str, ...], path: Path) -> dict[str, Any]:
     cut = detector.cut
-    population = detector.model.population
+    sections = detector.model.sections
     inputs = [{"name": "waveform", "shape": ["batch", cut.samples], "dtype": "float32", "range": [-1, 1]}]
     if len(names) > 1:
         inputs.append({"name": "machine", "shape": ["batch"], "dtype": "int64", "range": [0, len(names) - 1]})
@@ -264,7 +264,7 @@ def _manifest(detector: Detector, names: tuple[str, ...], path: Path) -> dict[st
         "seconds": cut.seconds,
         "pad": cut.pad,
         "machines": list(names),
-        "thresholds": [float(population.thresholds[population.index(name)]) for name in names],
+        "thresholds": [sections.limits(sections.index(name)).alarm for name in names],
         "inputs": inputs,
         "outputs": [
             {"name": "score", "shape": ["batch"], "dtype": "float32"},

@@ -16,7 +16,7 @@ _SHOWN = 3
 
 def check_stored(model: Network) -> None:
     """Raise `UserError` where a score or a decision would come from a weight or a limit that is not finite."""
-    parts: dict[str, nn.Module] = {"encoder": model.encoder, "adapter": model.adapter, "population": model.population}
+    parts: dict[str, nn.Module] = {"encoder": model.encoder, "adapter": model.adapter, "sections": model.sections}
     tensors = (
         (f"{part}.{key}", value)
         for part, module in parts.items()

@@ -104,11 +104,12 @@ def loss_of(path: Path, graph: nn.Module, machines: Sequence[str], data: ClipDat
     worst = 0.0
     for batch in data.predict_dataloader()[-1]:
         clips = [data.query_clips[row] for row in batch.index.tolist()]
-        known = [row for row, clip in enumerate(clips) if clip.condition is not None and clip.population in machines]
+        names = [str(clip.machine_section) for clip in clips]
+        known = [row for row, clip in enumerate(clips) if clip.condition is not None and names[row] in machines]
         if not known:
             continue
         waveform = batch.waveform[known]
-        machine = torch.tensor([machines.index(clips[row].population) for row in known])
+        machine = torch.tensor([machines.index(names[row]) for row in known])
         inputs = (waveform,) if len(machines) == 1 else (waveform, machine)
         expected = graph(*inputs)[0]
         # One by one: 8 bits are scaled by what is in a batch, and a clip in use stands alone.

@@ -6,7 +6,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from asd.scoring.limits import Decision, Limits
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Result:
 
     Attributes:
         name: Path of the file; empty for samples.
-        machine: The machine it was compared with, by the name of its population.
+        machine: The machine it was compared with, by the name of machine and section.
         score: Mean or maximum of the scores of the windows; higher is more anomalous.
-        decision: ``anomalous``, ``doubtful`` (in the band of abstention) or ``normal``.
+        decision: Equal to ``normal``, ``abstain`` (in the band of abstention) or ``anomalous``.
         threshold: Scores above it are anomalous.
         percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
         windows: The windows in order.
@@ -41,7 +43,7 @@ class Result:
     name: str
     machine: str
     score: float
-    decision: Literal["anomalous", "doubtful", "normal"]
+    decision: Decision
     threshold: float
     percentile: float
     windows: tuple[Window, ...]
@@ -49,12 +51,17 @@ class Result:
     @property
     def anomalous(self) -> bool:
         """Whether the score lies above the threshold."""
-        return self.decision == "anomalous"
+        return self.decision == Decision.ANOMALOUS
 
     def to_dict(self) -> dict[str, Any]:
         """The same in plain types; the percentile is ``None`` where no normal clip is known."""
         percentile = None if math.isnan(self.percentile) else self.percentile
-        return {**vars(self), "percentile": percentile, "windows": [dict(vars(window)) for window in self.windows]}
+        return {
+            **vars(self),
+            "decision": str(self.decision),
+            "percentile": percentile,
+            "windows": [dict(vars(window)) for window in self.windows],
+        }
 
 
 @dataclass(frozen=True)
@@ -62,27 +69,24 @@ class Usual:
     """What the scores of a machine are compared with.
 
     Attributes:
-        machine: The name of its population.
-        threshold: Scores above it are anomalous.
-        doubt: Scores above it and up to `threshold` are doubtful.
+        machine: The name of machine and section.
+        limits: Where decisions change.
         scores: Of the normal training clips, held out; ascending.
     """
 
     machine: str
-    threshold: float
-    doubt: float
+    limits: Limits
     scores: Sequence[float]
 
     def result(self, name: str, score: float, windows: Sequence[tuple[float, float]]) -> Result:
         """What a score of a recording says, and the starts and scores of its windows, all of them finite."""
-        decision: Literal["anomalous", "doubtful", "normal"] = "doubtful" if score > self.doubt else "normal"
         count = len(self.scores)
         return Result(
             name=name,
             machine=self.machine,
             score=score,
-            decision="anomalous" if score > self.threshold else decision,
-            threshold=self.threshold,
+            decision=self.limits.decide(score),
+            threshold=self.limits.alarm,
             percentile=100 * bisect_right(self.scores, score) / count if count else math.nan,
-            windows=tuple(Window(start, one, one > self.threshold) for start, one in windows),
+            windows=tuple(Window(start, one, self.limits.decide(one) == Decision.ANOMALOUS) for start, one in windows),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from asd.errors import UserError
+from asd.machine import sections_of, titles
 from asd.plots.common import COLOURS, UNKNOWN, Reals, common_legend, grid, save
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: 
     """
     if by not in ("condition", "attributes"):
         raise UserError(f"embedding_map: by is {by!r}; choose condition or attributes")
-    populations = sorted({clip.population for clip in store.reference.clips})
-    figure, panels = grid([_short(name, populations) for name in populations], ("", ""), (3.4, 3.1))
-    for axes, population in zip(panels, populations, strict=True):
+    sections = sections_of(store.reference.clips)
+    figure, panels = grid(list(titles(sections).values()), ("", ""), (3.4, 3.1))
+    for axes, section in zip(panels, sections, strict=True):
         clips: list[StoredClip] = []
         parts = []
         for part in (store.reference, store.query):
-            rows = [row for row, clip in enumerate(part.clips) if clip.population == population]
+            rows = [row for row, clip in enumerate(part.clips) if clip.machine_section == section]
             clips += [part.clips[row] for row in rows]
             parts.append(part.embeddings[rows].float().numpy())
         places = _project(np.concatenate(parts), projection)
@@ -70,12 +71,6 @@ def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: 
     if by == "condition":
         common_legend(figure)
     return save(figure, path)
-
-
-def _short(population: str, populations: Sequence[str]) -> str:
-    machine = population.rpartition("_section_")[0]
-    alone = sum(one.rpartition("_section_")[0] == machine for one in populations) == 1
-    return machine if alone else population
 
 
 def _project(embeddings: Reals, projection: Projection) -> Reals:
@@ -146,15 +141,14 @@ def centre_attention(store: Store, path: Path, k: int = 16, seed: int = 0) -> Pa
     from asd.scoring.distances import distances, placed
     from asd.scoring.kmeans import KMeansScorer
 
-    populations = sorted({clip.population for clip in store.reference.clips})
-    titles = [_short(name, populations) for name in populations]
-    figure, panels = grid(titles, ("centre, by number of clips", ""), (3.8, 2.6))
+    sections = sections_of(store.reference.clips)
+    figure, panels = grid(list(titles(sections).values()), ("centre, by number of clips", ""), (3.8, 2.6))
     image = None
-    for axes, population in zip(panels, populations, strict=True):
+    for axes, section in zip(panels, sections, strict=True):
         kinds: dict[str, list[int]] = {}
         rows: dict[str, torch.Tensor] = {}
         for part, name in ((store.reference, "training"), (store.query, "test")):
-            own = [row for row, clip in enumerate(part.clips) if clip.population == population]
+            own = [row for row, clip in enumerate(part.clips) if clip.machine_section == section]
             rows[name] = part.embeddings[own]
             for place, row in enumerate(own):
                 clip = part.clips[row]

@@ -107,7 +107,7 @@ class Listener:
         cut = self.detector.cut
         try:
             samples = read(clip.sound, cut.sample_rate, cut.channel)
-            found = self.detector.explain(samples, cut.sample_rate, clip.population)
+            found = self.detector.explain(samples, cut.sample_rate, str(clip.machine_section))
         except AudioError:
             return None
         path = plots.explanation(found, self.folder / "explanation.png")

@@ -5,6 +5,8 @@ from .fusion import ScoreFusion as ScoreFusion
 from .gaussian import GaussianMixtureScorer as GaussianMixtureScorer
 from .gaussian import MahalanobisScorer as MahalanobisScorer
 from .kmeans import KMeansScorer as KMeansScorer
+from .limits import Decision as Decision
+from .limits import Limits as Limits
 from .neighbours import NeighboursScorer as NeighboursScorer
 from .normalise import ConformalMap as ConformalMap
 from .normalise import LocalDensity as LocalDensity
@@ -15,9 +17,8 @@ from .outliers import OneClassSVMScorer as OneClassSVMScorer
 from .oversample import Oversampled as Oversampled
 from .reference_bank import Bank as Bank
 from .residual import ResidualScorer as ResidualScorer
-from .sections import Population as Population
+from .sections import SectionScorers as SectionScorers
 from .threshold import ConformalThreshold as ConformalThreshold
 from .threshold import GammaThreshold as GammaThreshold
-from .threshold import Limits as Limits
 from .threshold import QuantileThreshold as QuantileThreshold
 from .threshold import Threshold as Threshold

@@ -23,7 +23,7 @@ class NotFittedError(UserError):
 
 
 class Scorer(Described, nn.Module, ABC):
-    """Scores of one population (a machine and section). Higher is more anomalous; raw: no sigmoid, no clamp.
+    """Scores of one machine and section. Higher is more anomalous; raw: no sigmoid, no clamp.
 
     A subclass registers every fitted tensor in `fit` with `remember`; such buffers may have any shape, are saved with
     the checkpoint and are created anew from it on loading.

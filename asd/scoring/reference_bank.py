@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from asd.errors import Notice, UserError
+from asd.machine import MachineSection
 
 
 class ReferenceClip(Protocol):
@@ -25,7 +26,7 @@ class ReferenceClip(Protocol):
         """Its attribute string; empty where hidden or absent."""
 
     @property
-    def population(self) -> str:
+    def machine_section(self) -> MachineSection:
         """The machine and section."""
 
     @property
@@ -43,7 +44,7 @@ class Bank:
 
     Attributes:
         embeddings: ``(N, E)`` float32.
-        population: ``(N,)`` int64 number of the machine and section.
+        section: ``(N,)`` int64 number of the machine and section.
         target: ``(N,)`` bool, true where the clip is of the target domain.
         group: ``(N,)`` int64, equal for clips of one recording.
         index: ``(N,)`` int64 row of the clip in its data set.
@@ -52,7 +53,7 @@ class Bank:
     """
 
     embeddings: Tensor
-    population: Tensor
+    section: Tensor
     target: Tensor
     group: Tensor
     index: Tensor
@@ -73,7 +74,7 @@ class Bank:
         Args:
             embeddings: ``(N, E)``.
             clips: The ``N`` clips.
-            names: Names of the populations, in the order of their numbers.
+            names: Names of the machines and sections, in the order of their numbers.
             index: ``(N,)`` rows of the clips in their data set; ``None``: from 0 on.
             spectra: ``(N, F)`` levels of their frequencies; ``None``: not known.
         """
@@ -81,7 +82,7 @@ class Bank:
         groups = {name: number for number, name in enumerate(sorted({clip.group for clip in clips if clip.group}))}
         return cls(
             embeddings=embeddings,
-            population=torch.tensor([numbers[clip.population] for clip in clips], dtype=torch.int64),
+            section=torch.tensor([numbers[str(clip.machine_section)] for clip in clips], dtype=torch.int64),
             target=torch.tensor([clip.domain == "target" for clip in clips], dtype=torch.bool),
             # A clip that is a recording of its own gets a number of its own, beyond those of the shared recordings.
             group=torch.tensor(
@@ -93,9 +94,9 @@ class Bank:
         )
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise `UserError` where a population has no clip, or an embedding that is not finite."""
+        """Raise `UserError` where a section has no clip, or an embedding that is not finite."""
         for number, name in enumerate(names):
-            rows = self.embeddings[self.population == number]
+            rows = self.embeddings[self.section == number]
             if len(rows) == 0:
                 raise UserError(f"{name}: no normal training clips to fit a scorer on")
             bad = int((~rows.isfinite().all(1)).sum())
@@ -106,9 +107,9 @@ class Bank:
                 )
 
     def warn(self, names: Sequence[str]) -> None:
-        """Warn of populations that can be fitted on but teach little: a single clip, or clips that are all the same."""
+        """Warn of sections that can be fitted on but teach little: a single clip, or clips that are all the same."""
         for number, name in enumerate(names):
-            rows = self.embeddings[self.population == number]
+            rows = self.embeddings[self.section == number]
             if len(rows) == 1:
                 text = "a single normal clip: any other clip is an alarm; give it more"
             elif len(rows) > 1 and bool((rows == rows[0]).all()):
@@ -117,12 +118,12 @@ class Bank:
                 continue
             warnings.warn(f"{name}: {text}", Notice, stacklevel=3)
 
-    def of(self, population: int) -> Bank:
-        """The rows of one population."""
-        rows = torch.nonzero(self.population == population).flatten()
+    def of(self, number: int) -> Bank:
+        """The rows of one section."""
+        rows = torch.nonzero(self.section == number).flatten()
         return Bank(
             self.embeddings[rows],
-            self.population[rows],
+            self.section[rows],
             self.target[rows],
             self.group[rows],
             self.index[rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,72 +11,69 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.machine import MachineSection, find
 from asd.scoring.base import Scorer
+from asd.scoring.limits import Decision, Limits
 from asd.scoring.normal_clips import NormalClips
 from asd.scoring.reference_bank import Bank
 from asd.scoring.threshold import Threshold
 
 
-class Population(nn.Module):
+class SectionScorers(nn.Module):
     """Scorers by machine and section, in the order of their sorted names.
 
     Args:
         scorer: Prototype, copied for each name.
         threshold: How a threshold follows from the scores of normal clips.
-        names: Names of the populations, such as ``fan_section_00``.
+        sections: The machines and sections, also by name, such as ``fan_section_00``.
 
     Attributes:
-        thresholds: ``(P,)`` decision thresholds, after `fit`.
-        doubts: ``(P,)`` lower ends of the bands of abstention, after `fit`; the thresholds where there is none.
+        sections: Sorted by name; their numbers are their positions.
+        names: Their names.
+        thresholds: ``(P,)`` decision thresholds of the ``P`` sections, after `fit`.
+        abstain_above: ``(P,)`` lower ends of the bands of abstention, after `fit`; the thresholds where there is none.
     """
 
     thresholds: Tensor
-    doubts: Tensor
+    abstain_above: Tensor
 
-    def __init__(self, scorer: Scorer, threshold: Threshold, names: Sequence[str]) -> None:
+    def __init__(self, scorer: Scorer, threshold: Threshold, sections: Sequence[MachineSection | str]) -> None:
         super().__init__()
-        self.names = tuple(sorted(set(names)))
+        self.names = tuple(sorted(set(map(str, sections))))
+        self.sections = tuple(map(MachineSection.parse, self.names))
         self.threshold = threshold
         # A list, because names may hold dots; sorted, because DDP matches buffers by position.
         self.scorers = nn.ModuleList(copy.deepcopy(scorer) for _ in self.names)
         self.held_out = nn.ModuleList(NormalClips() for _ in self.names)
         self.register_buffer("thresholds", torch.full((len(self.names),), torch.inf))
-        self.register_buffer("doubts", torch.full((len(self.names),), torch.inf))
+        self.register_buffer("abstain_above", torch.full((len(self.names),), torch.inf))
 
     @property
     def fitted(self) -> bool:
-        """Whether every population's scorer is fitted."""
+        """Whether every section's scorer is fitted."""
         return len(self.names) > 0 and all(bool(scorer.fitted) for scorer in self.scorers)
 
-    def index(self, name: str) -> int:
-        """The number of the population of that name.
+    def index(self, machine: MachineSection | str | None) -> int:
+        """The number of a machine and section, found as `asd.machine.find` does, and with its errors."""
+        return find(None if machine is None else str(machine), self.sections)
 
-        Raises:
-            UserError: It was not trained; the known ones are listed.
-        """
-        if name in self.names:
-            return self.names.index(name)
-        near = difflib.get_close_matches(name, self.names, n=1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(f"the detector was not fitted for {name!r}.{guess} Known: {', '.join(self.names) or 'none'}")
-
-    def training_scores(self, population: int) -> tuple[Tensor, Tensor]:
-        """Held-out scores ``(N,)`` of the normal clips of a population, and which are of the target domain."""
-        clips = self.normal_clips(population)
+    def training_scores(self, number: int) -> tuple[Tensor, Tensor]:
+        """Held-out scores ``(N,)`` of the normal clips of a section, and which are of the target domain."""
+        clips = self.normal_clips(number)
         return clips.scores, clips.target
 
-    def normal_clips(self, population: int) -> NormalClips:
-        """What is kept of the normal clips of a population."""
-        clips = self.held_out[population]
+    def normal_clips(self, number: int) -> NormalClips:
+        """What is kept of the normal clips of a section."""
+        clips = self.held_out[number]
         assert isinstance(clips, NormalClips)
         return clips
 
     @property
     def knows_spectra(self) -> bool:
-        """Whether the usual spectrum of every population is kept."""
+        """Whether the usual spectrum of every section is kept."""
         return len(self.names) > 0 and all(len(self.normal_clips(number).spectrum) for number in range(len(self.names)))
 
-    def take_spectra(self, other: Population) -> None:
+    def take_spectra(self, other: SectionScorers) -> None:
         """Keep the usual spectra that another one of the same names knows."""
         for number in range(len(self.names)):
             self.normal_clips(number).spectrum = other.normal_clips(number).spectrum.clone()
@@ -85,7 +82,7 @@ class Population(nn.Module):
         """Fit every scorer on its rows of the bank, and set its threshold.
 
         Raises:
-            UserError: A population without clips, or embeddings that are not finite.
+            UserError: A section without clips, or embeddings that are not finite.
         """
         bank.check(self.names)
         bank.warn(self.names)
@@ -97,7 +94,7 @@ class Population(nn.Module):
                 limits = self.threshold.fit(scores, rows.target)
             except UserError as error:
                 raise UserError(f"{self.names[number]}: {error}") from error
-            self.thresholds[number], self.doubts[number] = limits.alarm, limits.doubt
+            self.thresholds[number], self.abstain_above[number] = limits
             self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
         return self
 
@@ -106,43 +103,41 @@ class Population(nn.Module):
         assert isinstance(scorer, Scorer)
         return scorer
 
-    def forward(self, embeddings: Tensor, population: Tensor | int) -> Tensor:
-        """``(B, E)`` and population numbers ``(B,)``, or one for all, to scores ``(B,)``; higher is more anomalous."""
-        if isinstance(population, int):
-            found: Tensor = self._scorer(population)(embeddings)
+    def forward(self, embeddings: Tensor, section: Tensor | int) -> Tensor:
+        """``(B, E)`` and numbers of sections ``(B,)``, or one for all, to scores ``(B,)``; higher is more anomalous."""
+        if isinstance(section, int):
+            found: Tensor = self._scorer(section)(embeddings)
             return found.float()
         scores = embeddings.new_empty(len(embeddings), dtype=torch.float32)
-        for number in population.unique().tolist():
-            rows = population == number
+        for number in section.unique().tolist():
+            rows = section == number
             scores[rows] = self._scorer(number)(embeddings[rows]).float()
         return scores
 
-    def decide(self, scores: Tensor, population: Tensor) -> Tensor:
-        """``(B,)`` bool: whether each score lies above the threshold of its population.
+    def limits(self, number: int) -> Limits:
+        """Where the decisions of a section change."""
+        return Limits(float(self.thresholds[number]), float(self.abstain_above[number]))
+
+    def decide(self, scores: Tensor, section: Tensor) -> list[Decision]:
+        """What follows from the scores ``(B,)`` of clips of the sections of these numbers ``(B,)``.
 
         Raises:
-            UserError: A score or a threshold is not finite: neither normal nor anomalous follows.
+            UserError: A score or a limit is not finite: neither normal nor anomalous follows.
         """
-        return scores > self._limits(self.thresholds, scores, population)
-
-    def doubtful(self, scores: Tensor, population: Tensor) -> Tensor:
-        """``(B,)`` bool: whether each score lies in the band of abstention of its population; raises as `decide`."""
-        return (scores > self._limits(self.doubts, scores, population)) & ~self.decide(scores, population)
-
-    def _limits(self, limits: Tensor, scores: Tensor, population: Tensor) -> Tensor:
-        """The limit ``(B,)`` of each score."""
-        own = limits.to(scores.device)[population]
-        bad = ~(own.isfinite() & scores.isfinite())
-        if bool(bad.any()):
-            names = sorted({self.names[number] for number in population[bad.to(population.device)].tolist()})
+        limits = [self.limits(number) for number in range(len(self.names))]
+        pairs = list(zip(scores.tolist(), section.tolist(), strict=True))
+        bad = [number for score, number in pairs if not all(map(math.isfinite, (score, *limits[number])))]
+        if bad:
+            names = sorted({self.names[number] for number in bad})
             raise UserError(
-                f"{', '.join(names)}: {int(bad.sum())} of {len(scores)} clips have a score or a threshold that is not "
+                f"{', '.join(names)}: {len(bad)} of {len(scores)} clips have a score or a threshold that is not "
                 "finite; nothing can be decided: train with a lower learning rate or in float32 (trainer.precision)"
             )
-        return own
+        return [limits[number].decide(score) for score, number in pairs]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # Checkpoints from before there was a band of abstention.
+        # Checkpoints from before there was a band of abstention, or from when it went by another name.
         if prefix + "thresholds" in state_dict:
-            state_dict.setdefault(prefix + "doubts", state_dict[prefix + "thresholds"])
+            lower = state_dict.pop(prefix + "doubts", state_dict[prefix + "thresholds"])
+            state_dict.setdefault(prefix + "abstain_above", lower)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from asd.described import Described
 from asd.errors import UserError
+from asd.scoring.limits import Limits
 
 TargetRule = Literal["pooled", "balanced", "highest"]
-
-
-class Limits(NamedTuple):
-    """Where decisions change.
-
-    Attributes:
-        alarm: Above it, an alarm.
-        doubt: Above it and up to `alarm`, no decision: the band of abstention, empty where both are equal.
-    """
-
-    alarm: float
-    doubt: float
 
 
 class Threshold(Described, ABC):
@@ -73,12 +62,12 @@ class Threshold(Described, ABC):
         """
         if len(scores) == 0 or not bool(scores.isfinite().all()):
             raise UserError(f"the scores of {len(scores)} normal clips are none or not finite: no threshold follows")
-        alarm = doubt = self._by_domain(scores, target, self.quantile)
+        alarm = abstain = self._by_domain(scores, target, self.quantile)
         if self.abstain:
-            doubt = min(alarm, self._by_domain(scores, target, self.quantile - self.abstain))
-        if not (math.isfinite(alarm) and math.isfinite(doubt)):
-            raise UserError(f"{type(self).__name__} gave a threshold of {alarm} and {doubt}; choose another one")
-        return Limits(alarm, doubt)
+            abstain = min(alarm, self._by_domain(scores, target, self.quantile - self.abstain))
+        if not (math.isfinite(alarm) and math.isfinite(abstain)):
+            raise UserError(f"{type(self).__name__} gave a threshold of {alarm} and {abstain}; choose another one")
+        return Limits(alarm, abstain)
 
     def _by_domain(self, scores: Tensor, target: Tensor | None, quantile: float) -> float:
         scores = scores.detach().cpu().double()

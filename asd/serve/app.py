@@ -61,7 +61,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
     ) -> JSONResponse:
         """Score a recording: the body, or the field `file` of a form; `name` is what the answer calls it."""
         begin = time.perf_counter()
-        number = service.population(machine)
+        number = service.section_index(machine)
         async with AsyncExitStack() as kept:
             with service.arriving(request.scope["asd.body"]):
                 upload = await kept.enter_async_context(received(request, name))

@@ -19,7 +19,7 @@ from asd.inference.windows import BATCH
 @dataclass(frozen=True)
 class _Scoring:
     windows: Sequence[Tensor]
-    population: int
+    section: int
     future: Future[list[float]]
 
 
@@ -63,10 +63,10 @@ class Worker:
         """The detector, once it is loaded; raises what loading it raised."""
         return self._loaded.result()
 
-    def score(self, windows: Sequence[Tensor], population: int) -> Future[list[float]]:
-        """Scores of windows ``(T,)``, a batch at most, against a population; cancel the future to take it back."""
+    def score(self, windows: Sequence[Tensor], section: int) -> Future[list[float]]:
+        """Scores of windows ``(T,)``, a batch at most, against a section; cancel the future to take it back."""
         future: Future[list[float]] = Future()
-        self._put(_Scoring(windows, population, future))
+        self._put(_Scoring(windows, section, future))
         return future
 
     def call(self, function: Callable[[], Any]) -> Future[Any]:
@@ -119,14 +119,14 @@ class Worker:
 
     def _score(self, together: Sequence[_Scoring]) -> None:
         windows = [window for job in together for window in job.windows]
-        populations = [job.population for job in together for _ in job.windows]
-        population = populations[0] if len(set(populations)) == 1 else populations
+        sections = [job.section for job in together for _ in job.windows]
+        section = sections[0] if len(set(sections)) == 1 else sections
         self._observe(len(windows))
         try:
-            every = iter(self.detector.score_windows(windows, population))
+            every = iter(self.detector.score_windows(windows, section))
         except Exception:  # noqa: BLE001 - whose windows it was shows when each is scored alone
             for job in together:
-                _answer(job.future, partial(self.detector.score_windows, job.windows, job.population))
+                _answer(job.future, partial(self.detector.score_windows, job.windows, job.section))
             return
         for job in together:
             job.future.set_result([next(every) for _ in job.windows])

@@ -71,10 +71,10 @@ class Service:
         still = wait(set(self._decodings), seconds).not_done
         self.ended = self.worker.close(seconds) and not still
 
-    def population(self, machine: str | None) -> int:
-        """Number of a machine's population; 404 with the known ones where it is unknown, 422 where it is not said."""
+    def section_index(self, machine: str | None) -> int:
+        """Number of a machine and section; 404 with the known ones where it is unknown, 422 where it is not said."""
         try:
-            return self.detector.population(machine)
+            return self.detector.section_index(machine)
         except UserError as error:
             raise HTTPException(422 if machine is None else 404, str(error)) from error
 
@@ -164,13 +164,13 @@ class Service:
 
     def machines(self) -> list[dict[str, Any]]:
         """What is known of each machine."""
-        population = self.detector.model.population
+        sections = self.detector.model.sections
         return [
             {
                 "name": name,
-                "threshold": _finite(float(population.thresholds[number])),
-                "normal_clips": len(population.training_scores(number)[0]),
-                "histogram": _histogram(population.training_scores(number)[0]),
+                "threshold": _finite(sections.limits(number).alarm),
+                "normal_clips": len(sections.training_scores(number)[0]),
+                "histogram": _histogram(sections.training_scores(number)[0]),
             }
             for number, name in enumerate(self.detector.machines)
         ]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.scoring.threshold import Limits, TargetRule, Threshold
+from asd.scoring.limits import Limits
+from asd.scoring.threshold import TargetRule, Threshold
 from asd.testing.contract import Check, check_described, check_excuses, reparsed, run_checks
 
 QUANTILES = (0.05, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99)
@@ -109,9 +110,9 @@ def check_abstention(threshold: Threshold) -> None:
     for rule in get_args(TargetRule):
         parts = [part * threshold.quantile for part in (0.0, 0.2, 0.6)]
         found = [with_options(threshold, abstain=part, target=rule).fit(scores, target) for part in parts]
-        assert found[0].doubt == found[0].alarm, f"{rule}: a band where none is asked for"
+        assert found[0].abstain == found[0].alarm, f"{rule}: a band where none is asked for"
         assert len({limits.alarm for limits in found}) == 1, f"{rule}: the alarm depends on the band"
-        lower = [limits.doubt for limits in found]
+        lower = [limits.abstain for limits in found]
         assert lower == sorted(lower, reverse=True), f"{rule}: the band does not grow with the part: {lower}"
 
 

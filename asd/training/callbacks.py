@@ -131,7 +131,7 @@ class RunOutputs(pl.Callback):
         if not trainer.is_global_zero or not isinstance(pl_module, AnomalyDetector) or is_rehearsal(trainer):
             return
         seconds = getattr(getattr(trainer, "datamodule", None), "seconds", math.nan)
-        known = calibration.of_population(pl_module.population, seconds)
+        known = calibration.of_scorers(pl_module.sections, seconds)
         written = outputs.write(run.path, pl_module.scores, known, scores=self.scores, draw=self.pictures)
         drawn = written.pictures
         if drawn and set(embedding_store.SUBSETS) <= pl_module.embedded.keys():

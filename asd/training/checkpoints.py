@@ -23,12 +23,15 @@ _NEEDED = ("model", "data", "trainer")
 _UNFETCHED = {"weights": None, "download": False}
 RENAMED = {"checkpoint": "weights"}
 """Arguments of encoders: what earlier versions called them, and what they are called."""
+_OLD_SECTIONS = "populations"
+"""What earlier versions called the machines and sections."""
+
 _NUMBERS = re.compile(r"\d+")
 
 
-def describe(config: dict[str, Any] | None, classes: Sequence[str], populations: Sequence[str]) -> dict[str, Any]:
+def describe(config: dict[str, Any] | None, classes: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:
     """The entry of a checkpoint from which the detector can be built again: plain values alone."""
-    return {"version": __version__, "config": config, "classes": list(classes), "populations": list(populations)}
+    return {"version": __version__, "config": config, "classes": list(classes), "sections": list(sections)}
 
 
 def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint") -> dict[str, Any]:
@@ -40,14 +43,21 @@ def read_description(checkpoint: dict[str, Any], path: object = "the checkpoint"
     described = checkpoint.get(KEY)
     if not isinstance(described, dict):
         raise UserError(f"{path} was not written by asd (it has no {KEY!r} entry); give a checkpoint of `asd fit`")
-    config, classes, populations = (described.get(key) for key in ("config", "classes", "populations"))
+    config, classes = described.get("config"), described.get("classes")
+    sections = described.get("sections", described.get(_OLD_SECTIONS))
     whole = config is None or (isinstance(config, dict) and all(isinstance(config.get(key), dict) for key in _NEEDED))
-    if not whole or not _are_names(classes) or not _are_names(populations):
+    if not whole or not _are_names(classes) or not _are_names(sections):
         raise UserError(f"{path}: what it says of its detector is broken; give a checkpoint that `asd fit` wrote")
-    odd = [name for name in populations if not is_plain(name)]
+    odd = [name for name in sections if not is_plain(name)]
     if odd:
         raise UserError(f"{path}: {odd[0][:100]!r} cannot be a machine's name; give a checkpoint that `asd fit` wrote")
-    return described if config is None else {**described, "config": of_today(config)}
+    rest = {key: value for key, value in described.items() if key != _OLD_SECTIONS}
+    return {**rest, "sections": sections, "config": None if config is None else of_today(config)}
+
+
+def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights by the names that the modules have in this version."""
+    return {re.sub(r"^population\.", "sections.", key): value for key, value in state.items()}
 
 
 def of_today(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +108,7 @@ def load(path: Path | str) -> dict[str, Any]:
     ):
         raise UserError(f"{path}: its weights are no tensors by name; give a checkpoint that `asd fit` wrote")
     check_sizes(state, path)
+    content["state_dict"] = current_state(state)
     if is_newer(described):
         warnings.warn(
             f"{path} is of asd {described['version']}, newer than this {__version__}; if it fails, update asd",

@@ -21,6 +21,6 @@ def count(model: Network, seconds: float) -> Complexity:
             model.embed(waveform)
     parts: list[nn.Module] = [model.encoder, model.adapter]
     weights = sum(p.numel() for part in parts for p in part.parameters())
-    buffers = [tensor for scorer in model.population.scorers for tensor in scorer.state_dict().values()]
+    buffers = [tensor for scorer in model.sections.scorers for tensor in scorer.state_dict().values()]
     fitted = sum(tensor.numel() for tensor in buffers if tensor.is_floating_point())
     return Complexity(weights + fitted, counter.get_total_flops() // 2)

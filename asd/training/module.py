@@ -23,9 +23,10 @@ from asd.evaluation import embedding_store
 from asd.evaluation.clip_scores import ClipScore, clip_score, measure
 from asd.evaluation.metrics import SectionMetrics, official_score
 from asd.heads import Head
+from asd.machine import sections_of
 from asd.scoring.base import Scorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.spectrum import mean_level
 from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
@@ -96,7 +97,7 @@ class AnomalyDetector(Network, pl.LightningModule):
             if self.head.classifies and distributed.rank() == 0:
                 data.classes.warn_of_one()
         if not self.classes:
-            self.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
+            self.build(data.classes.names, sections_of(data.reference_clips))
 
     def _data(self) -> ClipDataModule:
         data = getattr(self.trainer, "datamodule", None)
@@ -110,7 +111,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         """Add what is needed to build the detector again from the file alone."""
         config = configuration(self, self._parts()) if self.config is None else self.config
         checkpoint[checkpoints.KEY] = checkpoints.describe(
-            settled(config, self.encoder), self.classes, self.population.names
+            settled(config, self.encoder), self.classes, self.sections.names
         )
 
     def _parts(self) -> dict[str, Any]:
@@ -207,13 +208,13 @@ class AnomalyDetector(Network, pl.LightningModule):
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
         self._rows.add(kind, batch.index, self.embed(batch.waveform))
-        if kind == "reference" and not self.population.knows_spectra:
+        if kind == "reference" and not self.sections.knows_spectra:
             self._rows.add("spectra", batch.index, mean_level(batch.waveform, self.encoder.sample_rate))
 
     def on_validation_epoch_end(self) -> None:
         """Fit the scorers on the reference clips, score the query clips, and log the metrics.
 
-        The sanity check sees two batches, which are no population: nothing is fitted then.
+        The sanity check sees two batches, which are no bank: nothing is fitted then.
         """
         if not self.trainer.sanity_checking:
             self._fit_and_score(refit=True)
@@ -231,30 +232,30 @@ class AnomalyDetector(Network, pl.LightningModule):
         index, embeddings = self._rows.gathered("query")
         self._keep("query", index, embeddings)
         clips = [data.query_clips[i] for i in index.tolist()]
-        known = torch.tensor([self.population.index(clip.population) for clip in clips], dtype=torch.int64)
+        own = torch.tensor([self.sections.index(clip.machine_section) for clip in clips], dtype=torch.int64)
         with torch.no_grad():
-            population = self.population.to(embeddings.device)
-            scores = population(embeddings, known)
-            made = [scores, population.decide(scores, known), population.doubtful(scores, known)]
-        self.population.to(self.device)
-        self.scores = [clip_score(*row) for row in zip(clips, *(one.tolist() for one in made), strict=True)]
+            scorers = self.sections.to(embeddings.device)
+            scores = scorers(embeddings, own)
+        self.sections.to(self.device)
+        made = zip(clips, scores.tolist(), scorers.decide(scores, own), strict=True)
+        self.scores = [clip_score(clip, score, decision) for clip, score, decision in made]
         self.metrics = measure(self.scores)
 
     def _fit(self) -> None:
         # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
         index, embeddings = self._rows.gathered("reference")
         self._keep("reference", index, embeddings)
-        known = self.population.knows_spectra
+        known = self.sections.knows_spectra
         spectra = None if known else self._rows.gathered("spectra")[1]
-        bank = Bank.build(embeddings, self.embedded["reference"].clips, self.population.names, index, spectra)
-        bank.check(self.population.names)
-        population = Population(self.scorer, self.threshold, self.population.names)
+        bank = Bank.build(embeddings, self.embedded["reference"].clips, self.sections.names, index, spectra)
+        bank.check(self.sections.names)
+        scorers = SectionScorers(self.scorer, self.threshold, self.sections.names)
         if distributed.rank() == 0:
-            population.fit(bank)
+            scorers.fit(bank)
             if known:
-                population.take_spectra(self.population)
-        population.load_state_dict(distributed.broadcast(population.state_dict()))
-        self.population = population.to(self.device)
+                scorers.take_spectra(self.sections)
+        scorers.load_state_dict(distributed.broadcast(scorers.state_dict()))
+        self.sections = scorers.to(self.device)
 
     def _log_metrics(self, stage: str) -> None:
         values: dict[str, float] = {}

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
 from asd.heads import AdaCos, Head
+from asd.machine import MachineSection
 from asd.scoring.base import Scorer
 from asd.scoring.kmeans import KMeansScorer
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.training import checkpoints
 
@@ -31,7 +32,7 @@ class Network(nn.Module):
 
     Attributes:
         classes: Names of the auxiliary classes, after `build`.
-        population: A scorer for each machine and section, after `build`.
+        sections: A scorer for each machine and section, after `build`.
         config: The configuration that it was made from, for the checkpoint; ``None``: not known.
     """
 
@@ -50,7 +51,7 @@ class Network(nn.Module):
         self.scorer = KMeansScorer() if scorer is None else scorer
         self.threshold = GammaThreshold() if threshold is None else threshold
         self.classes: tuple[str, ...] = ()
-        self.population = Population(self.scorer, self.threshold, ())
+        self.sections = SectionScorers(self.scorer, self.threshold, ())
         self.config: dict[str, Any] | None = None
 
     @property
@@ -61,16 +62,16 @@ class Network(nn.Module):
     @property
     def fitted(self) -> bool:
         """Whether the scorers are fitted, so that clips can be scored without reference clips."""
-        return self.population.fitted
+        return self.sections.fitted
 
-    def build(self, classes: Sequence[str], populations: Sequence[str]) -> None:
-        """Create the head for the auxiliary `classes` and one unfitted scorer for each of the `populations`."""
+    def build(self, classes: Sequence[str], sections: Sequence[MachineSection | str]) -> None:
+        """Create the head for the auxiliary `classes` and an unfitted scorer for each of the machines' `sections`."""
         if self.classes != tuple(classes):
             self.classes = tuple(classes)
             self.head.build(self.adapter.head_dim, max(1, len(classes)))
             self.head.to(self.device)
-        if list(self.population.names) != sorted(populations):
-            self.population = Population(self.scorer, self.threshold, populations).to(self.device)
+        if list(self.sections.names) != sorted(map(str, sections)):
+            self.sections = SectionScorers(self.scorer, self.threshold, sections).to(self.device)
 
     def build_as_in(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in a checkpoint; leave out scorers that were configured differently.
@@ -79,12 +80,13 @@ class Network(nn.Module):
             UserError: A file of another program.
         """
         described = checkpoints.read_description(checkpoint)
-        self.build(described["classes"], described["populations"])
+        checkpoint["state_dict"] = checkpoints.current_state(checkpoint["state_dict"])
+        self.build(described["classes"], described["sections"])
         if checkpoints.scoring_differs(described["config"], self.config):
-            for key in [key for key in checkpoint["state_dict"] if key.startswith("population.")]:
+            for key in [key for key in checkpoint["state_dict"] if key.startswith("sections.")]:
                 del checkpoint["state_dict"][key]
             checkpoint["state_dict"].update(
-                {f"population.{key}": value for key, value in self.population.state_dict().items()}
+                {f"sections.{key}": value for key, value in self.sections.state_dict().items()}
             )
 
     def embed(self, waveform: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ class Network(nn.Module):
         embeddings: Tensor = self.adapter.embed(self.encoder(waveform))
         return embeddings.float()
 
-    def forward(self, waveform: Tensor, population: Tensor) -> Tensor:
-        """``(B, T)`` and the population numbers ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
-        scores: Tensor = self.population(self.embed(waveform), population)
+    def forward(self, waveform: Tensor, section: Tensor) -> Tensor:
+        """``(B, T)`` and the numbers of sections ``(B,)`` to anomaly scores ``(B,)``; higher is more anomalous."""
+        scores: Tensor = self.sections(self.embed(waveform), section)
         return scores

@@ -18,16 +18,16 @@ from asd.utils.files import replace_text
 _UNLABELLED = "no test clip has a known label: the clips are scored, nothing is measured"
 
 if TYPE_CHECKING:
-    from asd.scoring.sections import Population
+    from asd.scoring.sections import SectionScorers
 
 
-def untested(population: Population, folder: Path) -> str:
+def untested(scorers: SectionScorers, folder: Path) -> str:
     """What can be said of a run without test clips: for the screen."""
     lines = ["no test clips: nothing is measured"]
-    for number, name in enumerate(population.names):
-        clips = len(population.training_scores(number)[0])
-        lines.append(f"{name}: {clips} normal clips, threshold {float(population.thresholds[number]):.6g}")
-    machine = f" --machine {population.names[0]}" if len(population.names) > 1 else ""
+    for number, name in enumerate(scorers.names):
+        clips = len(scorers.training_scores(number)[0])
+        lines.append(f"{name}: {clips} normal clips, threshold {float(scorers.thresholds[number]):.6g}")
+    machine = f" --machine {scorers.names[0]}" if len(scorers.names) > 1 else ""
     return "\n".join([*lines, f"next: asd score RECORDING --checkpoint {folder}{machine}", str(folder)])
 
 

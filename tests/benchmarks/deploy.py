@@ -44,7 +44,7 @@ def detector(name: str, precision: str) -> Detector:
     model.build(["a", "b"], [NAME])
     rows = torch.randn(64, model.adapter.scored_dim)
     zeros = torch.zeros(64, dtype=torch.int64)
-    model.population.fit(Bank(rows, zeros, zeros.bool(), torch.arange(64), torch.arange(64)))
+    model.sections.fit(Bank(rows, zeros, zeros.bool(), torch.arange(64), torch.arange(64)))
     config: dict[str, Any] = {"data": {"init_args": {"seconds": SECONDS}}, "trainer": {"precision": precision}}
     return Detector(model, config)
 
@@ -66,8 +66,8 @@ def measure(name: str, precision: str, times: int, folder: Path) -> None:
     one = detector(name, precision)
     path = folder / "clip.wav"
     window = torch.randn(1, one.cut.samples) * 0.1
-    population = one.model.population
-    monitor = Monitor(float(population.thresholds[0]), population.training_scores(0)[0], one.cut.hop, Rules())
+    sections = one.model.sections
+    monitor = Monitor(float(sections.thresholds[0]), sections.training_scores(0)[0], one.cut.hop, Rules())
     windower = Windower(one.cut, one.cut.sample_rate)
     block = Block((0.1 * np.random.default_rng(0).standard_normal((one.cut.samples, 1))).astype(np.float32))
 
@@ -131,8 +131,8 @@ def resident() -> float:
 def stream(name: str, precision: str, hours: float) -> None:
     """So many hours of noise through windows, detector and monitor; prints time and memory."""
     one = detector(name, precision)
-    population = one.model.population
-    monitor = Monitor(float(population.thresholds[0]), population.training_scores(0)[0], one.cut.hop, Rules())
+    sections = one.model.sections
+    monitor = Monitor(float(sections.thresholds[0]), sections.training_scores(0)[0], one.cut.hop, Rules())
     windower = Windower(one.cut, one.cut.sample_rate)
     random = np.random.default_rng(0)
     minute = (0.1 * random.standard_normal((one.cut.sample_rate * 60, 1))).astype(np.float32)

@@ -61,7 +61,7 @@ def main() -> None:
     for number, machine in enumerate(detector.machines):
         folder = args.data / "dev_data" / "raw" / machine.rpartition("_section_")[0] / "train"
         paths = sorted(folder.glob("*source*normal*.wav"))
-        normal = detector.model.population.training_scores(number)[0]
+        normal = detector.model.sections.training_scores(number)[0]
         alarm = float(normal.quantile(0.99))
         for path in rng.choice(np.array(paths, dtype=object), args.clips, replace=False):
             clean = next(windows_of(path, detector.cut))[1].double().numpy()

@@ -66,7 +66,7 @@ def build(data: ToyADMOS2, name: str, options: dict[str, Any]) -> AnomalyDetecto
     data.sample_rate = encoder.sample_rate
     detector = AnomalyDetector(encoder, head=SubclusterAdaCos(), optimizer=OptimizerOptions("Adam", 1e-4))
     data.setup("fit")
-    detector.build(data.classes.names, sorted({clip.population for clip in data.reference_clips}))
+    detector.build(data.classes.names, sorted({clip.machine_section for clip in data.reference_clips}))
     return detector
 
 

@@ -35,7 +35,7 @@ def test_the_average_is_scored_saved_and_resumed(here, synthetic: Path, tmp_path
     content = checkpoint(whole)
     key = "encoder.spectrum_branch.head.weight"
     assert not torch.equal(content["state_dict"][key], content["averaged_weights"][key])
-    assert content["state_dict"]["population.thresholds"].isfinite().all()
+    assert content["state_dict"]["sections.thresholds"].isfinite().all()
 
     again = run(here("test", "--ckpt_path", whole / "checkpoints/last.ckpt"), tmp_path)
     assert scores(again) == scores(whole)

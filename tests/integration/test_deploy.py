@@ -24,7 +24,7 @@ from asd.inference.export import export, run_graph, verify
 from asd.inference.windows import Cut, windows_of
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -126,7 +126,7 @@ def _config(detector: Detector) -> dict[str, object]:
 
 def test_the_percentile_is_that_among_held_out_normal_clips(detector: Detector, clips: list[Path]) -> None:
     result = detector.score(clips[0], machine="fan")
-    normal = detector.model.population.training_scores(detector.population("fan"))[0]
+    normal = detector.model.sections.training_scores(detector.section_index("fan"))[0]
     assert result.percentile == pytest.approx(100 * float((normal <= result.score).float().mean()))
 
 
@@ -212,7 +212,7 @@ def test_score_prints_and_its_exit_code_tells(trained: Path, here, clips: list[P
 def _with_threshold(trained: Path, folder: Path, value: float) -> Path:
     content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
     for name in ("thresholds", "doubts"):
-        content["state_dict"][f"population.{name}"].fill_(value)
+        content["state_dict"][f"sections.{name}"].fill_(value)
     torch.save(content, folder / f"{value}.ckpt")
     return folder / f"{value}.ckpt"
 
@@ -449,8 +449,8 @@ def test_a_scorer_that_cannot_be_exported_is_refused(trained: Path, tmp_path: Pa
     detector = Detector.load(trained)
     rows, groups = torch.randn(12, detector.model.adapter.scored_dim), torch.arange(12)
     zeros = torch.zeros(12, dtype=torch.int64)
-    population = Population(_Branching(k=2), detector.model.threshold, ["fan_section_00"])
-    detector.model.population = population.fit(Bank(rows, zeros, zeros.bool(), groups, groups))
+    sections = SectionScorers(_Branching(k=2), detector.model.threshold, ["fan_section_00"])
+    detector.model.sections = sections.fit(Bank(rows, zeros, zeros.bool(), groups, groups))
     with pytest.raises(UserError, match="with _Branching cannot be exported"):
         export(detector, tmp_path / "bundle")
     assert not list(tmp_path.glob("*bundle*"))
@@ -486,7 +486,7 @@ def test_a_checkpoint_whose_weights_do_not_fit_is_one_line(
     trained: Path, here, clips: list[Path], tmp_path: Path
 ) -> None:
     content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
-    del content["state_dict"]["population.thresholds"]
+    del content["state_dict"]["sections.thresholds"]
     torch.save(content, tmp_path / "broken.ckpt")
     done = here("score", clips[0], "--checkpoint", "broken.ckpt", "--machine", "fan", expect=2)
     assert "its weights do not fit its configuration" in done.stderr

@@ -70,7 +70,7 @@ def detector() -> Detector:
     facts = tuple((f"clip_{row}.wav", f"load_{row % 2}") for row in range(12))
     with torch.no_grad():
         bank = Bank(model.embed(waveforms), rows * 0, rows < 0, rows, rows, facts, mean_level(waveforms, RATE))
-    model.population.fit(bank)
+    model.sections.fit(bank)
     return Detector(model, {"data": {"init_args": {"seconds": SECONDS}}, "trainer": {"precision": "32"}})
 
 
@@ -115,7 +115,7 @@ def test_a_short_recording_is_explained_within_its_length(detector: Detector) ->
 
 
 def test_without_the_usual_spectrum_parts_are_made_quieter(detector: Detector) -> None:
-    clips = detector.model.population.normal_clips(0)
+    clips = detector.model.sections.normal_clips(0)
     kept = clips.spectrum
     try:
         clips.spectrum = torch.empty(0)
@@ -161,7 +161,7 @@ def test_a_trained_detector_explains_from_its_checkpoint_alone(
     assert len(numbers["by_span"]) == len(numbers["span_edges_s"]) - 1
     assert len(numbers["nearest"]) == 3
     assert (tmp_path / "why" / f"{test.stem}.png").read_bytes().startswith(b"\x89PNG")
-    clips = Detector.load(trained).model.population.normal_clips(1)
+    clips = Detector.load(trained).model.sections.normal_clips(1)
     assert len(clips.names_and_attributes) == len(clips.embeddings) == len(clips.scores) == 15
     levels = [mean_level(torch.from_numpy(_samples(path))[None], RATE)[0] for path in (folder / "train").glob("*.wav")]
     assert torch.allclose(clips.spectrum, torch.stack(levels).mean(0), atol=1e-3), "kept over the epochs"

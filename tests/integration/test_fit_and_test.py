@@ -60,7 +60,7 @@ def test_a_run_leaves_all_that_is_promised(fitted) -> None:
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     for number, name in enumerate(sorted(known.machines)):
         own = known.machines[name]
-        assert own.threshold == pytest.approx(float(content["population.thresholds"][number]))
+        assert own.threshold == pytest.approx(float(content["sections.thresholds"][number]))
         assert (len(own.source), len(own.target)) == (12, 3)
     assert "expected false alarms" in output
     for machine in ("fan", "bearing"):

@@ -29,7 +29,7 @@ from asd.inference.quantise import loss_of
 from asd.scoring import KMeansScorer
 from asd.scoring.normal_clips import NormalClips
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.training.module import AnomalyDetector
 
@@ -37,8 +37,8 @@ RATE = 16000
 PLACES = {
     "encoder weight": lambda key, value: key.startswith("encoder.") and value.ndim > 1,
     "encoder buffer": lambda key, _: key.startswith("encoder.") and key.endswith("running_var"),
-    "thresholds": lambda key, _: key == "population.thresholds",
-    "doubts": lambda key, _: key == "population.doubts",
+    "thresholds": lambda key, _: key == "sections.thresholds",
+    "doubts": lambda key, _: key == "sections.abstain_above",
     "centres": lambda key, _: key.endswith("0.centres"),
     "held-out scores": lambda key, _: key.endswith("held_out.0.scores"),
 }
@@ -96,7 +96,7 @@ def refuses(here, clips: list[Path], tmp_path: Path, synthetic: Path) -> Callabl
 def test_a_checkpoint_that_is_not_finite_is_no_detector(
     place: str, value: float, trained: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"not finite \(NaN or infinity\), in (encoder|adapter|population)\."):
+    with pytest.raises(UserError, match=r"not finite \(NaN or infinity\), in (encoder|adapter|sections)\."):
         Detector.load(poke(trained, tmp_path / "broken", place, value))
 
 
@@ -237,25 +237,31 @@ def test_an_option_that_is_no_number_is_refused(options: list[str], trained: Pat
 # -- the rules where limits and decisions are made
 
 
-def population(scores: Threshold | None = None) -> Population:
+def fitted(scores: Threshold | None = None) -> SectionScorers:
     rows = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros(20, dtype=torch.int64)
     bank = Bank(rows, zeros, zeros.bool(), torch.arange(20), torch.arange(20))
-    return Population(KMeansScorer(k=2), scores or GammaThreshold(), ["fan_section_00"]).fit(bank)
+    return SectionScorers(KMeansScorer(k=2), scores or GammaThreshold(), ["fan_section_00"]).fit(bank)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_population_decides_by_numbers_alone(value: float) -> None:
+def test_a_section_decides_by_numbers_alone(value: float) -> None:
     of = torch.zeros(2, dtype=torch.int64)
-    for method in ("decide", "doubtful"):
-        one = population()
-        assert getattr(one, method)(torch.tensor([0.1, 0.2]), of).shape == (2,)
-        with pytest.raises(UserError, match="fan_section_00: 1 of 2 clips"):
-            getattr(one, method)(torch.tensor([0.1, value]), of)
-        one.thresholds[0] = one.doubts[0] = value
+    one = fitted()
+    assert len(one.decide(torch.tensor([0.1, 0.2]), of)) == 2
+    with pytest.raises(UserError, match="fan_section_00: 1 of 2 clips"):
+        one.decide(torch.tensor([0.1, value]), of)
+    with pytest.raises(UserError, match="nothing can be decided"):
+        one.limits(0).decide(value)
+    for limits in (one.thresholds, one.abstain_above):
+        before = float(limits[0])
+        limits[0] = value
         with pytest.raises(UserError, match="nothing can be decided"):
-            getattr(one, method)(torch.tensor([0.1, 0.2]), of)
-    unfitted = Population(KMeansScorer(), GammaThreshold(), ["fan_section_00"])
+            one.decide(torch.tensor([0.1, 0.2]), of)
+        with pytest.raises(UserError, match="nothing can be decided"):
+            one.limits(0).decide(0.1)
+        limits[0] = before
+    unfitted = SectionScorers(KMeansScorer(), GammaThreshold(), ["fan_section_00"])
     with pytest.raises(UserError, match="nothing can be decided"):
         unfitted.decide(torch.tensor([0.1]), of[:1])
 
@@ -273,7 +279,7 @@ def test_no_threshold_follows_from_such_scores(scores: list[float]) -> None:
 
 def test_a_threshold_that_is_none_is_refused_with_the_machine() -> None:
     with pytest.raises(UserError, match="fan_section_00: Unlimited gave a threshold of inf"):
-        population(Unlimited())
+        fitted(Unlimited())
 
 
 def test_embeddings_beyond_float16_are_kept_finite() -> None:
@@ -367,7 +373,7 @@ def test_a_bundle_without_a_threshold_is_not_whole(limits: str, tmp_path: Path) 
 def test_eight_bits_that_give_nan_are_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    clip = SimpleNamespace(condition="normal", population="fan_section_00")
+    clip = SimpleNamespace(condition="normal", machine_section="fan_section_00")
     batch = SimpleNamespace(index=torch.tensor([0]), waveform=torch.zeros(1, 4))
     data = SimpleNamespace(predict_dataloader=lambda: [[batch]], query_clips=[clip])
     monkeypatch.setattr(

@@ -71,7 +71,7 @@ def test_every_recipe_runs_from_end_to_end(
         assert f"epoch {frozen}: " in caplog.text
         assert "parameters of the encoder train" in caplog.text
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    assert content["state_dict"]["population.thresholds"].isfinite().all(), "the checkpoint alone must score"
+    assert content["state_dict"]["sections.thresholds"].isfinite().all(), "the checkpoint alone must score"
     again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu")
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():

@@ -59,7 +59,7 @@ const draw = (() => {
     pen.fillText(short(low), 0, height - 4);
     ending(pen, short(high), width, height - 4);
     if (limit !== null) mark(pen, x(limit), 0, floor, colour("quiet"), `threshold ${short(limit)}`, width, 0, limit < score);
-    const paint = colour({ normal: "normal", doubtful: "doubt", anomalous: "alarm" }[decision]);
+    const paint = colour({ normal: "normal", abstain: "abstain", anomalous: "alarm" }[decision]);
     mark(pen, x(score), 0, floor, paint, `this recording ${short(score)}`, width, 1, score < limit);
   }
 

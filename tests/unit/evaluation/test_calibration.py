@@ -15,7 +15,7 @@ from asd.evaluation import calibration
 from asd.evaluation.calibration import FILE, Calibration, Calibrations
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import QuantileThreshold
 
 FAN = Calibration(0.5, 0.25, (0.125, 0.5, 0.75, 1.0), (0.25,))
@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     folder = kept(tmp_path / "run", both)
     assert FILE == "calibration.json"
     assert json.loads((folder / FILE).read_text())["machines"]["fan_section_00"] == {
-        "threshold": 0.5, "doubt": 0.25, "source": [0.125, 0.5, 0.75, 1.0], "target": [0.25],
+        "threshold": 0.5, "abstain": 0.25, "source": [0.125, 0.5, 0.75, 1.0], "target": [0.25],
     }  # fmt: skip
     assert calibration.read(folder) == both
     (folder / "scores").mkdir()
@@ -105,14 +105,14 @@ def test_a_fitted_population_tells_its_limits_and_the_scores_of_each_domain() ->
     rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
     rows[1::2] *= 3
     bank = Bank(rows, row % 2, row >= 35, row, row)
-    population = Population(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan", "valve"]).fit(bank)
-    known = calibration.of_population(population, 4.0)
+    sections = SectionScorers(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan", "valve"]).fit(bank)
+    known = calibration.of_scorers(sections, 4.0)
     assert known.seconds == 4.0
     assert list(known.machines) == ["fan", "valve"]
     for number, own in enumerate(known.machines.values()):
-        scores, target = population.training_scores(number)
-        assert own.threshold == float(population.thresholds[number])
-        assert own.doubt == float(population.doubts[number]) < own.threshold
+        scores, target = sections.training_scores(number)
+        assert own.threshold == float(sections.thresholds[number])
+        assert own.abstain == float(sections.abstain_above[number]) < own.threshold
         assert own.source == tuple(scores[~target].tolist())
         assert own.target == tuple(scores[target].tolist())
     assert [len(own.target) for own in known.machines.values()] == [2, 3]

@@ -134,10 +134,10 @@ def test_scores_do_not_depend_on_the_names_of_the_clips() -> None:
 
 def test_scoring_with_thresholds_gives_the_same_scores() -> None:
     content = made()
-    rows, population = back_ends.decided(content, NeighboursScorer())
+    rows, sections = back_ends.decided(content, NeighboursScorer())
     assert [row.score for row in rows] == [row.score for row in back_ends.score(content, NeighboursScorer()).rows]
     assert all(
-        row.decision == int(row.score > float(population.thresholds[population.index(f"{row.machine}_section_00")]))
+        row.decision == int(row.score > float(sections.thresholds[sections.index(f"{row.machine}_section_00")]))
         for row in rows
     )
 

@@ -106,8 +106,8 @@ def test_clips_without_a_decision_are_counted_apart() -> None:
     anomalous = np.array([False, False, False, True, True, False])
     target = np.array([False, False, False, False, False, True])
     decisions = np.array([True, False, False, True, False, True])
-    doubtful = np.array([False, False, True, False, True, False])
-    found = section_metrics(np.arange(6.0), anomalous, target, decisions, doubtful=doubtful)
+    abstain = np.array([False, False, True, False, True, False])
+    found = section_metrics(np.arange(6.0), anomalous, target, decisions, abstain=abstain)
     assert found.source == DecisionMetrics(0.5, 1.0, 2 / 3, 0.5, 2, 1, 2 / 5)
     assert found.target is not None
     assert (found.target.false_alarm_rate, found.target.normal, found.target.abstained) == (1.0, 1, 0.0)
@@ -117,7 +117,7 @@ def test_clips_without_a_decision_are_counted_apart() -> None:
 
 
 def test_lists_are_taken_as_arrays() -> None:
-    found = section_metrics([1, 2, 3, 4], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1], doubtful=[0, 0, 0, 0])  # type: ignore[arg-type]
+    found = section_metrics([1, 2, 3, 4], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1], abstain=[0, 0, 0, 0])  # type: ignore[arg-type]
     assert (found.auc_source, found.auc_target) == (1.0, 0.5)
     assert found.source == DecisionMetrics(1.0, 1.0, 1.0, 0.0, 1, 1)
     assert section_metrics([1, 2, 3, 4], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1]).source == found.source  # type: ignore[arg-type]

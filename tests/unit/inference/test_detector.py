@@ -17,7 +17,7 @@ from asd.errors import UserError
 from asd.inference.detector import Detector, recordings_in
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import QuantileThreshold
 from tests.unit.conftest import SmallRun, small_model
 
@@ -36,7 +36,7 @@ def of_sections(names: list[str]) -> Detector:
     row = torch.arange(20 * len(names))
     rows = torch.randn(len(row), model.adapter.scored_dim, generator=torch.Generator().manual_seed(0))
     bank = Bank(rows, row % len(names), row < 0, row, row)
-    model.population = Population(KMeansScorer(2), QuantileThreshold(), names).fit(bank)
+    model.sections = SectionScorers(KMeansScorer(2), QuantileThreshold(), names).fit(bank)
     return Detector(model, {"data": {"init_args": {"seconds": 1.0}}, "trainer": {}})
 
 
@@ -82,30 +82,30 @@ def test_numbers_that_are_not_finite_are_refused(place: str, small_run: SmallRun
 
 
 def test_a_machine_is_meant_by_its_full_name_or_its_own(detector: Detector) -> None:
-    assert [detector.population(name) for name in ("fan", "fan_section_00", "valve", "valve_section_00")] == [
+    assert [detector.section_index(name) for name in ("fan", "fan_section_00", "valve", "valve_section_00")] == [
         0,
         0,
         1,
         1,
     ]
     with pytest.raises(UserError, match="name the machine, one of fan_section_00, valve_section_00"):
-        detector.population(None)
+        detector.section_index(None)
     with pytest.raises(UserError, match=r"does not know 'fna'\. Did you mean fan\? It knows fan, valve$"):
-        detector.population("fna")
+        detector.section_index("fna")
     with pytest.raises(UserError, match=r"does not know 'conveyor'\. It knows fan, valve$"):
-        detector.population("conveyor")
+        detector.section_index("conveyor")
 
 
 def test_a_machine_of_several_sections_asks_for_one() -> None:
     several = of_sections(["fan_section_00", "fan_section_01", "pump_section_02"])
-    assert several.population("fan_section_01") == 1
-    assert several.population("pump") == 2
+    assert several.section_index("fan_section_01") == 1
+    assert several.section_index("pump") == 2
     with pytest.raises(UserError, match="fan has several sections: fan_section_00, fan_section_01; name one"):
-        several.population("fan")
+        several.section_index("fan")
 
 
 def test_the_only_machine_need_not_be_named() -> None:
-    assert of_sections(["fan_section_00"]).population(None) == 0
+    assert of_sections(["fan_section_00"]).section_index(None) == 0
     assert of_sections(["fan_section_00"]).score(SOUND, RATE).machine == "fan_section_00"
 
 
@@ -118,7 +118,7 @@ def test_a_clip_scores_as_in_the_test(small_run: SmallRun, detector: Detector) -
         one = tested[Path(result.name).name]
         assert result.score == pytest.approx(one.score, rel=1e-4, abs=1e-6)
         assert result.machine == "fan_section_00"
-        decision = "anomalous" if one.decision else "doubtful" if one.doubtful else "normal"
+        decision = "anomalous" if one.decision else "abstain" if one.abstain else "normal"
         assert result.decision == decision
         assert result.anomalous == (result.score > result.threshold)
         assert [window.start for window in result.windows] == [0.0]
@@ -155,7 +155,7 @@ def test_the_score_of_a_recording_is_the_mean_or_the_highest(small_run: SmallRun
 
 
 def test_the_percentile_counts_normal_clips_that_score_no_higher(detector: Detector) -> None:
-    scores = detector.model.population.training_scores(0)[0].double()
+    scores = detector.model.sections.training_scores(0)[0].double()
     for at in (float(scores.median()), float(scores.max()), -1.0):
         expected = 100 * float((scores <= at).double().mean())
         assert detector.result("", 0, [(0.0, at)]).percentile == pytest.approx(expected)

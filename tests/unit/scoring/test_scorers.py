@@ -1,4 +1,4 @@
-"""K-means, thresholds, fusion of scores, and the population that routes by machine."""
+"""K-means, thresholds, fusion of scores, and the sections that routes by machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring import KMeansScorer, ScoreFusion
+from asd.scoring.limits import Decision
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import Population
+from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import ConformalThreshold, GammaThreshold, QuantileThreshold, Threshold
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
@@ -119,13 +120,16 @@ def test_target_clips_count_as_asked() -> None:
 def test_a_band_of_abstention_lies_below_the_threshold() -> None:
     scores = torch.arange(101.0)
     assert QuantileThreshold(0.9, abstain=0.2).fit(scores) == pytest.approx((90.0, 70.0))
-    population = Population(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan"])
+    sections = SectionScorers(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan"])
     own = bank(1)
-    population.fit(own)
-    scores = population(own.embeddings, own.population)
-    doubtful, alarm = population.doubtful(scores, own.population), population.decide(scores, own.population)
-    assert not bool((doubtful & alarm).any())
-    assert torch.equal(doubtful | alarm, scores > population.doubts[0])
+    sections.fit(own)
+    scores = sections(own.embeddings, own.section)
+    limits = sections.limits(0)
+    assert limits == (float(sections.thresholds[0]), float(sections.abstain_above[0]))
+    decisions = sections.decide(scores, own.section)
+    assert set(decisions) == {"normal", "abstain", "anomalous"}
+    assert decisions == [limits.decide(score) for score in scores.tolist()]
+    assert [one != "normal" for one in decisions] == (scores > limits.abstain).tolist()
     with pytest.raises(UserError, match=r"abstain is 0\.95"):
         QuantileThreshold(0.9, abstain=0.95)
     with pytest.raises(UserError, match="target is 'both'"):
@@ -144,24 +148,24 @@ def test_quantiles_out_of_range(kind: type[Threshold]) -> None:
         kind(1.0)
 
 
-def bank(populations: int = 2) -> Bank:
+def bank(count: int = 2) -> Bank:
     row = torch.arange(40)
-    return Bank(ROWS + 5 * (row % populations)[:, None], row % populations, TARGET, row, row)
+    return Bank(ROWS + 5 * (row % count)[:, None], row % count, TARGET, row, row)
 
 
 def test_each_machine_has_its_scorer_and_threshold() -> None:
-    population = Population(KMeansScorer(3), GammaThreshold(), ["valve_section_00", "fan_section_00"])
-    assert population.names == ("fan_section_00", "valve_section_00")
-    assert not population.fitted
-    population.fit(bank())
+    sections = SectionScorers(KMeansScorer(3), GammaThreshold(), ["valve_section_00", "fan_section_00"])
+    assert sections.names == ("fan_section_00", "valve_section_00")
+    assert not sections.fitted
+    sections.fit(bank())
     numbers = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 0])
-    scores = population(QUERY, numbers)
+    scores = sections(QUERY, numbers)
     for number in (0, 1):
         alone = KMeansScorer(3).fit(bank().of(number).embeddings, bank().of(number).target)
         torch.testing.assert_close(scores[numbers == number], alone(QUERY[numbers == number]))
-        torch.testing.assert_close(population(QUERY, number), alone(QUERY))
-    decisions = population.decide(scores, numbers)
-    assert torch.equal(decisions, scores > population.thresholds[numbers])
+        torch.testing.assert_close(sections(QUERY, number), alone(QUERY))
+    decisions = sections.decide(scores, numbers)
+    assert [one == Decision.ANOMALOUS for one in decisions] == (scores > sections.thresholds[numbers]).tolist()
 
 
 def test_held_out_scores_come_from_scorers_that_never_saw_the_clip() -> None:
@@ -175,14 +179,14 @@ def test_held_out_scores_come_from_scorers_that_never_saw_the_clip() -> None:
 
 def test_clips_of_one_recording_are_held_out_together() -> None:
     rows = bank().of(0)
-    parts = (rows.embeddings, rows.population, rows.target, rows.group, rows.index)
+    parts = (rows.embeddings, rows.section, rows.target, rows.group, rows.index)
     twice = Bank(*(torch.cat([part, part]) for part in parts))
     assert KMeansScorer(60).held_out(twice.embeddings, twice.target, twice.group).min() > 1e-4
 
 
 def test_a_saved_population_scores_the_same_before_any_fit(tmp_path: object) -> None:
-    fitted = Population(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"]).fit(bank())
-    other = Population(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"])
+    fitted = SectionScorers(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"]).fit(bank())
+    other = SectionScorers(ScoreFusion(KMeansScorer(3)), GammaThreshold(), ["a", "b"])
     other.load_state_dict(fitted.state_dict())
     numbers = torch.zeros(9, dtype=torch.int64)
     torch.testing.assert_close(other(QUERY, numbers), fitted(QUERY, numbers), rtol=0, atol=0)
@@ -191,18 +195,18 @@ def test_a_saved_population_scores_the_same_before_any_fit(tmp_path: object) -> 
 
 
 def test_a_machine_that_was_not_trained_is_named() -> None:
-    population = Population(KMeansScorer(), GammaThreshold(), ["fan_section_00"])
+    sections = SectionScorers(KMeansScorer(), GammaThreshold(), ["fan_section_00"])
     with pytest.raises(UserError, match="Did you mean fan_section_00"):
-        population.index("fna_section_00")
+        sections.index("fna_section_00")
     with pytest.raises(UserError, match="valve_section_00: no normal training clips"):
-        Population(KMeansScorer(), GammaThreshold(), ["fan_section_00", "valve_section_00"]).fit(bank(1))
+        SectionScorers(KMeansScorer(), GammaThreshold(), ["fan_section_00", "valve_section_00"]).fit(bank(1))
 
 
 def test_scores_on_another_dtype_and_order_are_the_same() -> None:
-    population = Population(KMeansScorer(3), GammaThreshold(), ["a", "b"]).fit(bank())
+    sections = SectionScorers(KMeansScorer(3), GammaThreshold(), ["a", "b"]).fit(bank())
     numbers = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 0])
     order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
-    scores: Tensor = population(QUERY, numbers)
-    torch.testing.assert_close(population(QUERY[order], numbers[order]), scores[order])
+    scores: Tensor = sections(QUERY, numbers)
+    torch.testing.assert_close(sections(QUERY[order], numbers[order]), scores[order])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(population(QUERY, numbers), scores)
+        torch.testing.assert_close(sections(QUERY, numbers), scores)

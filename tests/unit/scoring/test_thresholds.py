@@ -82,7 +82,7 @@ def test_each_rule_for_target_clips_holds_for_both_limits() -> None:
     assert limits("pooled", 0.4) == pytest.approx((quantile(pooled, 0.9), quantile(pooled, 0.5)))
     assert limits("balanced", 0.4) == pytest.approx((quantile(balanced, 0.9), quantile(balanced, 0.5)))
     assert limits("highest", 0.4) == pytest.approx((quantile(ODD, 0.9), quantile(ODD, 0.5)))
-    assert limits("highest").doubt == limits("highest").alarm
+    assert limits("highest").abstain == limits("highest").alarm
 
 
 def test_the_higher_domain_may_be_the_source() -> None:

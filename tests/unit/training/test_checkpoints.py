@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.errors import UserError
-from asd.scoring import KMeansScorer
+from asd.scoring import GammaThreshold, KMeansScorer, SectionScorers
 from asd.training import checkpoints, distributed
 from asd.training.module import AnomalyDetector
 
@@ -93,7 +93,7 @@ def test_the_file_alone_says_which_classes_and_machines_there_are() -> None:
     other.on_load_checkpoint(saved)
     other.load_state_dict(saved["state_dict"])
     assert other.classes == ("a", "b", "c")
-    assert other.population.names == ("fan_section_00", "valve_section_00")
+    assert other.sections.names == ("fan_section_00", "valve_section_00")
     waveform, numbers = torch.randn(3, 16000), torch.zeros(3, dtype=torch.int64)
     torch.testing.assert_close(other.eval().embed(waveform), one.eval().embed(waveform))
     with pytest.raises(UserError, match="not fitted"):
@@ -109,3 +109,22 @@ def test_rows_of_one_process_are_sorted_and_counted_once() -> None:
     value: Tensor = distributed.total(torch.ones(2))
     assert value.tolist() == [1, 1]
     assert distributed.broadcast("x") == "x"
+
+
+def test_what_earlier_versions_called_otherwise_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "old.ckpt"
+    described = {"version": "0.1.0", "config": None, "classes": ["a"], "populations": ["fan_section_00"]}
+    state = {"encoder.population.weight": torch.zeros(1), "population.thresholds": torch.ones(1)}
+    checkpoints.save({"asd": described, "state_dict": state}, path)
+    content = checkpoints.load(path)
+    assert content["asd"]["sections"] == ["fan_section_00"]
+    assert "populations" not in content["asd"]
+    assert set(content["state_dict"]) == {"encoder.population.weight", "sections.thresholds"}
+    scorers = SectionScorers(KMeansScorer(), GammaThreshold(), ["fan"])
+    old = {key: value for key, value in scorers.state_dict().items() if key != "abstain_above"}
+    old |= {"thresholds": torch.tensor([2.0]), "doubts": torch.tensor([1.0])}
+    scorers.load_state_dict(old)
+    assert scorers.limits(0) == (2.0, 1.0)
+    del old["doubts"]
+    scorers.load_state_dict(old)
+    assert scorers.limits(0) == (2.0, 2.0)

@@ -49,13 +49,13 @@ def test_what_is_not_given_is_the_challenge_baseline() -> None:
 def test_building_twice_for_the_same_data_changes_nothing() -> None:
     model = small_model()
     model.build(["b", "a"], ["valve", "fan"])
-    head, population = copy.deepcopy(model.head.state_dict()), model.population
+    head, sections = copy.deepcopy(model.head.state_dict()), model.sections
     model.build(["b", "a"], ["valve", "fan"])
     assert all(torch.equal(model.head.state_dict()[key], value) for key, value in head.items())
-    assert model.population is population
+    assert model.sections is sections
     assert model.classes == ("b", "a")
     model.build(["b", "a"], ["fan"])
-    assert model.population.names == ("fan",)
+    assert model.sections.names == ("fan",)
 
 
 def test_it_trains_on_a_clip_data_module_alone(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_lengths_that_do_not_fit_are_said(small_run: SmallRun, tmp_path: Path) -
         model.setup("fit")
     with pytest.warns(UserWarning, match="clips of 2 s"):
         model.setup("test")  # crops are of training alone
-    assert model.population.names == NAMES
+    assert model.sections.names == NAMES
 
 
 def test_a_single_class_is_warned_of(small_run: SmallRun, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_embeddings_and_scores_have_a_row_for_each_clip(small_run: SmallRun) -> 
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert model.embed(WAVES).dtype == torch.float32
         torch.testing.assert_close(scores[1], model(WAVES[1:2], torch.tensor([1]))[0])
-    torch.testing.assert_close(scores, model.population(embeddings, torch.tensor([0, 1, 0, 1, 1])))
+    torch.testing.assert_close(scores, model.sections(embeddings, torch.tensor([0, 1, 0, 1, 1])))
 
 
 def stepped(model: AnomalyDetector, label: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -190,14 +190,14 @@ def test_the_optimizer_holds_every_parameter_and_its_schedule_goes_by_step(
 def test_a_fit_scores_every_test_clip_once(small_run: SmallRun) -> None:
     model = small_run.model
     assert model.fitted
-    assert model.population.names == NAMES
+    assert model.sections.names == NAMES
     assert [score.name for score in model.scores] == [clip.title for clip in small_run.data.query_clips]
     assert all(math.isfinite(score.score) for score in model.scores)
     for score in model.scores:
         number = NAMES.index(f"{score.machine}_section_{score.section}")
-        alarm, doubt = float(model.population.thresholds[number]), float(model.population.doubts[number])
+        alarm, doubt = model.sections.limits(number)
         assert doubt < alarm
-        assert (score.decision, score.doubtful) == (score.score > alarm, doubt < score.score <= alarm)
+        assert (score.decision, score.abstain) == (score.score > alarm, doubt < score.score <= alarm)
     assert set(model.metrics) == {"fan", "valve"}
     logged = small_run.trainer.callback_metrics
     assert {"train/loss", "val/official_score", "val/fan/auc_source", "val/valve/pauc"} <= set(logged)
@@ -211,21 +211,21 @@ def test_the_bank_is_the_normal_training_clips_in_order(small_run: SmallRun) -> 
     assert [clip.name for clip in query.clips] == [clip.title for clip in data.query_clips]
     assert len(reference.embeddings) == 14
     for number in range(2):
-        scores, target = model.population.training_scores(number)
+        scores, target = model.sections.training_scores(number)
         assert (len(scores), int(target.sum())) == (7, 2)
-    assert model.population.knows_spectra
-    known = torch.tensor([model.population.index(clip.population) for clip in data.query_clips])
-    again = model.population(query.embeddings, known)
+    assert model.sections.knows_spectra
+    known = torch.tensor([model.sections.index(clip.machine_section) for clip in data.query_clips])
+    again = model.sections(query.embeddings, known)
     assert again.tolist() == pytest.approx([score.score for score in model.scores], rel=1e-5)
 
 
 def test_a_fitted_one_is_tested_without_a_new_fit(small_run: SmallRun, tmp_path: Path) -> None:
     model = copy.deepcopy(small_run.model)
-    population = model.population
+    sections = model.sections
     before = [score.score for score in model.scores]
     trainer = small_trainer(tmp_path)
     trainer.test(model, datamodule=small_data(small_run.data.root), verbose=False)
-    assert model.population is population
+    assert model.sections is sections
     assert [score.score for score in model.scores] == pytest.approx(before, rel=1e-4)
     assert "test/official_score" in trainer.callback_metrics
 
@@ -282,7 +282,7 @@ def test_other_scoring_leaves_the_fitted_scorers_of_the_file_out(small_run: Smal
     model.on_load_checkpoint(content)
     model.load_state_dict(content["state_dict"])
     assert not model.fitted
-    assert model.population.names == NAMES
+    assert model.sections.names == NAMES
     assert torch.equal(model.encoder.state_dict()["statistics.mean"], content["state_dict"]["encoder.statistics.mean"])
 
 
