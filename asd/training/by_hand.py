@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from asd.described import described
+from asd.training.lightning_seams import trainer_of
 from asd.utils.log import notice
 
 
@@ -18,7 +19,9 @@ def configuration(module: pl.LightningModule, model: dict[str, Any]) -> dict[str
         module: The detector, with its trainer.
         model: The objects that the detector is made of, by the name of the argument.
     """
-    trainer = module.trainer
+    trainer = trainer_of(module)
+    if trainer is None:
+        return None
     try:
         return {
             "seed_everything": int(os.environ.get("PL_GLOBAL_SEED", "0")),

@@ -22,9 +22,15 @@ def whole_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
     return trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
 
 
+def trainer_of(module: pl.LightningModule) -> pl.Trainer | None:
+    """The trainer that a module is attached to; the public attribute raises where there is none."""
+    return module._trainer
+
+
 def is_training(module: pl.LightningModule) -> bool:
-    """Whether a trainer that trains is attached; the public attribute raises where none is."""
-    return module._trainer is not None and bool(module._trainer.training)
+    """Whether a trainer that trains is attached."""
+    trainer = trainer_of(module)
+    return trainer is not None and bool(trainer.training)
 
 
 def wrap_anew(trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -204,10 +204,10 @@ def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[st
         ("config", {"model": [], "data": {}, "trainer": {}}),
         ("classes", [1]),
         ("classes", None),
-        ("populations", ["../../x"]),
-        ("populations", "fan_section_00"),
-        ("populations", ["a\nb"]),
-        ("populations", [""]),
+        ("sections", ["../../x"]),
+        ("sections", "fan_section_00"),
+        ("sections", ["a\nb"]),
+        ("sections", [""]),
     ],
 )
 def test_what_it_says_of_itself_has_its_form(key: str, value: Any, run: Callable[..., str], content: Any) -> None:

@@ -164,7 +164,7 @@ def test_another_scorer_at_test_is_fitted_anew(fitted, here) -> None:
 def test_the_checkpoint_holds_no_code(fitted) -> None:
     _, folder, _ = fitted
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    assert content["asd"]["populations"] == ["bearing_section_00", "fan_section_00"]
+    assert content["asd"]["sections"] == ["bearing_section_00", "fan_section_00"]
     assert content["asd"]["classes"] == sorted(content["asd"]["classes"])
 
 

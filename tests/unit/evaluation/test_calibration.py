@@ -12,7 +12,7 @@ import torch
 
 from asd.errors import UserError
 from asd.evaluation import calibration
-from asd.evaluation.calibration import FILE, Calibration, Calibrations
+from asd.evaluation.calibration import Calibration, Calibrations
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
@@ -24,7 +24,7 @@ PUMP = Calibration(2.0, 2.0, (1.0,), ())
 
 def kept(folder: Path, calibrations: Calibrations) -> Path:
     folder.mkdir(exist_ok=True, parents=True)
-    (folder / FILE).write_text(calibration.to_text(calibrations))
+    (folder / "calibration.json").write_text(calibration.to_text(calibrations))
     return folder
 
 
@@ -54,8 +54,7 @@ def test_a_machine_of_one_section_is_known_by_its_own_name() -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     both = Calibrations({"fan_section_00": FAN, "pump_section_00": PUMP}, 10.0)
     folder = kept(tmp_path / "run", both)
-    assert FILE == "calibration.json"
-    assert json.loads((folder / FILE).read_text())["machines"]["fan_section_00"] == {
+    assert json.loads((folder / "calibration.json").read_text())["machines"]["fan_section_00"] == {
         "threshold": 0.5, "abstain": 0.25, "source": [0.125, 0.5, 0.75, 1.0], "target": [0.25],
     }  # fmt: skip
     assert calibration.read(folder) == both
@@ -66,7 +65,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_length_that_is_not_known_stays_unknown(tmp_path: Path) -> None:
     folder = kept(tmp_path, Calibrations({"fan": FAN}, math.nan))
-    assert json.loads((folder / FILE).read_text())["seconds"] is None
+    assert json.loads((folder / "calibration.json").read_text())["seconds"] is None
     read = calibration.read(folder)
     assert read is not None and math.isnan(read.seconds)
 
@@ -87,8 +86,8 @@ ONE = '{"seconds": 1, "machines": {"fan": {"threshold": %s, "doubt": 1, "source"
     ],
 )
 def test_what_cannot_be_understood_is_named(text: str, kind: str, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(text)
-    with pytest.raises(UserError, match=rf"{FILE} cannot be read \({kind}\); write it anew with `asd test`"):
+    (tmp_path / "calibration.json").write_text(text)
+    with pytest.raises(UserError, match=rf"calibration\.json cannot be read \({kind}\); write it anew with `asd test`"):
         calibration.read(tmp_path)
 
 

@@ -12,6 +12,7 @@ import pytest
 from asd.data.clip import Clip, Condition, Domain, Split
 from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore, clip_score, measure, read_scores, table, to_json, write_scores
+from asd.scoring import Decision
 
 
 def rows(machine: str = "fan", section: str = "00", decided: bool = True, shift: float = 0.0) -> list[ClipScore]:
@@ -175,7 +176,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_clip_of_the_data_set_becomes_a_row() -> None:
     clip = Clip(Path("x/test/a.wav"), "fan", "01", Split.TEST, Domain.TARGET, Condition.ANOMALY)
-    assert clip_score(clip, 0.25, 1) == ClipScore("a.wav", "fan", "01", 0.25, 1, "target", "anomaly")
+    assert clip_score(clip, 0.25, Decision.ANOMALOUS) == ClipScore("a.wav", "fan", "01", 0.25, 1, "target", "anomaly")
     assert clip_score(Clip(Path("b.wav"), "fan"), 1.0) == ClipScore("b.wav", "fan", "00", 1.0)
 
 

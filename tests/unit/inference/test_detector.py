@@ -70,7 +70,7 @@ def test_a_hop_that_is_no_time_is_refused(hop: float, small_run: SmallRun, detec
             make()
 
 
-@pytest.mark.parametrize("place", ["encoder", "population"])
+@pytest.mark.parametrize("place", ["encoder", "sections"])
 def test_numbers_that_are_not_finite_are_refused(place: str, small_run: SmallRun) -> None:
     model = copy.deepcopy(small_run.model)
     next(one for one in getattr(model, place).state_dict().values() if one.is_floating_point())[...] = math.nan

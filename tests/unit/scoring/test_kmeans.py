@@ -13,7 +13,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from asd.errors import UserError
 from asd.scoring import KMeansScorer
-from asd.scoring import kmeans as module
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
 NONE = torch.zeros(40, dtype=torch.bool)
@@ -38,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, dict[str, Any
             made.fit = fitted
             return made
 
-        monkeypatch.setattr(module, name, watched)
+        monkeypatch.setattr(cluster, name, watched)
     return calls
 
 

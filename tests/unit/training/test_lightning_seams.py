@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.strategies import DDPStrategy
 
-from asd.training.lightning_seams import OpenCLI, is_training, whole_checkpoint, wrap_anew
+from asd.training.lightning_seams import OpenCLI, is_training, trainer_of, whole_checkpoint, wrap_anew
 
 
 class _Watched(BoringModel):
@@ -39,6 +39,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> _Watched:
 
 def test_whether_it_trains(fitted: _Watched) -> None:
     assert not is_training(BoringModel())
+    assert trainer_of(BoringModel()) is None
+    assert trainer_of(fitted) is fitted.trainer
     assert fitted.seen
     assert not is_training(fitted)
 

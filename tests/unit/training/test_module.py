@@ -260,7 +260,7 @@ def saved(run: SmallRun) -> dict[str, Any]:
 def test_a_checkpoint_says_what_it_holds(small_run: SmallRun) -> None:
     described = kept.read_description(saved(small_run))
     assert tuple(described["classes"]) == small_run.data.classes.names
-    assert tuple(described["populations"]) == NAMES
+    assert tuple(described["sections"]) == NAMES
     assert described["config"]["model"] == small_run.config["model"]
 
 
