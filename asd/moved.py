@@ -11,9 +11,13 @@ _PACKAGES = {
     "asd.checkpoint": "asd.training",
     "asd.deploy": "asd.inference",
     "asd.detector": "asd.training",
+    "asd.encoders.warmup": "asd.training",
     "asd.optim": "asd.training",
 }
 """Where what stood elsewhere stands now; whatever a package names for all keeps its name there."""
+
+_DOORS = {"asd.data", "asd.encoders", "asd.evaluation", "asd.heads", "asd.inference", "asd.scoring", "asd.training"}
+"""Nothing else is imported because a file names it."""
 
 
 def current(path: str) -> str:
@@ -24,12 +28,11 @@ def current(path: str) -> str:
     parts = path.split(".")
     if parts[0] != "asd" or len(parts) < 3:
         return path
-    package = ".".join(parts[:2])
-    door, name = _PACKAGES.get(package, package), parts[-1]
-    try:
-        public = import_module(door).__all__
-    except (ImportError, AttributeError):
+    package, module = ".".join(parts[:2]), ".".join(parts[:-1])
+    door, name = _PACKAGES.get(module) or _PACKAGES.get(package, package), parts[-1]
+    if door not in _DOORS:
         return path
+    public = import_module(door).__all__
     return f"{door}.{name}" if name in public else path
 
 

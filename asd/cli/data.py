@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--html", metavar="FILE", type=Path, help="write the whole report as a page, too")
     classes = commands.add_parser("classes", help="list the auxiliary classes", allow_abbrev=False)
     classes.add_argument("root", metavar="ROOT", type=Path, nargs="?", help="a data set")
-    classes.add_argument("--checkpoint", type=Path, metavar="FILE", help="list the classes kept in it instead")
+    classes.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="or a run's folder: list the classes kept in it instead"
+    )
     _add_choice(classes, "dev_data")
     for kind, sound in (("clean", "clean machine sound"), ("noise", "background noise")):
         classes.add_argument(
@@ -201,9 +203,10 @@ def _classes(args: argparse.Namespace) -> int:
     if (args.root is None) == (args.checkpoint is None):
         raise UserError("give either a data set or --checkpoint FILE: asd data classes ROOT")
     if args.checkpoint is not None:
+        from asd.run_folder import checkpoint_at
         from asd.training import checkpoints
 
-        table = ClassTable(tuple(checkpoints.load(args.checkpoint)[checkpoints.KEY]["classes"]))
+        table = ClassTable(tuple(checkpoints.load(checkpoint_at(args.checkpoint))[checkpoints.KEY]["classes"]))
     else:
         from asd.data.layouts.dcase import scan
         from asd.data.layouts.recordings import is_recordings, scan_recordings

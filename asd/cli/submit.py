@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--facts", metavar="FILE", type=Path, required=True, help="YAML: name, abbreviation, authors, ..."
     )
     write.add_argument(
-        "--ckpt_path", metavar="CKPT", type=Path, nargs="+", help="checkpoints of the run (RUN/checkpoints/last.ckpt)"
+        "--checkpoint",
+        "--ckpt_path",
+        metavar="CKPT",
+        type=Path,
+        nargs="+",
+        help="of the run, files or run folders (the last one of RUN)",
     )
     write.add_argument("--out", metavar="DIR", type=Path, default=Path("submission"), help="(submission)")
     check = actions.add_parser("check", help="check the folder of a system", allow_abbrev=False)
@@ -47,7 +52,7 @@ def _write(args: argparse.Namespace) -> int:
     missing = [key for key in ("name", "abbreviation", "authors") if not facts.get(key)]
     if missing:
         raise UserError(f"{args.facts}: {', '.join(missing)} not given")
-    checkpoints = args.ckpt_path or [RunFolder(args.run).checkpoint]
+    checkpoints = args.checkpoint or [RunFolder(args.run).checkpoint]
     total = submission.Complexity(0, 0)
     for path in checkpoints:
         one = _count(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from asd.described import Described
 from asd.errors import UserError
 from asd.utils.seeds import seed_of
 
@@ -31,7 +32,7 @@ def mix(signal: Tensor, noise: Tensor, snr: float) -> Tensor:
     return (signal + gain * noise) / (1 + gain)
 
 
-class NoiseMix:
+class NoiseMix(Described):
     """Adds noise clips of the same machine to training clips, each time others at another level.
 
     Clips of clean machine sound and of noise stay as they are, because they are classes of their own.

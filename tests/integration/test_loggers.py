@@ -22,4 +22,7 @@ def test_every_logger_takes_a_run(
     )  # fmt: skip
     assert "official score" in done.stdout
     assert list(tmp_path.rglob(LEAVES[path.stem]))
-    assert list(tmp_path.rglob("results.json"))
+    run = tmp_path / "runs/quickstart/version_0"
+    assert (run / "results.json").is_file(), "another logger does not rename the run"
+    assert (run / "metrics.csv").is_file()
+    assert done.stdout.rstrip().endswith("runs/quickstart/version_0")
