@@ -74,6 +74,7 @@ def test_a_run_leaves_all_that_is_promised(fitted) -> None:
 
 def test_a_checkpoint_alone_gives_the_same_table_without_training_clips(fitted, here) -> None:
     cwd, folder, output = fitted
+    before, runs = scores(folder), sorted(folder.parent.iterdir())
     train = cwd / "data/dev_data/raw/fan/train"
     train.rename(cwd / "away")
     try:
@@ -81,17 +82,21 @@ def test_a_checkpoint_alone_gives_the_same_table_without_training_clips(fitted, 
     finally:
         (cwd / "away").rename(train)
     assert table(again.stdout) == table(output)
-    assert scores(cwd / run_folder(again.stdout)) == scores(folder)
+    assert cwd / run_folder(again.stdout) == folder, "results lie where the run is"
+    assert sorted(folder.parent.iterdir()) == runs
+    assert scores(folder) == before
 
 
 def test_embeddings_of_a_checkpoint_score_as_the_checkpoint_does(fitted, here) -> None:
     """`asd predict`, then `asd rescore` with the scorer of the run: the same score files, without audio."""
     cwd, folder, _ = fitted
     done = here("predict", "--ckpt_path", folder / "checkpoints/last.ckpt", cwd=cwd)
-    stored = cwd / run_folder(done.stdout).parent
+    assert cwd / run_folder(done.stdout) == folder / "embeddings"
     assert "embeddings of 30 reference clips and 32 query clips" in done.stdout
-    here("rescore", stored, "--scorer", "KMeansScorer", "--out", cwd / "rescored", cwd=cwd)
-    again = scores(cwd / "rescored")
+    for store in (folder, folder / "embeddings"):
+        done = here("rescore", store, "--scorer", "KMeansScorer", cwd=cwd)
+        assert run_folder(done.stdout) == folder / "rescored"
+    again = scores(folder / "rescored")
     for file, rows in scores(folder).items():
         assert [name for name, _ in again[file]] == [name for name, _ in rows]
         assert [float(v) for _, v in again[file]] == pytest.approx([float(v) for _, v in rows], rel=1e-4, abs=1e-6)
@@ -138,9 +143,13 @@ def test_names_of_test_clips_never_reach_the_scorer(fitted, here) -> None:
             names[machine][f"section_00_{number:04d}.wav"] = path.name
             path.rename(test / f"section_00_{number:04d}.wav")
         (renamed / "dev_data/raw" / machine / "attributes_00.csv").unlink()
-    again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.root", renamed, cwd=cwd)
+    again = here(
+        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--data.init_args.root", renamed,
+        "--out", cwd / "renamed scores", cwd=cwd,
+    )  # fmt: skip
     assert "nothing is measured" in again.stdout
-    found = scores(cwd / run_folder(again.stdout))
+    assert run_folder(again.stdout) == cwd / "renamed scores"
+    found = scores(cwd / "renamed scores")
     for file, rows in scores(folder).items():
         machine = file.split("_")[2]
         back = {names[machine][name]: value for name, value in found[file]}
@@ -156,9 +165,11 @@ def test_another_scorer_at_test_is_fitted_anew(fitted, here) -> None:
         "--model.scorer",
         "KMeansScorer",
         "--model.scorer.k=1",
+        "--out=elsewhere",
         cwd=cwd,
     )
-    assert scores(cwd / run_folder(again.stdout)) != scores(folder)
+    assert run_folder(again.stdout) == Path("elsewhere")
+    assert scores(cwd / "elsewhere") != scores(folder)
 
 
 def test_the_checkpoint_holds_no_code(fitted) -> None:

@@ -67,7 +67,8 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(
     ).ended(expect=-signal.SIGKILL if kill else 130)  # fmt: skip
     interrupted = last_checkpoint(tmp_path, 0)
     assert torch.load(interrupted, weights_only=True)["epoch"] == stop - 1
-    Forked("fit", *common, "--ckpt_path", interrupted, "--trainer.callbacks=null", cwd=tmp_path).ended()
+    again = Forked("fit", *common, "--ckpt_path", interrupted, "--trainer.callbacks=null", cwd=tmp_path).ended()
+    assert f"goes on from epoch {stop} of {interrupted}, in runs/quickstart/version_1" in again.stderr
     resumed = torch.load(last_checkpoint(tmp_path, 1), weights_only=True)
     assert whole["global_step"] == resumed["global_step"]
     assert whole["lr_schedulers"][0]["_last_lr"] == resumed["lr_schedulers"][0]["_last_lr"]
