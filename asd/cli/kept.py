@@ -81,7 +81,10 @@ def _into_its_run(arguments: list[str], checkpoint: Path) -> list[str]:
         if run is None:
             return arguments
         arguments = [*arguments, "--outputs.folder", str(run)]
-    return arguments if given(arguments, "trainer.logger") is not None else [*arguments, "--trainer.logger", "false"]
+    asked = given(arguments, "trainer.logger") is not None or any(
+        one.startswith("--trainer.logger") for one in arguments
+    )
+    return arguments if asked else [*arguments, "--trainer.logger", "false"]
 
 
 def _of_today(arguments: list[str], folder: Path) -> list[str]:

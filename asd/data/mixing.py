@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from asd.data.clip import ClipBatch
 from asd.described import Described
 from asd.errors import UserError
 from asd.utils.seeds import seed_of
-
-if TYPE_CHECKING:
-    from asd.data.dataset import ClipDataset
 
 _NOISE = 1
 """Tells the random numbers of noise apart from those of crops."""
@@ -51,6 +49,16 @@ class NoiseMix(Described):
         self.low, self.high, self.probability = low, high, probability
 
 
+class Noises(Protocol):
+    """Noise clips by row, cropped otherwise in each epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the crops of that epoch."""
+
+    def __getitem__(self, row: int) -> ClipBatch:
+        """The clip of that row, with a waveform ``(T,)``."""
+
+
 class Mixer:
     """The noise that belongs to each row of a data set.
 
@@ -61,7 +69,7 @@ class Mixer:
         seed: Together with epoch and row, what is added.
     """
 
-    def __init__(self, how: NoiseMix, noises: ClipDataset, choices: Sequence[Sequence[int]], seed: int) -> None:
+    def __init__(self, how: NoiseMix, noises: Noises, choices: Sequence[Sequence[int]], seed: int) -> None:
         self.how, self.noises, self.choices, self.seed = how, noises, choices, seed
 
     def add(self, waveform: Tensor, row: int, epoch: int) -> None:

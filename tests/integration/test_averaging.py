@@ -37,7 +37,7 @@ def test_the_average_is_scored_saved_and_resumed(here, synthetic: Path, tmp_path
     assert not torch.equal(content["state_dict"][key], content["averaged_weights"][key])
     assert content["state_dict"]["sections.thresholds"].isfinite().all()
 
-    again = run(here("test", "--ckpt_path", whole / "checkpoints/last.ckpt"), tmp_path)
+    again = run(here("test", "--ckpt_path", whole / "checkpoints/last.ckpt", "--out=again"), tmp_path)
     assert scores(again) == scores(whole)
 
     # The same run in two parts: the schedule is constant, so the first part is the beginning of the whole.

@@ -113,8 +113,8 @@ def test_a_resumed_fit_takes_no_more_than_data(
 
 @pytest.mark.parametrize("name", ["subprocess.getoutput", "torch.nn.Linear", "asd.testing.check_encoder"])
 def test_yaml_of_back_ends_names_registered_scorers_alone(name: str, here: Any, trained: Path, tmp_path: Path) -> None:
-    here("predict", "--ckpt_path", trained / "checkpoints/last.ckpt")
-    (store,) = tmp_path.rglob("embeddings")
+    here("predict", "--ckpt_path", trained / "checkpoints/last.ckpt", "--out", "store")
+    store = tmp_path / "store"
     spec = f"{{class_path: {name}, init_args: {{cmd: touch x-was-here}}}}"
     inside = f"{{class_path: LocalDensity, init_args: {{scorer: {spec}}}}}"
     for text in (spec, inside):

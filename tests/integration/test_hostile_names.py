@@ -66,10 +66,10 @@ COMMANDS: dict[str, list[str]] = {
     "evaluate": ["{run}/scores"],
     "explain": ["{normal}", "--checkpoint", "{run}", "--out", "why"],
     "export": ["{run}", "{cwd}/bundle"],
-    "predict": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
+    "predict": ["--ckpt_path", "{run}/checkpoints/last.ckpt", "--out", "{cwd}/store"],
     "report": ["{run}"],
     "score": ["{normal}", "--checkpoint", "{run}"],
-    "test": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
+    "test": ["--ckpt_path", "{run}/checkpoints/last.ckpt", "--out", "{cwd}/tested"],
     "validate": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
     "watch": ["{normal}", "--once", "--checkpoint", "{run}", "--scores"],
 }

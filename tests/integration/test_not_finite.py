@@ -82,7 +82,7 @@ def refuses(here, clips: list[Path], tmp_path: Path, synthetic: Path) -> Callabl
             "export": [broken, "bundle"],
             "serve": [broken, "--port", "0"],
             "report": [broken, "--data", synthetic, "--clips", "1"],
-            "test": ["--ckpt_path", checkpoint, "--data.root", synthetic],
+            "test": ["--ckpt_path", checkpoint, "--data.root", synthetic, "--out", "tested"],
         }
         done = here(command, *arguments[command], expect=2)
         assert not done.stdout.strip() or command == "test", "nothing was judged"

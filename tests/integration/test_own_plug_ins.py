@@ -144,5 +144,5 @@ def test_a_file_of_ones_own_holds_parts_of_every_kind(
     assert "own_parts_of_a_user" in asd(*score, cwd=tmp_path, expect=2).stderr, (
         "without the folder it says what is missing"
     )
-    again = asd("test", "--ckpt_path", folder, "--trainer.accelerator=cpu", cwd=tmp_path, **own)
+    again = asd("test", "--ckpt_path", folder, "--trainer.accelerator=cpu", "--out=again", cwd=tmp_path, **own)
     assert "official" in again.stdout

@@ -72,7 +72,9 @@ def test_every_recipe_runs_from_end_to_end(
         assert "parameters of the encoder train" in caplog.text
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert content["state_dict"]["sections.thresholds"].isfinite().all(), "the checkpoint alone must score"
-    again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu")
+    again = here(
+        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", "--out=again"
+    )  # fmt: skip
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():
         assert (second / "scores" / path.name).read_text() == path.read_text()
@@ -110,7 +112,9 @@ def test_twenty_minutes_of_ones_own_machine_are_enough(here, tmp_path: Path) -> 
     names = (folder / "scores").glob("anomaly_score_*.csv")
     assert "section_00_test_normal_0000_day" in next(names).read_text()
     assert here("evaluate", folder).stdout.strip(), "score files speak for themselves"
-    again = here("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu")
+    again = here(
+        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", "--out=again"
+    )  # fmt: skip
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():
         assert (second / "scores" / path.name).read_text() == path.read_text()

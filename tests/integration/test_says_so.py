@@ -93,8 +93,8 @@ def test_the_last_checkpoint_is_that_of_the_newest_run(here: Any, synthetic: Pat
     for ask in (["--ckpt_path", "last"], ["--config", "word.yaml"], ["--ckpt_path", folder]):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "no checkpoint")
-            done = here("test", *common, *ask)
-        again = tmp_path / done.stdout.strip().splitlines()[-1] / "scores"
+            here("test", *common, *ask, "--out=again")
+        again = tmp_path / "again/scores"
         assert {path.name: path.read_text() for path in again.iterdir()} == scores
 
 
@@ -170,7 +170,7 @@ def test_a_disk_that_is_full_is_one_line(command: str, trained: Path, synthetic:
     words: dict[str, list[object]] = {
         "synthesize": ["data", "synthesize", "made", "--machines", "fan"],
         "fit": ["fit", *TINY, "--data", "ToyADMOS2", "--data.root", synthetic, "--data.cache_gb=0"],
-        "predict": ["predict", "--ckpt_path", trained / "checkpoints/last.ckpt"],
+        "predict": ["predict", "--ckpt_path", trained / "checkpoints/last.ckpt", "--out", "store"],
     }
     done = subprocess.run(
         [sys.executable, "-c", FULL, "12000", *map(str, words[command])],

@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.audio": {*NOUNS, "asd.data.clip"},
     "asd.data.layouts": {*NOUNS, "asd.data.clip", "asd.data.audio"},
     "asd.data.classes": {*NOUNS, "asd.data.clip"},
-    "asd.data.mixing": NOUNS,
+    "asd.data.mixing": {*NOUNS, "asd.data.clip"},
     "asd.data.dataset": {*NOUNS, "asd.data.clip", "asd.data.audio", "asd.data.mixing"},
     "asd.data.sampling": {*NOUNS, "asd.data.clip", "asd.data.dataset"},
     "asd.data.probe": {*NOUNS, "asd.data.clip", "asd.data.audio", "asd.data.dataset"},
