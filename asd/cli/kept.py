@@ -106,6 +106,7 @@ def _vetted(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
     fitting, named = arguments[0] == "fit", every_class(arguments)
     blocks = _BLOCKS if fitting else _MODEL
     found = {name: trusted_arguments(config[name], cls, name, named) for name, cls in blocks.items() if name in config}
+    found.get("outputs", {}).pop("folder", None)  # that is for the user to say, not for a file
     found["data"], left = trusted_data(config["data"], named)
     trainer = {key: one for key, one in config["trainer"].items() if given(arguments, f"trainer.{key}") is None}
     found["trainer"] = _trainer(trainer, named) if fitting else _precision(trainer)

@@ -98,7 +98,7 @@ class RunOutputs(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the run folder can be written before any work is done."""
-        run = self.run(trainer)
+        run = run_folder(trainer) if stage == "fit" else self.run(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
         try:
@@ -123,7 +123,7 @@ class RunOutputs(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say where a resumed run goes on."""
         if trainer.ckpt_path is not None:
-            logger.info(f"goes on from epoch {trainer.current_epoch} of {trainer.ckpt_path}, in {self.run(trainer)}")
+            logger.info(f"goes on from epoch {trainer.current_epoch} of {trainer.ckpt_path}, in {run_folder(trainer)}")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""

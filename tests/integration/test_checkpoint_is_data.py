@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
+from asd.cli.kept import with_checkpoint
 from asd.errors import Notice, UserError
 from asd.training.restore import restore
 from asd.training.restore_data import data_of
@@ -175,7 +177,7 @@ def test_data_elsewhere_are_for_the_user_to_name(
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     where = root.format(port=listening.getsockname()[1])
-    bad = poked(content, "data", {"class_path": "asd.data.modules.shards.Shards", "init_args": {"root": where}})
+    bad = poked(content, "data", {"class_path": "asd.data.sharded.Shards", "init_args": {"root": where}})
     torch.save(bad, tmp_path / "x.ckpt")
     for command in ("test", "predict", "fit"):
         done = here(command, "--ckpt_path", tmp_path / "x.ckpt", expect=2)
@@ -185,6 +187,15 @@ def test_data_elsewhere_are_for_the_user_to_name(
     with pytest.raises(BlockingIOError):
         listening.accept()
     listening.close()
+
+
+def test_where_results_go_is_not_for_a_file_to_say(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(poked(content, "outputs.folder", str(tmp_path / "elsewhere")), tmp_path / "x.ckpt")
+    for command in ("fit", "test"):
+        with with_checkpoint([command, "--ckpt_path", str(tmp_path / "x.ckpt")]) as complete:
+            kept = yaml.safe_load(Path(complete[2]).read_text())
+        assert "elsewhere" not in str(kept)
+        assert "elsewhere" not in str(complete)
 
 
 def test_weights_and_hubs_are_not_asked(content: dict[str, Any], opened: list[str], tmp_path: Path) -> None:
