@@ -211,7 +211,7 @@ def test_score_prints_and_its_exit_code_tells(trained: Path, here, clips: list[P
 
 def _with_threshold(trained: Path, folder: Path, value: float) -> Path:
     content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
-    for name in ("thresholds", "doubts"):
+    for name in ("thresholds", "abstain_above"):
         content["state_dict"][f"sections.{name}"].fill_(value)
     torch.save(content, folder / f"{value}.ckpt")
     return folder / f"{value}.ckpt"
