@@ -73,7 +73,7 @@ COMMANDS: dict[str, list[str]] = {
     "validate": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
     "watch": ["{normal}", "--once", "--checkpoint", "{run}", "--scores"],
 }
-NEVER_SEE_A_NAME = {"encoders", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
+NEVER_SEE_A_NAME = {"configs", "encoders", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
 """`fit` is the fixture; `ensemble`, `rescore`, `submit` read what others write; uploads to `serve` have other tests."""
 
 
