@@ -55,7 +55,7 @@ def write(
     """Write scores, results and pictures into a folder.
 
     Args:
-        folder: Gets ``scores/``, ``clip_scores.json``, ``calibration.json`` and ``pictures/``.
+        folder: Gets ``scores/``, ``results.json``, ``calibration.json`` and ``pictures/``.
         rows: The scored clips.
         known: Thresholds and scores of the training clips.
         title: First line of the table.
