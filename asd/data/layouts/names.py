@@ -17,7 +17,7 @@ EXPECTED = "section_00_source_train_normal_0000_<attributes>.wav"
 _GRAMMAR = re.compile(
     r"(?:section|(?:(?P<condition>normal|anomaly)_)?id)_(?P<section>[0-9]+)_(?P<words>(?:[^0-9_]+_)*)"
     r"(?P<index>[0-9]+)(?:_(?P<attributes>.*))?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,  # what stands last may be the name of anybody's file
 )
 _HIDDEN = "noattribute"
 _DOMAINS = {str(one): one for one in Domain}

@@ -107,7 +107,7 @@ def test_classes_of_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["check", "absent"], "no data folder absent; expected absent/dev_data/raw/<machine>/train/"),
         (["classes"], "give either a data set or --checkpoint FILE"),
         (["classes", "absent"], "no data folder absent"),
-        (["classes", "absent", "--clean", "none"], "invalid choice: 'none'"),
+        (["classes", "absent", "--clean", "both"], "invalid choice: 'both'"),
         (["classes", "absent", "--check", "x"], "--check"),
         (["synthesize", "out", "--test", "-3"], "--test"),
         (["synthesize", "out", "--seconds", "0"], "'0' is not a number above 0"),

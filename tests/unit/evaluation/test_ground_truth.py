@@ -25,6 +25,9 @@ from asd.evaluation.ground_truth import Label, label_of, read_truth
         ("anomaly_id_01_00000000.wav", None, "anomaly"),
         ("id_01_00000000.wav", None, None),
         ("source_normal.wav", None, None),
+        ("section_00_Source_test_Normal_0000.wav", "source", "normal"),
+        ("SECTION_00_TARGET_TEST_ANOMALY_0000_x.WAV", "target", "anomaly"),
+        ("section_00_source_test_normal_0000_two\nlines.wav", "source", "normal"),
     ],
 )
 def test_names_of_every_year(name: str, domain: str | None, condition: str | None) -> None:
