@@ -97,6 +97,6 @@ def test_a_module_of_ones_own_names_its_options_in_the_same_way() -> None:
     assert text.count("pad: ") == 1
     made = _Own(Path("x"), batch_size=3)
     assert (made.pad, made.batch_size, made.seconds) == ("zeros", 3, 10.0)
-    with pytest.raises(TypeError, match="secnds"):
-        _Own(Path("x"), secnds=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="seconds_"):
+        _Own(Path("x"), seconds_=3)  # type: ignore[call-arg]
     assert list(inspect.signature(_Loose).parameters) == ["place", "anything"], "what is not said is not guessed"
