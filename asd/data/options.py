@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,9 @@ from asd.data.classes import SupplementalClasses
 from asd.data.dataset import Pad
 from asd.data.mixing import NoiseMix
 from asd.data.sampling import Balance
+
+_INDENT = " " * 4
+"""Of what stands below ``Args:``."""
 
 OnBadFile = Literal["stop", "skip"]
 
@@ -55,7 +59,12 @@ def spell_out(cls: type, base: type) -> None:
     init.__annotations__ = {one.name: types[one.name] for one in every if one.name in types} | {"return": None}
     described = _described(base)
     text = "".join(described.get(one.name, "") for one in common)
-    cls.__doc__ = re.sub(r"^ {8}common:.*\n(?: {9,}.*\n)*", lambda _: text, cls.__doc__ or "", flags=re.M)
+    cls.__doc__ = re.sub(
+        r"^( +)common:.*(?:\n|\Z)(?:\1 +.*(?:\n|\Z))*",
+        lambda found: textwrap.indent(text, found[1][len(_INDENT) :]),
+        cls.__doc__ or "",
+        flags=re.M,
+    )
 
 
 def _unpacked(init: Any) -> set[str] | None:
@@ -72,5 +81,6 @@ def _unpacked(init: Any) -> set[str] | None:
 
 def _described(base: type) -> dict[str, str]:
     """The lines of each argument in the description of a class."""
-    found = re.finditer(r"^ {8}(\w+):.*\n(?: {9,}.*\n)*", base.__doc__ or "", flags=re.M)
+    plain = f"{inspect.cleandoc(base.__doc__ or '')}\n"  # Python 3.13 takes the indentation away by itself
+    found = re.finditer(rf"^{_INDENT}(\w+):.*\n(?:{_INDENT} +.*\n)*", plain, flags=re.M)
     return {one[1]: one[0] for one in found}
