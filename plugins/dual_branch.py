@@ -17,8 +17,10 @@ class DualBranchCNN(Encoder):
     """Two views of a clip in one embedding: when what sounds, and which frequencies sound how purely.
 
     The first branch sees the magnitude spectrogram, standardised per frequency with statistics of the training set and
-    freed of each clip's mean over time; the second sees the magnitude spectrum of the clip as a whole, whose fine
-    resolution tells stationary tones apart. After Wilkinghoff 2023, "Design choices for learning embeddings from
+    freed of each clip's mean over time, in which the mean of the training set goes as well: of its statistics the
+    deviation alone counts. Of the 513 bins of the transform those within the band are kept, 500 between 200 and
+    8000 Hz. The second branch sees the magnitude spectrum of the clip as a whole, whose fine resolution tells
+    stationary tones apart. After Wilkinghoff 2023, "Design choices for learning embeddings from
     auxiliary tasks for domain generalization in anomalous sound detection", with the input length as an option.
 
     Args:
@@ -32,6 +34,8 @@ class DualBranchCNN(Encoder):
         branch_dim: Embedding width of each branch.
         level: Bring each clip to one root mean square first, because recording level is no property of the machine.
         augment: Augmentation of the spectrogram, such as SpecAugment.
+        clip_mean: Take each clip's mean over time off the first branch's input; without it the training set's mean is
+            all that is taken off.
     """
 
     sample_rate = 16000
@@ -48,6 +52,7 @@ class DualBranchCNN(Encoder):
         branch_dim: int = 128,
         level: bool = True,
         augment: Augmentation | None = None,
+        clip_mean: bool = True,
     ) -> None:
         super().__init__(augment)
         self.samples = round(seconds * self.sample_rate)
@@ -55,6 +60,7 @@ class DualBranchCNN(Encoder):
             raise UserError(f"DualBranchCNN: seconds is {seconds:g}, shorter than one window of {window} samples")
         self.seconds = seconds
         self.level = level
+        self.clip_mean = clip_mean
         self.feature_dim = 2 * branch_dim
         self.points = min(spectrum_points, self.samples // 2)
         self.front_end = MagnitudeSpectrogram(self.sample_rate, window, hop, low_hz, high_hz)
@@ -78,12 +84,12 @@ class DualBranchCNN(Encoder):
         return waveform
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
-        """``(B, T)`` to the standardised magnitudes ``(B, F, M)``, of zero mean over each clip's frames."""
+        """``(B, T)`` to the standardised magnitudes ``(B, F, M)``; with `clip_mean` of zero mean over the frames."""
         return self._spectrogram(self.prepare(waveform))
 
     def _spectrogram(self, prepared: Tensor) -> Tensor:
         magnitude: Tensor = self.statistics(self.front_end(prepared))
-        return magnitude - magnitude.mean(1, keepdim=True)
+        return magnitude - magnitude.mean(1, keepdim=True) if self.clip_mean else magnitude
 
     def spectrum(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to the magnitudes ``(B, spectrum_points)`` of the whole clip's spectrum."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asd.data.clip import Clip, Condition, Domain, Kind, Split
 from asd.data.layouts.attributes import PATTERN, AttributeTable, key, read_attributes
-from asd.data.layouts.folders import FOLDERS, choose_machines, machine_folders
+from asd.data.layouts.folders import FOLDERS, challenge_subsets, choose_machines, machine_folders
 from asd.data.layouts.names import EXPECTED, ParsedName, parse_name
 from asd.data.layouts.own_folders import machine_name, name_faults
 from asd.data.layouts.walk import children, left_alone
@@ -51,9 +51,10 @@ class Listing:
 
 def scan(
     root: Path | str,
-    subsets: Sequence[str] = ("dev_data",),
+    subsets: Sequence[str] | None = ("dev_data",),
     machines: Sequence[str] | None = None,
     training: bool = False,
+    test_subsets: Sequence[str] | None = None,
 ) -> list[Clip]:
     """Every clip under `root`, ordered by subset, machine, split and file name.
 
@@ -63,14 +64,19 @@ def scan(
 
     Args:
         root: The folder that holds ``dev_data/raw`` and ``eval_data/raw``.
-        subsets: Which of them to list.
+        subsets: Which of them to list; ``None``: those that are there.
         machines: Machines to list; ``None``: all that are there.
         training: Insist on normal training clips for every machine and section.
+        test_subsets: Of which of `subsets` to list the test clips; ``None``: of all.
 
     Raises:
-        UserError: No such folder, subset or machine; names that cannot be parsed or are there twice; an attribute file
+        UserError: No such folder, subset or machine; test clips of a subset that is not listed; names that cannot be parsed or are there twice; an attribute file
             that is broken or names unknown files; a machine and section in two subsets.
     """
+    subsets = challenge_subsets(Path(root)) if subsets is None else subsets
+    unlisted = [name for name in test_subsets or () if name not in subsets]
+    if unlisted:
+        raise UserError(f"test clips of {unlisted[0]} asked for, but the subsets are {', '.join(subsets)}; name it there")
     listings = list_machines(Path(root), subsets, machines)
     faults = [fault for listing in listings for fault in listing.faults] + overlaps(listings)
     if training:
@@ -81,7 +87,13 @@ def scan(
     for listing in listings:
         for note in listing.notes:
             warnings.warn(note, Notice, stacklevel=2)
-    return [clip for listing in listings for clip in listing.clips]
+    tested = subsets if test_subsets is None else test_subsets
+    return [
+        clip
+        for listing in listings
+        for clip in listing.clips
+        if clip.split != Split.TEST or listing.subset in tested
+    ]
 
 
 def list_machines(root: Path, subsets: Sequence[str], machines: Sequence[str] | None = None) -> list[Listing]:

@@ -50,6 +50,12 @@ def subsets_there(root: Path) -> list[str]:
     return sorted(one.name for one in root.iterdir() if (one / "raw").is_dir()) if root.is_dir() else []
 
 
+def challenge_subsets(root: Path) -> list[str]:
+    """Those of the challenge's subsets that are there; the first where none is, for its errors and for other layouts."""
+    there = subsets_there(root)
+    return [name for name in SUBSETS if name in there] or [SUBSETS[0]]
+
+
 def machine_folders(root: Path, subset: str) -> tuple[list[Path], list[Path]]:
     """Folders of the machines in a subset, and folders that hold no split; both sorted by name.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from asd.data.layouts.folders import SUBSETS
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.data.options import Options
 from asd.data.synthesis.dataset import synthesize
@@ -22,7 +23,7 @@ class Synthetic(ToyADMOS2):
 
     Args:
         root: The folder to hold ``dev_data``; must be new, empty or made by this class.
-        subsets: Which of ``dev_data`` and ``eval_data`` to make and use.
+        subsets: Which of ``dev_data`` and ``eval_data`` to make and use; ``None``: the first.
         machines: Machines to make and use; ``None``: all that can be synthesised.
         train_source: Normal training clips of the source domain per machine.
         train_target: Normal training clips of the target domain per machine.
@@ -30,13 +31,14 @@ class Synthetic(ToyADMOS2):
         supplemental: Supplemental clips per machine.
         severity: How grave the faults are, see `asd.data.synthesis.dataset.synthesize`; ``None``: graded.
         seed: The same seed gives the same data.
+        test_subsets: Of which of `subsets` the test clips are scored; ``None``: of all.
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
     def __init__(
         self,
         root: Path | str = "data/synthetic",
-        subsets: Sequence[str] = ("dev_data",),
+        subsets: Sequence[str] | None = ("dev_data",),
         machines: Sequence[str] | None = None,
         train_source: int = 60,
         train_target: int = 6,
@@ -44,11 +46,13 @@ class Synthetic(ToyADMOS2):
         supplemental: int = 12,
         severity: float | None = None,
         seed: int = 1,
+        test_subsets: Sequence[str] | None = None,
         **common: Unpack[Options],
     ) -> None:
-        super().__init__(root, subsets, machines, **common)
+        made = list(SUBSETS[:1] if subsets is None else subsets)
+        super().__init__(root, made, machines, test_subsets, **common)
         self.recipe: dict[str, Any] = {
-            "subsets": self.subsets,
+            "subsets": made,
             "machines": self.machines,
             "seconds": self.seconds,
             "train_source": train_source,
@@ -76,7 +80,7 @@ class Synthetic(ToyADMOS2):
         # Made beside its place and renamed when whole: what a stopped run leaves is never taken for data.
         try:
             with aside(self.root) as place:
-                for subset in self.subsets:
+                for subset in self.recipe["subsets"]:
                     self._synthesize(place, subset)
                 (place / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n")
                 if self._made_with() != self.recipe:  # else another process was faster

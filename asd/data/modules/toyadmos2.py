@@ -17,23 +17,27 @@ class ToyADMOS2(ClipDataModule):
 
     Args:
         root: The folder that holds ``dev_data`` and ``eval_data``, or the machines' folders themselves (MIMII DG).
-        subsets: Which of them to use; both: train on all normal clips, test on all test clips.
+        subsets: Which of them to use, such as ``[dev_data, eval_data]``; ``None``: those that are there. All their
+            normal training clips are trained on.
         machines: Machines to use; ``None``: all that are there.
+        test_subsets: Of which of `subsets` the test clips are scored; ``None``: of all.
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
     def __init__(
         self,
         root: Path | str,
-        subsets: Sequence[str] = ("dev_data",),
+        subsets: Sequence[str] | None = ("dev_data",),
         machines: Sequence[str] | None = None,
+        test_subsets: Sequence[str] | None = None,
         **common: Unpack[Options],
     ) -> None:
         super().__init__(**common)
         self.root = Path(root)
-        self.subsets = list(subsets)
+        self.subsets = None if subsets is None else list(subsets)
         self.machines = None if machines is None else list(machines)
+        self.test_subsets = None if test_subsets is None else list(test_subsets)
 
     def clips(self) -> list[Clip]:
         """Every clip under `root`; errors as of `asd.data.layouts.dcase.scan`."""
-        return scan(self.root, self.subsets, self.machines)
+        return scan(self.root, self.subsets, self.machines, test_subsets=self.test_subsets)

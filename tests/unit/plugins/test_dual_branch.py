@@ -74,9 +74,25 @@ def test_statistics_are_those_of_all_frames_however_they_are_dealt() -> None:
     assert standard.mean().abs() < 1e-3
 
 
+def test_the_mean_of_the_training_set_goes_in_that_of_each_clip() -> None:
+    waveform = torch.randn(4, 16000)
+    own, whole = (
+        DualBranchCNN(seconds=1.0, width=4, branch_dim=8, spectrum_points=1000, clip_mean=one) for one in (True, False)
+    )
+    for encoder in (own, whole):
+        encoder.observe(waveform)
+        encoder.statistics.finish()
+    before = own.spectrogram(waveform)
+    assert before.mean(1).abs().max() < 1e-4
+    assert whole.spectrogram(waveform).mean((0, 1)).abs().max() < 1e-3 < whole.spectrogram(waveform).mean(1).abs().max()
+    own.statistics.mean.add_(1.0)
+    torch.testing.assert_close(own.spectrogram(waveform), before, rtol=1e-4, atol=1e-4)
+
+
 def test_the_embedding_has_256_columns_and_the_network_its_size() -> None:
     encoder = DualBranchCNN()
     assert encoder.feature_dim == 256
+    assert encoder.front_end.bands == 500  # bins from 200 to 8000 Hz
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(2.42, abs=0.05)
 
 

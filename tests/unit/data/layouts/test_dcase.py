@@ -158,6 +158,19 @@ def test_order_is_by_subset_machine_split_and_name(tmp_path: Path) -> None:
     assert {clip.machine for clip in scan(tmp_path, machines=["valve"])} == {"valve"}
 
 
+def test_subsets_that_are_there_and_the_one_that_is_tested(tmp_path: Path) -> None:
+    touch(machine(tmp_path) / "test", "section_00_0000.wav")
+    assert {clip.machine for clip in scan(tmp_path, None)} == {"fan"}
+    touch(machine(tmp_path, "Auto", "eval_data") / "test", "section_00_0000.wav")
+    assert {clip.machine for clip in scan(tmp_path, None)} == {"fan", "Auto"}
+    tested = scan(tmp_path, None, test_subsets=["eval_data"])
+    assert [(clip.machine, clip.split) for clip in tested] == [("fan", "train"), ("Auto", "train"), ("Auto", "test")]
+    assert "test clips of eval_data asked for, but the subsets are dev_data" in refusal(
+        tmp_path, test_subsets=["eval_data"]
+    )
+    assert "no data folder" in refusal(tmp_path / "absent", None)
+
+
 # -- attribute files
 
 

@@ -33,6 +33,10 @@ def test_machines_and_subsets_are_chosen(tmp_path: Path) -> None:
     data = ToyADMOS2(tmp_path, subsets=["dev_data", "eval_data"], machines=["pump", "fan"])
     data.setup("fit")
     assert {clip.machine for clip in data.train_clips} == {clip.machine for clip in data.query_clips} == {"pump", "fan"}
+    both = ToyADMOS2(tmp_path, subsets=None, test_subsets=["dev_data"])
+    both.setup("fit")
+    assert {clip.machine for clip in both.reference_clips} == {"fan", "valve", "pump"}
+    assert {clip.machine for clip in both.query_clips} == {"fan", "valve"}
     with pytest.raises(UserError, match="pumpp"):
         ToyADMOS2(tmp_path, machines=["pumpp"]).setup("fit")
     with pytest.raises(UserError, match="absent"):
@@ -57,3 +61,4 @@ def test_options_from_the_command_line() -> None:
     data = parsed("--data.class_path=asd.data.modules.synthetic.Synthetic", "--data.seconds=4", "--data.train_source=7")
     assert isinstance(data, Synthetic)
     assert (data.seconds, data.recipe["train_source"]) == (4.0, 7)
+    assert Synthetic(subsets=None).recipe["subsets"] == ["dev_data"]
