@@ -28,6 +28,9 @@ class Rules:
         among: Of how many; the event ends when all of so many are below.
         drift_windows: Windows that are averaged before they are looked at for drift.
         drift_limit: Sum of deviations, in standard deviations of such an average beyond one half, that is drift.
+        grace: Seconds after the start, and after each gap, in which nothing is an event: the machine may be starting.
+        hold_off: Seconds from the end of an event in which no other begins.
+        re_arm: Seconds that all windows must be below the threshold before an event ends.
     """
 
     smooth: int = 3
@@ -35,6 +38,9 @@ class Rules:
     among: int = 5
     drift_windows: int = 60
     drift_limit: float = 8.0
+    grace: float = 0.0
+    hold_off: float = 0.0
+    re_arm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.smooth < 1 or not 1 <= self.needed <= self.among:
@@ -42,6 +48,10 @@ class Rules:
                 f"smooth is {self.smooth}, an event is {self.needed} of {self.among} windows; give 1 or more each, and "
                 "no more than there are"
             )
+        times = {"grace": self.grace, "hold_off": self.hold_off, "re_arm": self.re_arm}
+        for name, seconds in times.items():
+            if not 0 <= seconds < math.inf:
+                raise UserError(f"{name} is {seconds}; give seconds, 0 or more")
 
 
 class Drift:
@@ -93,6 +103,11 @@ class Monitor:
         hop: Seconds from one window to the next.
         rules: When scores become events.
 
+    Attributes:
+        windows: How many scores it took.
+        watched: How many of them after the time of grace.
+        events: How many events began.
+
     Raises:
         UserError: The threshold or a normal score is not finite.
     """
@@ -106,7 +121,9 @@ class Monitor:
         self.recent: deque[float] = deque(maxlen=rules.smooth)
         self.flags: deque[tuple[float, float, bool]] = deque(maxlen=rules.among)
         self.event: Message | None = None
-        self.windows = self.above = self.events = self.drifts = self.unusable = 0
+        self.windows = self.watched = self.above = self.events = self.drifts = self.unusable = 0
+        self._begin: float | None = None
+        self._ended, self._last_high = -math.inf, -math.inf
 
     def push(self, time: float, score: float) -> Iterator[Message]:
         """Take the score of the window that begins at `time`, in seconds; gives what is to be told.
@@ -118,12 +135,17 @@ class Monitor:
             yield {"type": "unusable", "time": time, "reason": "its score is not finite (NaN or infinity)"}
             return
         self.windows += 1
+        self._begin = time if self._begin is None else self._begin
+        if time < self._begin + self.rules.grace:
+            return
+        self.watched += 1
         self.above += score > self.threshold
         self.recent.append(score)
         smoothed = sorted(self.recent)[len(self.recent) // 2]
         self.flags.append((time, score, smoothed > self.threshold))
         high = [at for at, _, above in self.flags if above]
-        if self.event is None and len(high) >= self.rules.needed:
+        self._last_high = high[-1] if high else self._last_high
+        if self.event is None and len(high) >= self.rules.needed and time >= self._ended + self.rules.hold_off:
             self.events += 1
             peak, at_peak = max((one, at) for at, one, _ in self.flags)
             self.event = {"start": high[0], "peak": peak, "peak_time": at_peak, "windows": len(high) - 1}
@@ -132,7 +154,7 @@ class Monitor:
             self.event["windows"] += 1
             if score > self.event["peak"]:
                 self.event |= {"peak": score, "peak_time": time}
-            if not high:
+            if not high and time >= self._last_high + self.rules.re_arm:
                 yield from self._end(time)
         else:
             direction = self.drift.push(score)
@@ -144,7 +166,15 @@ class Monitor:
         """What came before has nothing to do with what comes next; an event ends here."""
         self.recent.clear()
         self.flags.clear()
+        self._begin = None
         yield from self._end(time)
+
+    def whole(self, start: float, end: float, score: float) -> Iterator[Message]:
+        """An event that is a recording as a whole, of that score."""
+        self.events += 1
+        yield {"type": "event_start", "start": start, "score": score, "threshold": self.threshold}
+        self.event = {"start": start, "peak": score, "peak_time": start, "windows": 1}
+        yield from self._end(end)
 
     def finish(self, time: float) -> Iterator[Message]:
         """The end of the stream: an event that goes on is told as such, then a summary."""
@@ -157,13 +187,12 @@ class Monitor:
     def _end(self, time: float) -> Iterator[Message]:
         if self.event is not None:
             yield {"type": "event_end", **self.event, "end": time, "open": False}
-            self.event = None
+            self.event, self._ended = None, time
 
     def _rates(self) -> Message:
-        """Windows above the threshold in an hour, and how many are expected of a machine in order."""
-        hours = self.windows * self.hop / 3600
+        """Windows above the threshold in an hour, and how many are expected of a machine in order; after an hour."""
+        hours = self.watched * self.hop / 3600
+        if hours < 1:
+            return {"alarms_per_hour": None, "expected_alarms_per_hour": None}
         expected = None if math.isnan(self.expected) else round(self.expected * 3600 / self.hop, 3)
-        return {
-            "alarms_per_hour": round(self.above / hours, 3) if hours else None,
-            "expected_alarms_per_hour": expected,
-        }
+        return {"alarms_per_hour": round(self.above / hours, 3), "expected_alarms_per_hour": expected}

@@ -25,6 +25,9 @@ from asd.errors import Notice, UserError
 from asd.inference.windows import Cut, fitted
 
 BLOCK_SECONDS = 0.25
+_BURST_SECONDS = 5.0
+"""What a live source may hold back before it is read from."""
+
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 
 
@@ -77,10 +80,17 @@ class Windower:
             self.time += block.lost / self.rate
             self._restart()
         self.time += len(block.samples) / self.rate
-        mono = self._mono(block.samples)
+        yield from self._take(self._mono(block.samples))
+
+    def finish(self) -> Iterator[tuple[float, Tensor]]:
+        """The same of the windows that the end of the stream, or a gap, completes: a resampler holds sound back."""
+        self.left_out = []
+        yield from self._take(np.empty(0, np.float32), last=True)
+
+    def _take(self, mono: NDArray[np.float32], last: bool = False) -> Iterator[tuple[float, Tensor]]:
         if self._resampler is not None:
             self._own = np.concatenate([self._own, mono])
-            mono = self._resampler.resample_chunk(mono)
+            mono = self._resampler.resample_chunk(mono, last)
         self._held = np.concatenate([self._held, mono])
         hop = round(self.cut.hop * self.cut.sample_rate)
         while True:
@@ -169,19 +179,27 @@ def from_microphone(sample_rate: int, channels: int) -> Iterator[Block]:
         raise UserError(f"the microphone cannot be opened: {error}") from error
 
 
-def buffered(blocks: Iterator[Block], seconds: float) -> Iterator[Block]:
+def buffered(blocks: Iterator[Block], seconds: float, sample_rate: int) -> Iterator[Block]:
     """The same blocks, read ahead by another thread; where the reader is too slow, the oldest are lost and counted.
+
+    Sound that comes faster than it can have been made was recorded before: nobody waits for it, so it waits instead.
 
     Args:
         blocks: A stream that does not wait.
         seconds: Sound that is held at most.
+        sample_rate: Hz.
     """
     held: queue.Queue[Block | BaseException | None] = queue.Queue(max(2, round(seconds / BLOCK_SECONDS)))
-    lost = 0
+    lost, heard, recorded, begin = 0, 0.0, False, time.monotonic()
 
     def put(item: Block | BaseException | None) -> None:
-        nonlocal lost
+        nonlocal lost, heard, recorded
+        heard += len(item.samples) / sample_rate if isinstance(item, Block) else 0
+        recorded = recorded or heard - (time.monotonic() - begin) > _BURST_SECONDS
         while True:
+            if recorded:
+                held.put(item)
+                return
             with contextlib.suppress(queue.Full):
                 held.put_nowait(item)
                 return

@@ -82,6 +82,52 @@ def test_rules_out_of_range_are_named(rules: dict[str, int]) -> None:
         Rules(**rules)
 
 
+@pytest.mark.parametrize("rules", [{"grace": -1.0}, {"hold_off": float("nan")}, {"re_arm": float("inf")}])
+def test_times_out_of_range_are_named(rules: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(rules))} is"):
+        Rules(**rules)
+
+
+def events(rules: Rules, scores: list[float]) -> list[tuple[str, float]]:
+    return [(m["type"][6:], m.get("end", m["start"])) for m in told(monitor(rules), scores) if m["type"] != "drift"]
+
+
+FAST = {"smooth": 1, "needed": 1, "among": 1}
+
+
+def test_nothing_is_an_event_in_the_time_of_grace() -> None:
+    one = monitor(Rules(**FAST, grace=20.0))
+    scores = [9.0, 9.0, 0.0, 0.0, 9.0, 0.0]
+    assert [m["start"] for m in told(one, scores)] == [20.0, 20.0]
+    list(one.gap(30.0))
+    assert not told(one, [9.0] * 4, 6), "the machine may be starting after a gap, too"
+    assert (one.windows, one.watched, one.events) == (10, 2, 1)
+
+
+def test_events_keep_their_distance() -> None:
+    scores = [9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 9.0, 0.0]
+    assert len(events(Rules(**FAST), scores)) == 6
+    assert events(Rules(**FAST, hold_off=20.0), scores) == [
+        ("start", 0.0),
+        ("end", 5.0),
+        ("start", 30.0),
+        ("end", 35.0),
+    ]
+
+
+def test_an_event_ends_when_it_has_been_quiet_for_long_enough() -> None:
+    scores = [9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 9.0]
+    assert events(Rules(**FAST, re_arm=15.0), scores) == [("start", 0.0), ("end", 25.0), ("start", 30.0)]
+
+
+def test_rates_are_told_where_there_is_an_hour_to_speak_of() -> None:
+    one = monitor()
+    told(one, [0.0] * 719)
+    assert list(one.finish(0.0))[-1]["alarms_per_hour"] is None
+    told(one, [9.0], 719)
+    assert list(one.finish(0.0))[-1]["alarms_per_hour"] == 1.0
+
+
 # -- drift
 
 
@@ -172,6 +218,16 @@ def test_another_rate_is_resampled_as_it_comes() -> None:
     assert np.abs(window.numpy() - expected).max() < 0.02
 
 
+def test_what_the_resampler_holds_back_comes_at_the_end() -> None:
+    samples = np.sin(2 * np.pi * 300 * np.arange(44100) / 44100).astype(np.float32)
+    one = Windower(Cut(16000, 1.0, 1.0), 44100)
+    assert not list(one.push(Block(samples[:, None])))
+    ((start, window),) = one.finish()
+    assert (start, window.shape) == (0.0, (16000,))
+    expected = np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
+    assert np.abs(window.numpy() - expected)[200:-200].max() < 1e-3
+
+
 def test_silence_and_broken_samples_are_left_out_and_counted() -> None:
     samples = 0.1 * np.random.default_rng(0).standard_normal(24_000)
     samples[:8000] = 0
@@ -209,7 +265,7 @@ def test_a_slow_reader_loses_the_oldest_and_knows_how_much() -> None:
             yield Block(np.full((10, 1), number, np.float32))
         go.set()
 
-    stream = buffered(source(), seconds=1.0)
+    stream = buffered(source(), seconds=1.0, sample_rate=100)
     blocks = [next(stream)]
     go.wait(5)
     time.sleep(0.05)
@@ -219,12 +275,22 @@ def test_a_slow_reader_loses_the_oldest_and_knows_how_much() -> None:
     assert any(block.lost for block in blocks)
 
 
+def test_what_was_recorded_before_waits_for_a_slow_reader() -> None:
+    blocks = [Block(np.full((10, 1), number, np.float32)) for number in range(200)]
+    stream = buffered(iter(blocks), seconds=10.0, sample_rate=20)  # 100 s of sound at once
+    taken = [next(stream)]
+    time.sleep(0.2)
+    taken += list(stream)
+    assert [int(block.samples[0, 0]) for block in taken] == list(range(200))
+    assert not any(block.lost for block in taken)
+
+
 def test_errors_of_the_source_arrive() -> None:
     def source() -> Iterator[Block]:
         yield Block(np.zeros((1, 1), np.float32))
         raise UserError("unplugged")
 
-    stream = buffered(source(), 1.0)
+    stream = buffered(source(), 1.0, 100)
     next(stream)
     with pytest.raises(UserError, match="unplugged"):
         next(stream)

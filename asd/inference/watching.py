@@ -1,0 +1,177 @@
+"""Listening for one machine: windows of a stream or of the files in a folder to messages."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+from asd.data.audio.decoding import AudioError, read_header
+from asd.errors import UserError
+from asd.inference.detector import Detector
+from asd.inference.monitor import Message, Monitor, Rules
+from asd.inference.stream import Block, Windower, new_files
+from asd.inference.windows import windows_of
+from asd.scoring.limits import Decision
+from asd.utils.text import as_text, shown
+
+_MOMENTS = {"event_start": "start", "event_end": "end", "summary": "end"}
+"""Where a message says when it was; the others have ``time``."""
+
+
+class Watcher:
+    """Scores what it hears and tells what happens.
+
+    Times are in seconds: of a stream since its beginning, of the files in a folder since 1970. Where it is known what
+    time it was, messages have it ``at``, in ISO 8601 with the offset of this place.
+
+    Args:
+        detector: The detector.
+        number: Of the machine and section it listens for.
+        rules: When scores become events.
+        tell: Called with every message.
+        scores: Tell the score of every window, too.
+    """
+
+    def __init__(
+        self, detector: Detector, number: int, rules: Rules, tell: Callable[[Message], None], scores: bool = False
+    ) -> None:
+        sections = detector.model.sections
+        self.detector, self.number, self.scores = detector, number, scores
+        normal = sections.training_scores(number)[0]
+        self.monitor = Monitor(sections.limits(number).alarm, normal, detector.cut.hop, rules)
+        self._tell_plainly = tell
+        self._since: float | None = None
+
+    @property
+    def events(self) -> int:
+        """How many there were."""
+        return self.monitor.events
+
+    def stream(self, blocks: Iterable[Block], sample_rate: int, source: str, live: bool = False) -> None:
+        """Listen to a stream until it ends.
+
+        Args:
+            blocks: The stream.
+            sample_rate: Hz.
+            source: What it is called in errors.
+            live: It is made while it is listened to, so that its time is this one.
+
+        Raises:
+            UserError: It ended before there could be an event, or nothing in it could be judged.
+        """
+        monitor, windower = self.monitor, Windower(self.detector.cut, sample_rate)
+        self._since = time.time() if live else None
+        lost, dead = 0, ""
+
+        def take(windows: Iterable[tuple[float, object]]) -> None:
+            nonlocal dead
+            for start, window in windows:
+                self._take(start, self.detector.score_windows([window], self.number)[0])  # type: ignore[list-item]
+                dead = ""
+            for start, why in windower.left_out:
+                if why != dead:  # once, not again for each window while it lasts
+                    self._tell({"type": "unusable", "time": start, "reason": why})
+                dead = why
+
+        try:
+            for block in blocks:
+                if block.lost:
+                    take(windower.finish())
+                    lost += block.lost
+                    self._tell_all(monitor.gap(windower.time))
+                    self._tell({"type": "gap", "time": windower.time, "seconds": block.lost / sample_rate})
+                take(windower.push(block))
+            take(windower.finish())
+        finally:
+            unusable = windower.unusable + monitor.unusable
+            self._finish(windower.time, lost_seconds=lost / sample_rate, unusable_windows=unusable)
+        if not monitor.windows and unusable:
+            raise UserError(f"{source}: nothing could be judged in {windower.time:.3g} s; see what was unusable")
+        if monitor.watched < monitor.rules.needed:
+            cut = self.detector.cut
+            raise UserError(
+                f"{source}: {windower.time:.3g} s are too short for an event: {monitor.watched} windows of "
+                f"{cut.seconds:g} s, one every {cut.hop:g} s, where {monitor.rules.needed} are needed; judge it by "
+                "`asd score`, or lower --hop or --event"
+            )
+
+    def folder(self, folder: Path, poll: float = 1.0, follow: bool = True) -> None:
+        """Judge the files of a folder, one by one, as they come.
+
+        A file is anomalous where an event is in it, or, as for `Detector.score`, where its score lies above the
+        threshold; then it is an event as a whole. Files have nothing to do with each other.
+
+        Args:
+            folder: Where a recorder writes.
+            poll: Seconds between two looks.
+            follow: Go on waiting for more; else end when every file was judged.
+
+        Raises:
+            UserError: No such folder, or files of which none could be judged.
+        """
+        self._since, now, failed, judged = 0.0, time.time(), 0, 0
+        try:
+            for path in new_files(folder, poll, follow):
+                name = as_text(path.relative_to(folder).as_posix())
+                unusable = self.monitor.unusable
+                try:
+                    now = self._file(path, name)
+                    judged += 1
+                    failed += self.monitor.unusable > unusable
+                except (AudioError, OSError) as error:
+                    failed += 1
+                    self._tell({"type": "unusable", "file": name, "reason": shown(" ".join(str(error).split()))})
+        finally:
+            self._finish(now, unusable_files=failed)
+        if failed and not self.monitor.windows:
+            raise UserError(f"{folder}: none of {failed} files could be judged; see what was unusable")
+
+    def _file(self, path: Path, name: str) -> float:
+        """Judge a file; returns when it ends, in seconds since 1970."""
+        header = read_header(path, self.detector.cut.channel)
+        length = header.frames / header.sample_rate
+        end = path.stat().st_mtime  # when its recorder wrote the last of it
+        begin, before = end - length, self.monitor.events
+        windows: list[tuple[float, float]] = []
+
+        def left_out(start: float, why: str) -> None:
+            self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
+
+        for start, window in windows_of(path, self.detector.cut, on_unusable=left_out):
+            score = self.detector.score_windows([window], self.number)[0]
+            self._take(begin + start, score, name)
+            if math.isfinite(score):
+                windows.append((start, score))
+        self._tell_all(self.monitor.gap(end), name)
+        if not windows:
+            return end
+        result = self.detector.result(name, self.number, windows)
+        if result.anomalous and self.monitor.events == before:
+            self._tell_all(self.monitor.whole(begin, end, result.score), name)
+        decision = result.decision if self.monitor.events == before else Decision.ANOMALOUS
+        known = {"score": result.score, "threshold": result.threshold, "decision": str(decision)}
+        self._tell({"type": "file", "time": begin, "file": name, "seconds": length, **known})
+        return end
+
+    def _take(self, at: float, score: float, name: str = "") -> None:
+        if self.scores and math.isfinite(score):
+            self._tell({"type": "score", "time": at, "score": score}, name)
+        self._tell_all(self.monitor.push(at, score), name)
+
+    def _finish(self, end: float, **more: float) -> None:
+        for message in self.monitor.finish(end):
+            self._tell({**message, **more} if message["type"] == "summary" else message)
+
+    def _tell_all(self, messages: Iterable[Message], name: str = "") -> None:
+        for message in messages:
+            self._tell(message, name)
+
+    def _tell(self, message: Message, name: str = "") -> None:
+        moment = message.get(_MOMENTS.get(message["type"], "time"))
+        at = {}
+        if self._since is not None and moment is not None:
+            at["at"] = datetime.fromtimestamp(self._since + moment).astimezone().isoformat(timespec="seconds")
+        self._tell_plainly({**message, **at, **({"file": name} if name else {})})
