@@ -35,6 +35,8 @@ from asd.training.lightning_seams import OpenCLI
 from asd.training.module import AnomalyDetector
 from asd.training.outputs import untested
 from asd.training.warmup import WarmUp
+from asd.utils.log import notice
+from asd.utils.precision import emulates_bfloat16
 from asd.utils.yaml_file import check_yaml
 
 _read = get_loader("yaml")
@@ -102,11 +104,14 @@ class TrainingCLI(OpenCLI):
         if not any(isinstance(one, CheckpointIO) for one in given):
             given = [*given, AtomicCheckpointIO()]
         try:
-            return super().instantiate_trainer(plugins=given, **kwargs)
+            trainer = super().instantiate_trainer(plugins=given, **kwargs)
         except UserError:
             raise
         except (ValueError, TypeError) as error:  # of Lightning, about what it was given
             raise UserError(f"trainer: {' '.join(str(error).split())[:400]}") from error
+        if str(trainer.precision).startswith("bf16") and emulates_bfloat16(trainer.strategy.root_device):
+            notice("this CPU has no bfloat16 and is several times as fast without: --trainer.precision 32")
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Give the data the encoder's sample rate, and the model its configuration, for the checkpoint."""

@@ -191,3 +191,16 @@ def test_a_gpu_without_bfloat16_is_named(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     error = refused(capsys, "fit", *SMALL, "--data.init_args.root", data, "--trainer.precision=bf16-mixed")
     assert "this GPU lacks" in error
+
+
+@pytest.mark.parametrize(("precision", "said"), [("bf16-mixed", 1), ("32", 0)])
+def test_a_cpu_that_emulates_bfloat16_is_said(
+    precision: str,
+    said: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    monkeypatch.setattr("asd.cli.training.emulates_bfloat16", lambda device: device.type == "cpu")
+    refused(capsys, "fit", *SMALL, "--data.init_args.root=absent", f"--trainer.precision={precision}")
+    assert sum("has no bfloat16" in str(one.message) for one in recwarn) == said

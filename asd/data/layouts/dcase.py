@@ -70,13 +70,14 @@ def scan(
         test_subsets: Of which of `subsets` to list the test clips; ``None``: of all.
 
     Raises:
-        UserError: No such folder, subset or machine; test clips of a subset that is not listed; names that cannot be parsed or are there twice; an attribute file
-            that is broken or names unknown files; a machine and section in two subsets.
+        UserError: No such folder, subset or machine; test clips of a subset that is not listed; names that cannot be
+            parsed or are there twice; an attribute file that is broken or names unknown files; a machine and section in
+            two subsets.
     """
     subsets = challenge_subsets(Path(root)) if subsets is None else subsets
     unlisted = [name for name in test_subsets or () if name not in subsets]
     if unlisted:
-        raise UserError(f"test clips of {unlisted[0]} asked for, but the subsets are {', '.join(subsets)}; name it there")
+        raise UserError(f"test clips of {unlisted[0]} asked for, but the subsets are {', '.join(subsets)}; name it too")
     listings = list_machines(Path(root), subsets, machines)
     faults = [fault for listing in listings for fault in listing.faults] + overlaps(listings)
     if training:
@@ -89,10 +90,7 @@ def scan(
             warnings.warn(note, Notice, stacklevel=2)
     tested = subsets if test_subsets is None else test_subsets
     return [
-        clip
-        for listing in listings
-        for clip in listing.clips
-        if clip.split != Split.TEST or listing.subset in tested
+        clip for listing in listings for clip in listing.clips if clip.split != Split.TEST or listing.subset in tested
     ]
 
 

@@ -51,7 +51,7 @@ def subsets_there(root: Path) -> list[str]:
 
 
 def challenge_subsets(root: Path) -> list[str]:
-    """Those of the challenge's subsets that are there; the first where none is, for its errors and for other layouts."""
+    """Those of the challenge's subsets that are there; the first where none is, for the errors that it gives."""
     there = subsets_there(root)
     return [name for name in SUBSETS if name in there] or [SUBSETS[0]]
 

@@ -46,9 +46,10 @@ class Loudness:
         return Usual("fan", LIMITS, [0.0]).result(name, float(np.mean([score for _, score in windows])), windows)
 
 
-def watched(
-    source: Path, rules: Rules = Rules(smooth=1, needed=1, among=2), live: bool = False
-) -> list[dict[str, Any]]:  # noqa: B008
+ONE_OF_TWO = Rules(smooth=1, needed=1, among=2)
+
+
+def watched(source: Path, rules: Rules = ONE_OF_TWO, live: bool = False) -> list[dict[str, Any]]:
     """Messages about a file or a folder; a refusal is the last."""
     told: list[dict[str, Any]] = []
     watcher = Watcher(Loudness(), 0, rules, told.append, scores=True)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from asd.scoring.base import Scorer
 from asd.scoring.outliers import IsolationForestScorer
 from asd.scoring.threshold import Threshold
 from asd.testing.scorer import reference
-from asd.utils.precision import full_precision
+from asd.utils.precision import emulates_bfloat16, full_precision
 
 for module in pkgutil.iter_modules(asd.scoring.__path__):
     importlib.import_module(f"asd.scoring.{module.name}")
@@ -122,3 +122,13 @@ def test_full_precision_is_asked_for_on_the_tensors_device() -> None:
         place = torch.device(device)
         tensor = type("Elsewhere", (), {"is_meta": device == "meta", "device": place})()
         assert full_precision(tensor).device == ("cpu" if device == "meta" else device)
+
+
+@pytest.mark.parametrize(
+    ("device", "known", "emulated"), [("cpu", True, False), ("cpu", False, True), ("cuda", False, False)]
+)
+def test_a_cpu_without_bfloat16_is_told(
+    device: str, known: bool, emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: known)
+    assert emulates_bfloat16(torch.device(device)) == emulated
