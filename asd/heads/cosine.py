@@ -30,7 +30,8 @@ def unit_length(rows: Tensor) -> Tensor:
     shortest = _SHORTEST.get(rows.dtype, 1e-6)
     rows = rows.float()
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return torch.where(length > shortest, rows / length.clamp_min(shortest), torch.zeros_like(rows))
+    # Asked so that NaN stays NaN, and the loss that comes of it is seen.
+    return torch.where(length <= shortest, torch.zeros_like(rows), rows / length.clamp_min(shortest))
 
 
 def cosines(embeddings: Tensor, centres: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.statistics import fit_statistics
+from asd.training.warmup import epoch_steps, warmup_of
 from asd.utils.log import notice
 from asd.utils.seeds import seed_of
 
@@ -157,10 +158,11 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
-        groups = parameter_groups(self.encoder, [self.adapter, self.head], self.optimizer_options)
-        optimizer = build_optimizer(groups, self.optimizer_options)
-        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_epochs != -1 else 0
-        schedule = build_schedule(optimizer, self.optimizer_options, steps)
+        options, trainer = self.optimizer_options, self.trainer
+        optimizer = build_optimizer(parameter_groups(self.encoder, [self.adapter, self.head], options), options)
+        steps = trainer.estimated_stepping_batches
+        each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0
+        schedule = build_schedule(optimizer, options, steps, each, warmup_of(trainer).thaw_epoch)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -122,6 +122,15 @@ def test_rows_of_nothing_have_finite_losses_and_gradients(name: str, dtype: torc
         assert not embeddings.grad[0].any(), "a row without direction pulls at nothing"
 
 
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_rows_that_are_not_finite_give_no_finite_loss_and_leave_the_scale(name: str, value: float) -> None:
+    head, (embeddings, targets) = HEADS[name]().build(WIDTH, CLASSES).train(), batch()
+    embeddings[0, 0] = value
+    assert head(embeddings, targets).isnan()
+    assert all(bool(one.isfinite().all()) for one in head.buffers())
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_short_rows_have_the_cosines_of_long_ones(dtype: torch.dtype) -> None:
     rows, centres = batch()[0].to(dtype), torch.randn(5, WIDTH)
