@@ -100,7 +100,7 @@ class WarmUp(pl.Callback):
 
 def warmup_of(trainer: pl.Trainer) -> WarmUp:
     """What freezes and thaws the encoder in a run; where it has no `WarmUp`, one that does neither."""
-    return next((one for one in trainer.callbacks if isinstance(one, WarmUp)), WarmUp())
+    return next((one for one in getattr(trainer, "callbacks", []) if isinstance(one, WarmUp)), WarmUp())
 
 
 def epoch_steps(trainer: pl.Trainer) -> int:
