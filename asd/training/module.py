@@ -73,6 +73,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
         self._rows = Rows(self.adapter.scored_dim)
+        self._group_sizes: list[int] | None = None
 
     device = pl.LightningModule.device
 
@@ -128,6 +129,8 @@ class AnomalyDetector(Network, pl.LightningModule):
         if is_training(self):
             described = checkpoints.read_description(checkpoint)
             self._data().classes.check_same(ClassTable(tuple(described["classes"])))
+            for state in checkpoint.get("optimizer_states", ()):
+                self._group_sizes = [len(group["params"]) for group in state["param_groups"]]
         self.build_as_in(checkpoint)
 
     # -- training
@@ -159,7 +162,8 @@ class AnomalyDetector(Network, pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
         options, trainer = self.optimizer_options, self.trainer
-        optimizer = build_optimizer(parameter_groups(self.encoder, [self.adapter, self.head], options), options)
+        groups = parameter_groups(self.encoder, [self.adapter, self.head], options, self._group_sizes)
+        optimizer = build_optimizer(groups, options)
         steps = trainer.estimated_stepping_batches
         each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0
         schedule = build_schedule(optimizer, options, steps, each, warmup_of(trainer).thaw_epoch)

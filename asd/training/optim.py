@@ -25,7 +25,9 @@ class OptimizerOptions:
         lr: Learning rate of adapter and head.
         encoder_lr: Learning rate of the encoder's deepest stage; ``None``: `lr`.
         layer_decay: Factor on the learning rate from each stage of the encoder to the one below it.
-        weight_decay: Decay of weight matrices; biases and normalisations have none.
+        weight_decay: Decay of weight matrices, which are those of linear, convolutional, attention and recurrent layers
+            and what the encoder names in `Encoder.decayed`. Biases, normalisations, gains, positions, tokens and the
+            centres of classes have none.
         schedule: Course of the rate over the run, by step: constant, or falling to zero linearly or as a cosine.
         warmup: Part of the run's steps over which the rate rises linearly from zero.
         encoder_warmup_epochs: Epochs, also a part of one, over which the rate of each stage of the encoder rises
@@ -45,12 +47,38 @@ class OptimizerOptions:
 DEFAULT_OPTIMIZER = OptimizerOptions()
 
 
-def parameter_groups(encoder: Encoder, others: list[nn.Module], options: OptimizerOptions) -> list[dict[str, Any]]:
+_MATRICES = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.RNNBase)
+"""Layers whose parameters of two axes and more are weight matrices."""
+
+
+def parameter_groups(
+    encoder: Encoder, others: list[nn.Module], options: OptimizerOptions, sizes: list[int] | None = None
+) -> list[dict[str, Any]]:
     """Groups for the optimizer: each stage of the encoder at its own rate, then everything else.
 
     Frozen parameters are included, so that nothing need be added when they thaw. ``depth`` of a group is that of its
     stage, 0 for the deepest; ``None``: no part of the encoder.
+
+    Args:
+        encoder: The encoder.
+        others: What else is trained.
+        options: Rates and decay.
+        sizes: Parameters in each group of the run that goes on, if one does. Where it was begun by a version that
+            decayed everything but vectors, its groups are made again.
     """
+    parts = [encoder, *others]
+    modules = [module for part in parts for module in part.modules()]
+    matrices = [p for module in modules if isinstance(module, _MATRICES) for p in module.parameters(recurse=False)]
+    named = [p for module in modules if isinstance(module, Encoder) for p in module.decayed()]
+    groups = _groups(encoder, others, options, {id(p) for p in (*matrices, *named) if p.ndim > 1})
+    if sizes is not None and [len(group["params"]) for group in groups] != sizes:
+        groups = _groups(encoder, others, options, {id(p) for part in parts for p in part.parameters() if p.ndim > 1})
+    return groups
+
+
+def _groups(
+    encoder: Encoder, others: list[nn.Module], options: OptimizerOptions, decayed: set[int]
+) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     seen: set[int] = set()
 
@@ -58,12 +86,12 @@ def parameter_groups(encoder: Encoder, others: list[nn.Module], options: Optimiz
         fresh = [p for p in module.parameters() if id(p) not in seen]
         seen.update(map(id, fresh))
         for decay, chosen in (
-            (options.weight_decay, [p for p in fresh if p.ndim > 1]),
-            (0.0, [p for p in fresh if p.ndim <= 1]),
+            (options.weight_decay, [p for p in fresh if id(p) in decayed]),
+            (0.0, [p for p in fresh if id(p) not in decayed]),
         ):
             if chosen:
-                name = f"{name}/{len(groups)}"
-                groups.append({"params": chosen, "lr": lr, "weight_decay": decay, "name": name, "depth": depth})
+                whole = f"{name}/{len(groups)}"
+                groups.append({"params": chosen, "lr": lr, "weight_decay": decay, "name": whole, "depth": depth})
 
     lr = options.lr if options.encoder_lr is None else options.encoder_lr
     stages = encoder.stages()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 
 import pytest
 import torch
 from asd_plugins.beats import BEATs
+from asd_plugins.lora import LoRA
 from torch import nn
 
+from asd.encoders import Adapter, Encoder
 from asd.errors import Notice, UserError
+from asd.heads import AdaCos, AdaProj, ArcFace, CrossEntropy
+from asd.plugins import known
 from asd.training.optim import OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.warmup import WarmUp
 
@@ -29,11 +34,72 @@ def test_every_parameter_is_in_one_group_and_deeper_stages_learn_faster() -> Non
     assert {rate[id(p)] for p in head.parameters()} == {1e-3}
 
 
-def test_biases_and_normalisations_do_not_decay() -> None:
-    groups = parameter_groups(BEATs.tiny(), [], OptimizerOptions(weight_decay=0.1))
-    for group in groups:
-        assert group["weight_decay"] == (0.1 if group["params"][0].ndim > 1 else 0.0)
-        assert len({p.ndim > 1 for p in group["params"]}) == 1
+FREE = re.compile(
+    r"pos_embed|position_embeddings|_token|grep_a|weight_g|weight_v|relative_bias|rel_attn_embed|gru_rel_pos_const"
+    r"|parametrizations|centres|directions"
+)
+"""Of two axes and more, but no weight matrix: positions, tokens, gains, directions whose length is apart, centres."""
+
+
+def decay_of(encoder: Encoder, *others: nn.Module) -> dict[str, tuple[nn.Parameter, float]]:
+    """Each parameter and its decay, by name."""
+    groups = parameter_groups(encoder, list(others), OptimizerOptions(weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    named = nn.ModuleList([encoder, *others]).named_parameters()
+    return {name: (p, decay[id(p)]) for name, p in named}
+
+
+@pytest.mark.parametrize("name", sorted(known(Encoder)))
+def test_weight_matrices_decay_and_nothing_else(name: str) -> None:
+    cls = known(Encoder)[name]
+    if not cls.__module__.startswith("asd_plugins."):
+        pytest.skip("of another test")
+    found = decay_of(cls.tiny(), Adapter(hidden=[8], embedding_dim=4, pooling="attentive_statistics").build(2, 6))
+    for key, (parameter, decay) in found.items():
+        matrix = parameter.ndim > 1 and not FREE.search(key)
+        assert decay == (0.1 if matrix else 0.0), f"{key} {tuple(parameter.shape)}"
+        if decay:
+            assert len(parameter) > 1 and parameter[0].numel() > 1, f"{key} is as thin as a vector"
+    assert any(decay for _, decay in found.values())
+
+
+def test_layers_of_a_head_decay_and_centres_do_not() -> None:
+    heads = [CrossEntropy(), AdaCos(), ArcFace(), AdaProj(2, trainable=True)]
+    found = decay_of(BEATs.tiny(), *(head.build(8, 3) for head in heads))
+    assert {key: decay for key, (_, decay) in found.items() if not key.startswith("0.")} == {
+        "1.linear.weight": 0.1, "1.linear.bias": 0.0, "2.centres": 0.0, "3.centres": 0.0, "4.directions": 0.0,
+    }  # fmt: skip
+
+
+class Free(BEATs):
+    """With a matrix that belongs to no layer, inside or not of another encoder."""
+
+    def decayed(self) -> list[nn.Parameter]:
+        return [self.position.weight_v]
+
+
+def test_an_encoder_names_matrices_of_its_own_also_inside_another() -> None:
+    for encoder in (Free.tiny(), LoRA(Free.tiny(), rank=2)):
+        (decay,) = {decay for key, (_, decay) in decay_of(encoder).items() if key.endswith("weight_v")}
+        assert decay == 0.1
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_groups() -> None:
+    encoder, options = BEATs.tiny(), OptimizerOptions("AdamW", weight_decay=0.1)
+    now = parameter_groups(encoder, [], options)
+    sizes = [len(group["params"]) for group in now]
+    assert parameter_groups(encoder, [], options, sizes) == now
+    earlier = [
+        [p for p in group if (p.ndim > 1) == wide]
+        for group in ([*stage.parameters()] for stage in reversed(encoder.stages()))
+        for wide in (True, False)
+    ]
+    assert [len(group) for group in earlier] != sizes
+    again = parameter_groups(encoder, [], options, [len(group) for group in earlier])
+    assert [[*map(id, group["params"])] for group in again] == [[*map(id, group)] for group in earlier]
+    assert [group["weight_decay"] for group in again] == [0.1, 0.0] * len(encoder.stages())
+    state = torch.optim.AdamW([{"params": group} for group in earlier]).state_dict()
+    build_optimizer(again, options).load_state_dict(state)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
