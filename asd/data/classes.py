@@ -95,6 +95,10 @@ class ClassTable:
         """Name and number of training clips of each class; ``None``: the number is not known."""
         return list(zip(self.names, self.counts or (None,) * len(self), strict=True))
 
+    def origins(self) -> list[tuple[str, Kind]]:
+        """Machine and kind of sound of each class; no machine, ``""``, where a class is shared by all."""
+        return [_origin(name) for name in self.names]
+
     def check_same(self, other: ClassTable) -> None:
         """Compare with the class table that a checkpoint was trained on.
 
@@ -125,6 +129,14 @@ def _supplemental_class(clip: Clip, mode: SupplementalClasses) -> str | None:
     if clip.split == Split.TEST or mode in ("none", "off", False):
         return None
     return str(clip.kind) if mode == "shared" else f"{clip.machine}/{clip.kind}"
+
+
+def _origin(name: str) -> tuple[str, Kind]:
+    # The second part of a machine's class is its section, whatever its attributes say.
+    machine, _, rest = name.rpartition("/")
+    if rest in (Kind.CLEAN, Kind.NOISE) and "/" not in machine:
+        return machine, Kind(rest)
+    return name.partition("/")[0], Kind.MACHINE
 
 
 def _some(names: Sequence[str]) -> str:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from asd.described import Described
 from asd.errors import UserError
 
+_SILENCE = 1e-8
+"""Root mean square below which there is nothing to bring to a level: -160 dB."""
+
 
 class Augmentation(Described, nn.Module, ABC):
     """What runs between the spectrogram and the layers of an encoder while it trains; the identity in evaluation.
@@ -84,17 +87,25 @@ def _stretches(clips: int, length: int, count: int, widest: float, device: torch
 class Mixup(Described, nn.Module):
     """Mixes each waveform and its label with those of another clip of the batch (Zhang et al. 2018, arXiv 1710.09412).
 
+    With ``s`` the share of the first, two clips ``a`` and ``b`` and their labels become ``s a + (1 - s) b``. If their
+    levels differ, that is another mixture by ear than by label: 20 dB apart, half of each, the louder has 99 % of the
+    energy. By energy, the clips are brought to one level first, and their shares of the energy are those of the label:
+    ``level * unit(sqrt(s) unit(a) + sqrt(1 - s) unit(b))``, where ``unit`` divides by the root mean square and
+    ``level`` is that of ``s`` times the energy of ``a`` and ``1 - s`` times that of ``b``. Silence adds nothing.
+
     Args:
         probability: Part of the clips that are mixed.
         alpha: Both parameters of the beta distribution of the share; 1: uniform.
+        by_energy: Mix energies in the shares of the labels, instead of amplitudes as they are.
     """
 
-    def __init__(self, probability: float = 0.5, alpha: float = 1.0) -> None:
+    def __init__(self, probability: float = 0.5, alpha: float = 1.0, by_energy: bool = False) -> None:
         super().__init__()
         if not 0 <= probability <= 1 or alpha <= 0:
             raise UserError(f"Mixup: probability is {probability} and alpha {alpha}; give [0, 1] and more than 0")
         self.probability = probability
         self.alpha = alpha
+        self.by_energy = by_energy
 
     def forward(self, waveform: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, T)`` and soft labels ``(B, C)`` to the same shapes, mixed."""
@@ -105,4 +116,24 @@ class Mixup(Described, nn.Module):
         mixed = torch.rand(clips, 1, device=waveform.device) < self.probability
         share = torch.where(mixed, share, torch.ones_like(share))
         partner = torch.randperm(clips, device=waveform.device)
-        return share * waveform + (1 - share) * waveform[partner], share * targets + (1 - share) * targets[partner]
+        mix = _mixed_energies if self.by_energy else _mixed
+        return mix(waveform, waveform[partner], share), _mixed(targets, targets[partner], share)
+
+
+def _mixed(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    return share * first + (1 - share) * second
+
+
+def _mixed_energies(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    level = _mixed(_rms(first).square(), _rms(second).square(), share).sqrt()
+    mixture = share.sqrt() * _unit(first) + (1 - share).sqrt() * _unit(second)
+    # At one level again: the sum of a clip and itself, or one like it, is louder than that of strangers.
+    return torch.where(share < 1, level * _unit(mixture), first)
+
+
+def _rms(waveform: Tensor) -> Tensor:
+    return waveform.square().mean(1, keepdim=True).sqrt()
+
+
+def _unit(waveform: Tensor) -> Tensor:
+    return waveform / _rms(waveform).clamp_min(_SILENCE)

@@ -114,6 +114,10 @@ class Encoder(Described, nn.Module, ABC):
         """Parameters that never train, such as those that LoRA stands beside."""
         return ()
 
+    def decayed(self) -> Iterable[nn.Parameter]:
+        """Weight matrices that weight decay should know, beside those of linear, convolutional and attention layers."""
+        return ()
+
     def merged(self) -> Encoder:
         """The encoder without what only training needs; itself where there is no such thing."""
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +12,54 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.heads.base import Head
 from asd.utils.precision import full_precision
+from asd.utils.ranks import rows_of_all
+
+ScaleOver = Literal["others", "all"]
+"""Centres that a dynamic scale sums over: those of the classes that a clip is not labelled with, or all."""
+
+_LARGEST_SCALE = 64.0
+_SHORTEST = {torch.float16: 1e-3}
+
+
+def unit_length(rows: Tensor) -> Tensor:
+    """``(N, E)`` at unit length, in float32; a row too short to have a direction becomes zero, without gradient.
+
+    The gradient of a direction is one over the length of the row: of a row of zeros it would throw the weights away.
+    Float16, which ends at 65504, has no room for it under a length of 1e-3; other types end there at 1e-6.
+    """
+    shortest = _SHORTEST.get(rows.dtype, 1e-6)
+    rows = rows.float()
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    # Asked so that NaN stays NaN, and the loss that comes of it is seen.
+    return torch.where(length <= shortest, torch.zeros_like(rows), rows / length.clamp_min(shortest))
 
 
 def cosines(embeddings: Tensor, centres: Tensor) -> Tensor:
     """``(B, E)`` and ``(C, E)`` to the cosines ``(B, C)``, in float32: half precision confuses close angles."""
     with full_precision(embeddings):
-        return F.linear(F.normalize(embeddings.float()), F.normalize(centres.float()))
+        return F.linear(unit_length(embeddings), unit_length(centres))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of ``(B, C)`` logits with soft labels ``(B, C)``."""
     return -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
+
+
+def adapted(scale: Tensor, angle: Tensor, summed: Tensor) -> Tensor:
+    """The `scale` of AdaCos after a batch, from the clips of all processes.
+
+    It is the logarithm of the mean over the clips of the summed exponentials, divided by the cosine of the median
+    angle, which counts as 45 degrees at most; never above 64, the largest scale of heads whose scale is fixed, because
+    the rule itself has no upper end. A batch that gives no positive number leaves the scale as it is.
+
+    Args:
+        scale: Factor on the cosines, a scalar.
+        angle: ``(B,)`` radians between embedding and labelled class.
+        summed: ``(B,)`` logarithm of the summed exponentials of scaled cosines.
+    """
+    angle, summed = rows_of_all(torch.stack([angle, summed], 1)).unbind(1)
+    fresh = (summed.logsumexp(0) - math.log(len(summed))) / angle.median().clamp(max=math.pi / 4).cos()
+    return torch.where(fresh.isfinite() & (fresh > 0), fresh.clamp(max=_LARGEST_SCALE), scale)
 
 
 class ArcFace(Head):
@@ -63,23 +100,37 @@ class ArcFace(Head):
 class SubclusterAdaCos(Head):
     """Sub-cluster AdaCos: several centres a class, and a scale that follows the training (Wilkinghoff 2021, IJCNN).
 
-    The probability of a class is the sum over its sub-clusters of the softmax over all of them.
+    The probability of a class is the sum over its sub-clusters of the softmax over all of them. The dynamic scale is
+    ``log(mean_i sum_j exp(scale * cos_ij)) / cos(min(pi / 4, median_i angle_i))``, where ``cos_ij`` is the cosine of
+    clip ``i`` and centre ``j``, and ``angle_i`` that of the clip and the nearest centre of its classes, with the clips
+    of all processes. The sum over ``j`` comes in two forms:
+
+    - ``others`` leaves the centres of the clip's own classes out, as AdaCos does (Zhang et al. 2019, arXiv 1905.00292).
+      The scale falls as the classes come apart.
+    - ``all`` takes every centre, as the author of sub-cluster AdaCos does. The scale grows with the cosine of the own
+      class, and with trainable centres soon reaches the 64 at which it is held.
 
     Args:
         subclusters: Centres of each class.
         trainable: Train the centres, or leave them at their random start.
         dynamic: Adapt the scale to the training; it is kept at its start otherwise.
+        scale_over: Centres that the dynamic scale sums over, ``others`` or ``all``.
     """
 
     scale: Tensor
 
-    def __init__(self, subclusters: int = 16, trainable: bool = True, dynamic: bool = True) -> None:
+    def __init__(
+        self, subclusters: int = 16, trainable: bool = True, dynamic: bool = True, scale_over: ScaleOver = "others"
+    ) -> None:
         super().__init__()
         if subclusters < 1:
             raise UserError(f"{type(self).__name__}: subclusters is {subclusters}; give 1 or more")
+        if scale_over not in get_args(ScaleOver):
+            raise UserError(f"{type(self).__name__}: scale_over is {scale_over!r}; give others or all")
         self.subclusters = subclusters
         self.trainable = trainable
         self.dynamic = dynamic
+        self.scale_over = scale_over
         self.register_buffer("scale", torch.ones(()))
 
     def build(self, embedding_dim: int, classes: int) -> Self:
@@ -112,13 +163,9 @@ class SubclusterAdaCos(Head):
     def _update_scale(self, cosine: Tensor, targets: Tensor) -> None:
         nearest = cosine.reshape(len(cosine), self.classes, self.subclusters).amax(2)
         labelled = nearest.masked_fill(targets <= 0, -1).amax(1).clamp(-1, 1)
-        angle = labelled.acos().median().clamp(max=math.pi / 4)
-        # The logarithm of the mean over clips of the summed exponentials of the other centres.
-        others = cosine.masked_fill((targets > 0).repeat_interleave(self.subclusters, 1), -math.inf)
-        total = (self.scale * others).logsumexp((0, 1)) - math.log(len(cosine))
-        fresh = total / angle.cos()
-        if bool(fresh.isfinite()) and float(fresh) > 0:
-            self.scale.copy_(fresh)
+        if self.scale_over == "others":
+            cosine = cosine.masked_fill((targets > 0).repeat_interleave(self.subclusters, 1), -math.inf)
+        self.scale.copy_(adapted(self.scale, labelled.acos(), (self.scale * cosine).logsumexp(1)))
 
 
 class AdaCos(SubclusterAdaCos):

@@ -6,12 +6,11 @@ import math
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.errors import UserError
 from asd.heads.base import Head
-from asd.heads.cosine import cross_entropy
+from asd.heads.cosine import adapted, cross_entropy, unit_length
 from asd.utils.precision import full_precision
 
 
@@ -58,7 +57,7 @@ class AdaProj(Head):
 
     def _similarity(self, embeddings: Tensor) -> Tensor:
         with full_precision(embeddings):
-            unit = F.normalize(embeddings.float())
+            unit = unit_length(embeddings)
             basis = self.directions.float()
             if self.trainable:
                 # Training turns the directions towards each other; the projection needs them orthonormal.
@@ -81,9 +80,6 @@ class AdaProj(Head):
 
     def _update_scale(self, similarity: Tensor, targets: Tensor) -> None:
         labelled = (similarity.masked_fill(targets <= 0, -2).amax(1) / 2).clamp(-1, 1)
-        angle = labelled.acos().median().clamp(max=math.pi / 4)
         others = similarity.masked_fill(targets > 0, -math.inf)
-        total = (self.scale * others).logsumexp((0, 1)) - math.log(len(similarity))
-        fresh = total / (2 * angle.cos())
-        if bool(fresh.isfinite()) and float(fresh) > 0:
-            self.scale.copy_(fresh)
+        # The similarity is twice the cosine.
+        self.scale.copy_(adapted(2 * self.scale, labelled.acos(), (self.scale * others).logsumexp(1)) / 2)

@@ -7,11 +7,16 @@ from pathlib import Path
 from asd.plots.common import grid, save
 from asd.report.gather import Curves
 
-_TITLES = {"train/loss": "training loss", "val/official_score": "validation, official score"}
+_TITLES = {
+    "train/loss": "training loss",
+    "train/accuracy_machine": "training, right machine",
+    "train/accuracy_attribute": "training, right class",
+    "val/official_score": "validation, official score",
+}
 
 
 def training_curves(curves: Curves, path: Path) -> Path | None:
-    """Draw loss and official score over the epochs; ``None`` where neither was logged."""
+    """Draw loss, accuracies and official score over the epochs; ``None`` where none was logged."""
     from matplotlib.ticker import MaxNLocator
 
     shown = {title: curves[name] for name, title in _TITLES.items() if curves.get(name)}

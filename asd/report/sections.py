@@ -133,11 +133,11 @@ def embeddings(run: Run, folder: Path) -> list[Block]:
 
 
 def training(run: Run, folder: Path) -> list[Block]:
-    """Loss and validation score over the epochs."""
+    """Loss, accuracies and validation score over the epochs."""
     drawn = training_curves(run.curves, folder / "curves.png")
     if drawn is None:
         return ["The run keeps no metrics.csv; the CSV logger writes one."]
-    return [_picture(drawn, "Training loss and validation score over the epochs")]
+    return [_picture(drawn, "Training loss, accuracies and validation score over the epochs")]
 
 
 def origin(run: Run) -> list[Block]:

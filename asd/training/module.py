@@ -30,6 +30,7 @@ from asd.scoring.sections import SectionScorers
 from asd.scoring.spectrum import mean_level
 from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
+from asd.training.accuracy import Accuracies
 from asd.training.by_hand import configuration
 from asd.training.collect import Rows
 from asd.training.lightning_seams import is_training
@@ -37,7 +38,9 @@ from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.statistics import fit_statistics
-from asd.utils.log import notice
+from asd.training.summary import summary
+from asd.training.warmup import epoch_steps, warmup_of
+from asd.utils.log import logger, notice
 from asd.utils.seeds import seed_of
 
 
@@ -72,6 +75,8 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
         self._rows = Rows(self.adapter.scored_dim)
+        self._group_sizes: list[int] | None = None
+        self.accuracies: Accuracies | None = None
 
     device = pl.LightningModule.device
 
@@ -127,6 +132,8 @@ class AnomalyDetector(Network, pl.LightningModule):
         if is_training(self):
             described = checkpoints.read_description(checkpoint)
             self._data().classes.check_same(ClassTable(tuple(described["classes"])))
+            for state in checkpoint.get("optimizer_states", ()):
+                self._group_sizes = [len(group["params"]) for group in state["param_groups"]]
         self.build_as_in(checkpoint)
 
     # -- training
@@ -138,15 +145,24 @@ class AnomalyDetector(Network, pl.LightningModule):
         if self.mixup is not None:
             waveform, targets = self.mixup(waveform, targets)
         loss = checked_loss(
-            lambda: self.head(self.adapter(self.encoder(waveform)), targets),
-            len(waveform),
-            f"epoch {self.current_epoch}, batch {batch_idx}",
+            lambda: self._loss(waveform, targets), len(waveform), f"epoch {self.current_epoch}, batch {batch_idx}"
         )
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(waveform))
         return loss
 
+    def _loss(self, waveform: Tensor, targets: Tensor) -> Tensor:
+        embeddings = self.adapter(self.encoder(waveform))
+        if self.accuracies is not None:
+            with torch.no_grad():
+                self.accuracies.add(self.head.logits(embeddings), targets)
+        loss: Tensor = self.head(embeddings, targets)
+        return loss
+
     def on_train_start(self) -> None:
-        """Fit training-set statistics of the front end, once, over all processes."""
+        """Say what is trained, and fit training-set statistics of the front end, once, over all processes."""
+        classes = self._data().classes
+        self.accuracies = Accuracies(classes) if self.head.classifies and self.classes else None
+        logger.info(summary(self.trainer, classes if self.head.classifies else None))
         loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
         fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
 
@@ -155,12 +171,19 @@ class AnomalyDetector(Network, pl.LightningModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         torch.manual_seed(seed_of(seed, self.current_epoch, distributed.rank()))
 
+    def on_train_epoch_end(self) -> None:
+        """Log which part of the clips got their class."""
+        for name, value in self.accuracies.finish().items() if self.accuracies is not None else ():
+            self.log(f"train/{name}", value, prog_bar=name == "accuracy_attribute")
+
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
-        groups = parameter_groups(self.encoder, [self.adapter, self.head], self.optimizer_options)
-        optimizer = build_optimizer(groups, self.optimizer_options)
-        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_epochs != -1 else 0
-        schedule = build_schedule(optimizer, self.optimizer_options, steps)
+        options, trainer = self.optimizer_options, self.trainer
+        groups = parameter_groups(self.encoder, [self.adapter, self.head], options, self._group_sizes)
+        optimizer = build_optimizer(groups, options)
+        steps = trainer.estimated_stepping_batches
+        each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0
+        schedule = build_schedule(optimizer, options, steps, each, warmup_of(trainer).thaw_epoch)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

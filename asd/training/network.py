@@ -18,6 +18,9 @@ from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.training import checkpoints
 
+USUAL: dict[str, type] = {"head": AdaCos, "scorer": KMeansScorer, "threshold": GammaThreshold}
+"""What a detector has where nothing is said of these parts, by the name of the argument."""
+
 
 class Network(nn.Module):
     """Embeds waveforms and scores the embeddings; knows nothing of Lightning.

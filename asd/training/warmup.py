@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import lightning.pytorch as pl
@@ -37,13 +38,13 @@ class WarmUp(pl.Callback):
         self.stage_epochs = stage_epochs
         self.keep_statistics = keep_statistics
 
+    def thaw_epoch(self, depth: int) -> float:
+        """First epoch in which the encoder's stage of this depth trains, 0 for the deepest; infinite: never."""
+        return math.inf if self.epochs == -1 else self.epochs + depth * self.stage_epochs
+
     def thawed_stages(self, epoch: int, stages: int) -> int:
         """How many of an encoder's `stages`, counted from the deepest, train in `epoch`."""
-        if self.epochs == -1 or epoch < self.epochs:
-            return 0
-        if self.stage_epochs == 0:
-            return stages
-        return min(stages, 1 + (epoch - self.epochs) // self.stage_epochs)
+        return sum(self.thaw_epoch(depth) <= epoch for depth in range(stages))
 
     def apply(self, encoder: Encoder, epoch: int) -> bool:
         """Freeze and thaw `encoder` as `epoch` asks; returns whether the set of trainable parameters changed."""
@@ -95,6 +96,18 @@ class WarmUp(pl.Callback):
         trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
         logger.info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
         wrap_anew(trainer, pl_module)
+
+
+def warmup_of(trainer: pl.Trainer) -> WarmUp:
+    """What freezes and thaws the encoder in a run; where it has no `WarmUp`, one that does neither."""
+    return next((one for one in getattr(trainer, "callbacks", []) if isinstance(one, WarmUp)), WarmUp())
+
+
+def epoch_steps(trainer: pl.Trainer) -> int:
+    """Optimizer steps of an epoch."""
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
 
 def _encoder(module: pl.LightningModule) -> Encoder:

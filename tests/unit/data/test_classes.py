@@ -108,3 +108,14 @@ def test_differing_tables_are_refused_with_the_classes_that_differ() -> None:
 
 def test_counts_are_unknown_for_names_alone() -> None:
     assert ClassTable(("a", "b")).describe() == [("a", None), ("b", None)]
+
+
+def test_each_class_has_a_machine_and_a_kind() -> None:
+    clips = [*CLIPS, train("fan", "speed/clean"), train("valve", "noise")]
+    for clean, noise in itertools.product(("per_machine", "shared", "none"), repeat=2):
+        table = ClassTable.build(clips, clean, noise)
+        origins = dict(zip(table.names, table.origins(), strict=True))
+        for clip in clips:
+            if (label := table.label(clip)) >= 0:
+                shared = clip.kind != Kind.MACHINE and (clean if clip.kind == Kind.CLEAN else noise) == "shared"
+                assert origins[table.names[label]] == ("" if shared else clip.machine, clip.kind)

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from asd_plugins.beats import BEATs
 
 from asd.data.classes import ClassTable
 from asd.data.clip import ClipBatch
@@ -296,6 +297,23 @@ def test_a_file_of_other_classes_is_refused_where_training_goes_on(small_run: Sm
     model.trainer.training = False
     model.on_load_checkpoint(content)
     assert model.classes == ("something else",)
+
+
+def test_a_run_whose_groups_decayed_all_but_vectors_goes_on(small_run: SmallRun, tmp_path: Path) -> None:
+    encoder = BEATs.tiny()
+    wide = [[p.ndim > 1 for p in stage.parameters()] for stage in reversed(encoder.stages())]
+    earlier = [count for one in wide for count in (sum(one), len(one) - sum(one))]
+    runs = []
+    for epochs in (1, 2):
+        model = small_model(encoder=BEATs.tiny(), optimizer=OptimizerOptions("AdamW", weight_decay=0.1))
+        model._group_sizes = [*earlier, 1, 1, 1] if epochs == 1 else None  # then adapter and head
+        trainer = small_trainer(tmp_path, max_epochs=epochs, limit_val_batches=0)
+        path = tmp_path / "earlier.ckpt" if epochs == 2 else None
+        trainer.fit(model, datamodule=small_data(small_run.data.root), ckpt_path=path)
+        trainer.save_checkpoint(tmp_path / "earlier.ckpt")
+        runs.append([(len(one["params"]), one["weight_decay"]) for one in trainer.optimizers[0].param_groups])
+    assert runs[0] == runs[1]
+    assert [count for count, _ in runs[1]][: len(earlier)] == earlier
 
 
 def test_a_foreign_file_is_named() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import re
+import warnings
+
 import pytest
 import torch
 from asd_plugins.beats import BEATs
+from asd_plugins.lora import LoRA
 from torch import nn
 
-from asd.errors import UserError
+from asd.encoders import Adapter, Encoder
+from asd.errors import Notice, UserError
+from asd.heads import AdaCos, AdaProj, ArcFace, CrossEntropy
+from asd.plugins import known
 from asd.training.optim import OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.training.warmup import WarmUp
 
 
 def test_every_parameter_is_in_one_group_and_deeper_stages_learn_faster() -> None:
@@ -25,11 +34,72 @@ def test_every_parameter_is_in_one_group_and_deeper_stages_learn_faster() -> Non
     assert {rate[id(p)] for p in head.parameters()} == {1e-3}
 
 
-def test_biases_and_normalisations_do_not_decay() -> None:
-    groups = parameter_groups(BEATs.tiny(), [], OptimizerOptions(weight_decay=0.1))
-    for group in groups:
-        assert group["weight_decay"] == (0.1 if group["params"][0].ndim > 1 else 0.0)
-        assert len({p.ndim > 1 for p in group["params"]}) == 1
+FREE = re.compile(
+    r"pos_embed|position_embeddings|_token|grep_a|weight_g|weight_v|relative_bias|rel_attn_embed|gru_rel_pos_const"
+    r"|parametrizations|centres|directions"
+)
+"""Of two axes and more, but no weight matrix: positions, tokens, gains, directions whose length is apart, centres."""
+
+
+def decay_of(encoder: Encoder, *others: nn.Module) -> dict[str, tuple[nn.Parameter, float]]:
+    """Each parameter and its decay, by name."""
+    groups = parameter_groups(encoder, list(others), OptimizerOptions(weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    named = nn.ModuleList([encoder, *others]).named_parameters()
+    return {name: (p, decay[id(p)]) for name, p in named}
+
+
+@pytest.mark.parametrize("name", sorted(known(Encoder)))
+def test_weight_matrices_decay_and_nothing_else(name: str) -> None:
+    cls = known(Encoder)[name]
+    if not cls.__module__.startswith("asd_plugins."):
+        pytest.skip("of another test")
+    found = decay_of(cls.tiny(), Adapter(hidden=[8], embedding_dim=4, pooling="attentive_statistics").build(2, 6))
+    for key, (parameter, decay) in found.items():
+        matrix = parameter.ndim > 1 and not FREE.search(key)
+        assert decay == (0.1 if matrix else 0.0), f"{key} {tuple(parameter.shape)}"
+        if decay:
+            assert len(parameter) > 1 and parameter[0].numel() > 1, f"{key} is as thin as a vector"
+    assert any(decay for _, decay in found.values())
+
+
+def test_layers_of_a_head_decay_and_centres_do_not() -> None:
+    heads = [CrossEntropy(), AdaCos(), ArcFace(), AdaProj(2, trainable=True)]
+    found = decay_of(BEATs.tiny(), *(head.build(8, 3) for head in heads))
+    assert {key: decay for key, (_, decay) in found.items() if not key.startswith("0.")} == {
+        "1.linear.weight": 0.1, "1.linear.bias": 0.0, "2.centres": 0.0, "3.centres": 0.0, "4.directions": 0.0,
+    }  # fmt: skip
+
+
+class Free(BEATs):
+    """With a matrix that belongs to no layer, inside or not of another encoder."""
+
+    def decayed(self) -> list[nn.Parameter]:
+        return [self.position.weight_v]
+
+
+def test_an_encoder_names_matrices_of_its_own_also_inside_another() -> None:
+    for encoder in (Free.tiny(), LoRA(Free.tiny(), rank=2)):
+        (decay,) = {decay for key, (_, decay) in decay_of(encoder).items() if key.endswith("weight_v")}
+        assert decay == 0.1
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_groups() -> None:
+    encoder, options = BEATs.tiny(), OptimizerOptions("AdamW", weight_decay=0.1)
+    now = parameter_groups(encoder, [], options)
+    sizes = [len(group["params"]) for group in now]
+    assert parameter_groups(encoder, [], options, sizes) == now
+    earlier = [
+        [p for p in group if (p.ndim > 1) == wide]
+        for group in ([*stage.parameters()] for stage in reversed(encoder.stages()))
+        for wide in (True, False)
+    ]
+    assert [len(group) for group in earlier] != sizes
+    again = parameter_groups(encoder, [], options, [len(group) for group in earlier])
+    assert [[*map(id, group["params"])] for group in again] == [[*map(id, group)] for group in earlier]
+    assert [group["weight_decay"] for group in again] == [0.1, 0.0] * len(encoder.stages())
+    state = torch.optim.AdamW([{"params": group} for group in earlier]).state_dict()
+    build_optimizer(again, options).load_state_dict(state)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
@@ -54,6 +124,65 @@ def test_a_constant_rate_needs_no_schedule() -> None:
     assert build_schedule(optimizer, options, 50) is None
 
 
+def rates(options: OptimizerOptions, warmup: WarmUp, steps: int, epoch_steps: int) -> list[dict[object, float]]:
+    """Learning rate by depth of the stage, ``None`` for adapter and head, in each step of a run."""
+    encoder, head = BEATs.tiny(), nn.Linear(16, 3)
+    optimizer = build_optimizer(parameter_groups(encoder, [head], options), options)
+    schedule = build_schedule(optimizer, options, steps, epoch_steps, warmup.thaw_epoch)
+    course = []
+    for _ in range(steps):
+        course.append({group["depth"]: group["lr"] for group in optimizer.param_groups})
+        optimizer.step()
+        schedule.step()
+    return course
+
+
+@pytest.mark.parametrize("stage_epochs", [0, 2])
+def test_each_stage_rises_from_its_own_thaw(stage_epochs: int) -> None:
+    options = OptimizerOptions(lr=1.0, encoder_lr=0.5, layer_decay=0.1, encoder_warmup_epochs=1.5)
+    stages = len(BEATs.tiny().stages())
+    assert stages > 2
+    for step, found in enumerate(rates(options, WarmUp(2, stage_epochs), 80, 4)):
+        assert found[None] == 1.0
+        for depth in range(stages):
+            since = step - 4 * (2 + depth * stage_epochs)
+            factor = 0 if since < 0 else min(1, (since + 1) / 6)
+            assert found[depth] == pytest.approx(0.5 * 0.1**depth * factor)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_the_rise_after_the_thaw_multiplies_the_course_of_the_run(schedule: str) -> None:
+    course = {"lr": 1.0, "schedule": schedule, "warmup": 0.2}
+    plain = rates(OptimizerOptions(**course), WarmUp(3), 50, 5)
+    risen = rates(OptimizerOptions(**course, encoder_warmup_epochs=2), WarmUp(3), 50, 5)
+    for step, (one, two) in enumerate(zip(plain, risen, strict=True)):
+        assert two[None] == one[None]
+        assert two[0] == pytest.approx(one[0] * min(1, max(0, step - 14) / 10))
+
+
+def test_an_encoder_that_never_thaws_has_no_rate_and_one_that_is_not_frozen_rises_at_once() -> None:
+    options = OptimizerOptions(lr=1.0, encoder_warmup_epochs=1)
+    assert all(found[0] == 0 and found[None] == 1 for found in rates(options, WarmUp(-1), 8, 4))
+    assert [found[0] for found in rates(options, WarmUp(), 5, 4)] == [0.25, 0.5, 0.75, 1, 1]
+
+
+def test_a_rise_that_the_run_does_not_live_to_see_is_told() -> None:
+    options = OptimizerOptions(encoder_warmup_epochs=3)
+    with pytest.warns(Notice, match=r"thaws at step 8 and rises over 12 \(.*encoder_warmup_epochs\), but.* has 19"):
+        rates(options, WarmUp(2), 19, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        rates(options, WarmUp(2), 20, 4)
+
+
+def test_a_course_over_a_run_without_end_is_refused() -> None:
+    optimizer = build_optimizer([{"params": [nn.Parameter(torch.ones(1))]}], OptimizerOptions())
+    for options in (OptimizerOptions(schedule="cosine"), OptimizerOptions(warmup=0.1)):
+        with pytest.raises(UserError, match=r"no end; give trainer\.max_epochs or trainer\.max_steps"):
+            build_schedule(optimizer, options, math.inf)
+    assert build_schedule(optimizer, OptimizerOptions(encoder_warmup_epochs=1), math.inf, 5) is not None
+
+
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
 def test_optimizers_by_name(name: str) -> None:
     assert type(build_optimizer([{"params": [nn.Parameter(torch.ones(1))]}], OptimizerOptions(name))).__name__ == name
@@ -66,6 +195,8 @@ def test_optimizers_by_name(name: str) -> None:
         ({"encoder_lr": 0.0}, r"encoder_lr is 0"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
         ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"encoder_warmup_epochs": -1.0}, "encoder_warmup_epochs is -1.0; give epochs"),
+        ({"encoder_warmup_epochs": math.nan}, "encoder_warmup_epochs is nan"),
     ],
 )
 def test_options_out_of_range(options: dict[str, float], message: str) -> None:
