@@ -57,6 +57,7 @@ class LoRA(Encoder):
         self.sample_rate = encoder.sample_rate
         self.feature_dim = encoder.feature_dim
         self.layers = encoder.layers
+        self.layout = encoder.layout
         self.seconds = encoder.seconds
 
     @classmethod
