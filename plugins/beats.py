@@ -184,7 +184,7 @@ class BEATs(Encoder):
         for number, block in enumerate(self.blocks):
             if self.gradient_decay < 1:
                 tokens = self.gradient_decay * tokens + (1 - self.gradient_decay) * tokens.detach()
-            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            if self.gradient_checkpointing and block.training and torch.is_grad_enabled():
                 tokens = recompute(block, tokens, bias, padding, use_reentrant=False)
             else:
                 tokens = block(tokens, bias, padding)

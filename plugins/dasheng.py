@@ -126,7 +126,7 @@ class _MelTransformer(Encoder):
         tokens = patches.flatten(2).mT
         kept = []
         for number, block in enumerate(self.blocks):
-            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            if self.gradient_checkpointing and block.training and torch.is_grad_enabled():
                 tokens = recompute(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
