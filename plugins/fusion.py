@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Literal, get_args
@@ -59,11 +60,9 @@ class Fusion(Encoder):
         self.sample_rate = max(part.sample_rate for part in parts)
         self.feature_dim = sum(part.feature_dim for part in parts)
         self.resample = nn.ModuleList(_resampler(self.sample_rate, part.sample_rate, align) for part in parts)
-        hops = [(part.layout.hop_seconds, part.layout.start_seconds) for part in parts]
-        known = [(hop, start) for hop, start in hops if hop is not None]
-        if align == "time" and len(known) == len(hops):
-            hop, start = max(known, key=lambda one: one[0])
-            self.layout = TokenLayout(hop_seconds=hop, start_seconds=start)
+        if align == "time" and all(part.layout.hop_seconds for part in parts):
+            longest = max((part.layout for part in parts), key=lambda one: one.hop_seconds or 0.0)
+            self.layout = TokenLayout(hop_seconds=longest.hop_seconds, start_seconds=longest.start_seconds)
 
     @classmethod
     def tiny(cls) -> Fusion:
@@ -92,20 +91,24 @@ class Fusion(Encoder):
         else:
             features = self._at_same_times(features, waveform.shape[1] / self.sample_rate)
         if self.normalise:
-            rms = (self.feature_dim / len(features)) ** 0.5
-            features = [rms / one.shape[3] ** 0.5 * _of_unit_rms(one) for one in features]
+            norm = (self.feature_dim / len(features)) ** 0.5
+            features = [norm / one.shape[3] ** 0.5 * _of_unit_rms(one) for one in features]
         return torch.cat(features, dim=-1)
 
     def _at_same_times(self, features: list[Tensor], seconds: float) -> list[Tensor]:
-        """Features as each encoder gives them, to those of the longest frames, of which the clip has ``F'``."""
+        """Features as each encoder gives them, to those of the ``F'`` longest frames that the clip has."""
         parts = self._parts()
         frames = [part.layout.frames(one) for part, one in zip(parts, features, strict=True)]
         edges = [
             part.layout.edges(one.shape[2], part.seconds or seconds) for part, one in zip(parts, frames, strict=True)
         ]
-        longest = max(edges, key=lambda one: float(one[1] - one[0]))
-        heard = int(((longest[1:] + longest[:-1]) / 2 < seconds).sum())
-        wanted = _reaching(longest[: max(1, heard) + 1], 0.0, seconds)
+        hop, start = self.layout.hop_seconds, self.layout.start_seconds
+        if hop is None:
+            longest = max(edges, key=lambda one: float(one[1] - one[0]))
+            hop, start = float(longest[1] - longest[0]), float(longest[0])
+        # Those whose centre is heard, but for rounding.
+        count = max(1, math.ceil((seconds - start) / hop - 0.5 - 1e-6))
+        wanted = _reaching(start + hop * np.arange(count + 1, dtype=np.float64), 0.0, seconds)
         return [_averaged(one, given, wanted) for one, given in zip(frames, edges, strict=True)]
 
     def stages(self) -> list[nn.Module]:

@@ -55,8 +55,9 @@ def pairs() -> list[tuple[str, str]]:
 def test_a_burst_shows_in_every_part_where_it_sounds(one: str, other: str) -> None:
     fused = Fusion([made(one), made(other)])
     split = fused.widths[0]
+    seconds = min(part.seconds or 4.0 for part in fused.encoders)
     for columns in (slice(split), slice(split, None)):
-        offsets = burst_offsets(fused, columns=columns)
+        offsets = burst_offsets(fused, seconds, columns)
         assert max(map(abs, offsets)) <= 1.5, offsets
 
 
@@ -80,6 +81,15 @@ def test_past_the_end_of_what_a_part_hears_it_has_its_last_frame() -> None:
     assert features.shape[2] == 7
     assert torch.equal(features[:, :, 3:], features[:, :, 3:4].expand(-1, -1, 4, -1))
     assert not torch.equal(features[:, :, 1], features[:, :, 3])
+
+
+def test_frames_go_on_past_the_end_of_the_one_with_the_longest() -> None:
+    short, long = AST.tiny().eval(), Dasheng(shape=Dasheng.tiny().shape).eval()
+    with torch.no_grad():
+        features = Fusion([short, long], normalise=False).eval()(WAVE)[0, 0, :, short.feature_dim :]
+    assert len(features) == 12
+    gaps = (features[1:] - features[:-1]).norm(dim=1)
+    assert float(gaps[-3:].min()) > 0.1 * float(gaps.max())
 
 
 def test_no_part_outweighs_another_by_its_scale() -> None:
