@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from asd_plugins.transformers_audio import check_layers, last_layers, load_model, settled_config
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
@@ -88,6 +88,7 @@ class AST(Encoder):
         self.frames = frames
         self.tokens = tokens
         self.layers = layers
+        self.layout = _layout(self.model, tokens)
         self.feature_dim: int = options.hidden_size
         self.filter_bank = KaldiFilterBank(bands=options.num_mel_bins, window="hanning")
         self.mean: float = settings.get("mean", _MEAN)
@@ -114,6 +115,16 @@ class AST(Encoder):
         """Embeddings, then layer after layer; the final normalisation goes with the last."""
         layers = list(self.model.layers)
         return [self.model.embeddings, *layers[:-1], nn.ModuleList([layers[-1], self.model.layernorm])]
+
+
+def _layout(model: Any, tokens: Tokens) -> TokenLayout:
+    if tokens == "class":
+        # Both are of the whole clip: one frame, in two versions.
+        return TokenLayout(rows=_SPECIAL_TOKENS)
+    options = model.config
+    rows, _ = model.embeddings.get_shape(options)
+    overlap = options.patch_size - options.time_stride
+    return TokenLayout(rows, "frequency", _SPECIAL_TOKENS, None, 0.01 * options.time_stride, 0.01 * overlap / 2)
 
 
 def _fit_positions(model: Any, frames: int) -> None:

@@ -15,7 +15,7 @@ from asd_plugins.beats_layers import BEATsLayer, BEATsShape, PositionConvolution
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
@@ -70,6 +70,7 @@ class BEATs(Encoder):
     """
 
     sample_rate = 16000
+    layout = TokenLayout(rows=_BANDS // _PATCH, hop_seconds=0.01 * _PATCH)
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "beats_iter3_plus_as2m",
@@ -183,7 +184,7 @@ class BEATs(Encoder):
         for number, block in enumerate(self.blocks):
             if self.gradient_decay < 1:
                 tokens = self.gradient_decay * tokens + (1 - self.gradient_decay) * tokens.detach()
-            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            if self.gradient_checkpointing and block.training and torch.is_grad_enabled():
                 tokens = recompute(block, tokens, bias, padding, use_reentrant=False)
             else:
                 tokens = block(tokens, bias, padding)

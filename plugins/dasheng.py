@@ -15,7 +15,7 @@ from asd_plugins.dasheng_layers import Block, TransformerShape
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
@@ -67,6 +67,7 @@ class _MelTransformer(Encoder):
         self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.frames = frames
+        self.layout = TokenLayout(_BANDS // bands, "frequency", chunk_frames=self.positions, hop_seconds=0.01 * frames)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -125,7 +126,7 @@ class _MelTransformer(Encoder):
         tokens = patches.flatten(2).mT
         kept = []
         for number, block in enumerate(self.blocks):
-            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            if self.gradient_checkpointing and block.training and torch.is_grad_enabled():
                 tokens = recompute(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)

@@ -1,34 +1,49 @@
-"""Several encoders side by side: their features, frame by frame, in one embedding."""
+"""Several encoders side by side: their features of the same time in one embedding."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchaudio
 from asd_plugins.beats import BEATs
 from asd_plugins.dasheng import Dasheng
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import Encoder, TokenLayout
 from asd.errors import UserError
+from asd.utils.precision import full_precision
+
+Alignment = Literal["time", "tokens"]
+Edges = NDArray[np.float64]
 
 
 class Fusion(Encoder):
     """Runs encoders on the same clip and concatenates their features: ``D`` is the sum of their widths.
 
-    The frames of all are averaged down to the fewest that any of them gives. Each keeps its own front end and
-    augmentation; an encoder for a lower sample rate gets the clip resampled.
+    The frames are those of the encoder with the longest: every other one gives the mean of what it has at that time of
+    the clip, over all its rows of frequency; past the end of what it hears, its last frame. Each keeps its own front
+    end and augmentation; an encoder for a lower sample rate gets the clip resampled.
 
     Args:
         encoders: The encoders, which must return the same number of layers; ``None``: BEATs and Dasheng.
+        normalise: Bring each encoder's features of a clip to one norm, layer by layer, so that none outweighs the
+            others in a distance because its numbers are larger.
+        align: Join features of the same ``time``; or ``tokens`` of the same number whatever they hold, as earlier
+            versions did, for what was trained by these.
     """
 
     listing = ("16000 Hz", "1536", "175.76 M")
 
-    def __init__(self, encoders: list[Encoder] | None = None) -> None:
+    def __init__(
+        self, encoders: list[Encoder] | None = None, normalise: bool = True, align: Alignment = "time"
+    ) -> None:
         super().__init__()
         parts: Sequence[Encoder] = [BEATs(), Dasheng()] if encoders is None else encoders
         if len(parts) < 2 or len({part.layers for part in parts}) > 1:
@@ -36,11 +51,18 @@ class Fusion(Encoder):
                 "Fusion: give two encoders or more that return the same number of layers, not "
                 f"{[part.layers for part in parts]}"
             )
+        if align not in get_args(Alignment):
+            raise UserError(f"Fusion: align is {align!r}; give time or tokens")
         self.encoders = nn.ModuleList(parts)
+        self.normalise = normalise
+        self.align = align
         self.layers = parts[0].layers
         self.sample_rate = max(part.sample_rate for part in parts)
         self.feature_dim = sum(part.feature_dim for part in parts)
-        self.resample = nn.ModuleList(_resampler(self.sample_rate, part.sample_rate) for part in parts)
+        self.resample = nn.ModuleList(_resampler(self.sample_rate, part.sample_rate, align) for part in parts)
+        if align == "time" and all(part.layout.hop_seconds for part in parts):
+            longest = max((part.layout for part in parts), key=lambda one: one.hop_seconds or 0.0)
+            self.layout = TokenLayout(hop_seconds=longest.hop_seconds, start_seconds=longest.start_seconds)
 
     @classmethod
     def tiny(cls) -> Fusion:
@@ -63,8 +85,31 @@ class Fusion(Encoder):
         """``(B, 1, T)`` to ``(B, L, F', D)``."""
         waveform = spectrogram[:, 0]
         features = [part(resample(waveform)) for part, resample in zip(self._parts(), self.resample, strict=True)]
-        frames = min(one.shape[2] for one in features)
-        return torch.cat([_average_frames(one, frames) for one in features], dim=-1)
+        if self.align == "tokens":
+            tokens = min(one.shape[2] for one in features)
+            features = [_average_tokens(one, tokens) for one in features]
+        else:
+            features = self._at_same_times(features, waveform.shape[1] / self.sample_rate)
+        if self.normalise:
+            norm = (self.feature_dim / len(features)) ** 0.5
+            features = [norm / one.shape[3] ** 0.5 * _of_unit_rms(one) for one in features]
+        return torch.cat(features, dim=-1)
+
+    def _at_same_times(self, features: list[Tensor], seconds: float) -> list[Tensor]:
+        """Features as each encoder gives them, to those of the ``F'`` longest frames that the clip has."""
+        parts = self._parts()
+        frames = [part.layout.frames(one) for part, one in zip(parts, features, strict=True)]
+        edges = [
+            part.layout.edges(one.shape[2], part.seconds or seconds) for part, one in zip(parts, frames, strict=True)
+        ]
+        hop, start = self.layout.hop_seconds, self.layout.start_seconds
+        if hop is None:
+            longest = max(edges, key=lambda one: float(one[1] - one[0]))
+            hop, start = float(longest[1] - longest[0]), float(longest[0])
+        # Those whose centre is heard, but for rounding.
+        count = max(1, math.ceil((seconds - start) / hop - 0.5 - 1e-6))
+        wanted = _reaching(start + hop * np.arange(count + 1, dtype=np.float64), 0.0, seconds)
+        return [_averaged(one, given, wanted) for one, given in zip(frames, edges, strict=True)]
 
     def stages(self) -> list[nn.Module]:
         """The stages of all encoders together, aligned at the deepest."""
@@ -78,15 +123,56 @@ class Fusion(Encoder):
             part.observe(resample(waveform))
 
 
-def _resampler(given: int, wanted: int) -> nn.Module:
+class _Resample(torchaudio.transforms.Resample):  # type: ignore[misc]
+    """In float32 also under autocast, which would round the sound to the precision of features."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        with full_precision(waveform):
+            resampled: Tensor = super().forward(waveform.float())
+            return resampled
+
+
+def _resampler(given: int, wanted: int, align: Alignment) -> nn.Module:
     if given == wanted:
         return nn.Identity()
-    module: nn.Module = torchaudio.transforms.Resample(given, wanted)
-    return module
+    if align == "tokens":
+        return _Resample(given, wanted)
+    # Within 0.4 dB up to 0.94 of the lower half rate and 115 dB down from it on: what recordings are decoded with
+    # (soxr, HQ). By itself the library lets what lies just above through with -7 dB.
+    return _Resample(
+        given, wanted, resampling_method="sinc_interp_kaiser", lowpass_filter_width=96, rolloff=0.96, beta=13.0
+    )
 
 
-def _average_frames(features: Tensor, frames: int) -> Tensor:
-    if features.shape[2] == frames:
+def _reaching(edges: Edges, start: float, end: float) -> Edges:
+    """The same frames, the first and the last of which reach to `start` and `end` if they did not."""
+    return np.array([min(edges[0], start), *edges[1:-1], max(edges[-1], end)])
+
+
+def _averaged(frames: Tensor, given: Edges, wanted: Edges) -> Tensor:
+    """``(B, L, G, D)`` to ``(B, L, F, D)``, each frame the mean of those of the same time.
+
+    Args:
+        frames: Features of each frame.
+        given: ``(G + 1,)``, where these frames begin and end, in seconds.
+        wanted: ``(F + 1,)``, the same of those that are wanted.
+    """
+    given = _reaching(given, wanted[0], wanted[-1])
+    shared = np.minimum(wanted[1:, None], given[1:]) - np.maximum(wanted[:-1, None], given[:-1])
+    share = shared.clip(0) / shared.clip(0).sum(1, keepdims=True)
+    with full_precision(frames):
+        return torch.from_numpy(share.astype(np.float32)).to(frames.device) @ frames.float()
+
+
+def _of_unit_rms(features: Tensor) -> Tensor:
+    """``(B, L, F, D)`` with a root mean square of 1 over frames and width."""
+    with full_precision(features):
+        features = features.float()
+        return features * (features.square().mean((2, 3), keepdim=True) + 1e-12).rsqrt()
+
+
+def _average_tokens(features: Tensor, tokens: int) -> Tensor:
+    if features.shape[2] == tokens:
         return features
     clips, layers, _, width = features.shape
-    return F.adaptive_avg_pool1d(features.flatten(0, 1).mT, frames).mT.reshape(clips, layers, frames, width)
+    return F.adaptive_avg_pool1d(features.flatten(0, 1).mT, tokens).mT.reshape(clips, layers, tokens, width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from asd_plugins.beats import BEATs
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from asd.errors import UserError
 
 class LoRA(Encoder):
     """Trains a product of two thin matrices beside each linear layer of an encoder, whose own weights stay as they are.
+
+    So do the statistics of its batch normalisation, also in training mode.
 
     Hu et al., "LoRA: Low-rank adaptation of large language models" (2021), arXiv:2106.09685.
 
@@ -54,9 +56,11 @@ class LoRA(Encoder):
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen)
         inject_adapter_in_model(config, encoder)
         self.encoder = encoder
+        self._keep_statistics()
         self.sample_rate = encoder.sample_rate
         self.feature_dim = encoder.feature_dim
         self.layers = encoder.layers
+        self.layout = encoder.layout
         self.seconds = encoder.seconds
 
     @classmethod
@@ -84,6 +88,17 @@ class LoRA(Encoder):
     def stages(self) -> list[nn.Module]:
         """Those of the encoder."""
         return self.encoder.stages()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode, but for batch normalisation."""
+        super().train(mode)
+        self._keep_statistics()
+        return self
+
+    def _keep_statistics(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
     def fixed(self) -> Iterable[nn.Parameter]:
         """The encoder's own weights."""

@@ -15,7 +15,7 @@ import torch
 from asd_plugins.mobilenet_layers import BANDS, ROWS, STEM, Block, MobileNetMel, convolution, multiple_of_eight
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, WeightsCard
+from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
@@ -92,7 +92,6 @@ class MobileNet(Encoder):
             features.append(Block(channels, row, width))
             channels = multiple_of_eight(row.channels * width)
         features.append(convolution(channels, 6 * channels, 1, nn.Hardswish))
-        self.rows = rows
         self.front_end = MobileNetMel()
         self.features = nn.Sequential(*features)
         self.apply(_initialise)
@@ -105,8 +104,11 @@ class MobileNet(Encoder):
             channels = multiple_of_eight(ROWS[blocks - 1].channels * width)
         else:
             channels *= 6
-        strides = math.prod(row.stride for row in ROWS[:blocks])
-        self.feature_dim = channels * (BANDS // (2 * strides) if rows == "kept" else 1)
+        stride = 2 * math.prod(row.stride for row in ROWS[:blocks])
+        kept = BANDS // stride if rows == "kept" else 1
+        hop = 0.01 * stride
+        self.layout = TokenLayout(kept, "width", hop_seconds=hop, start_seconds=-hop / 2)
+        self.feature_dim = channels * kept
 
     @classmethod
     def tiny(cls) -> Self:
@@ -123,7 +125,7 @@ class MobileNet(Encoder):
         maps = self.features[0](spectrogram.mT[:, None])
         # Channels last make the depthwise convolutions half as dear again on a CPU.
         maps = self.features[1:](maps.contiguous(memory_format=torch.channels_last))
-        columns: Tensor = maps.flatten(1, 2) if self.rows == "kept" else maps.mean(2)
+        columns: Tensor = maps.flatten(1, 2) if self.layout.rows > 1 else maps.mean(2)
         return columns.mT[:, None]
 
     def stages(self) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInp
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder
+from asd.encoders import Augmentation, Encoder, TokenLayout
 from asd.encoders.weights_file import format_of
 from asd.errors import UserError
 
@@ -96,6 +96,7 @@ class TransformersAudio(Encoder):
             self.model = self.model.encoder
             self.feature_dim, depth = options.d_model, options.encoder_layers
             self.inputs = WhisperInput(options.num_mel_bins, 2 * options.max_source_positions)
+            self.layout = TokenLayout(hop_seconds=0.02, start_seconds=-0.01)
         elif architecture == "ClapAudioModel":
             self.sample_rate, self.seconds = 48000, 10.0
             self.feature_dim, depth = self.model.audio_encoder.num_features, 1
@@ -103,6 +104,8 @@ class TransformersAudio(Encoder):
         else:
             self.feature_dim, depth = options.hidden_size, options.num_hidden_layers
             self.inputs = WaveformInput(settings.get("do_normalize", True), _receptive_field(options))
+            hop, overlap = prod(options.conv_stride), _receptive_field(options) - prod(options.conv_stride)
+            self.layout = TokenLayout(hop_seconds=hop / self.sample_rate, start_seconds=overlap / 2 / self.sample_rate)
         check_layers(type(self).__name__, layers, depth)
 
     @classmethod

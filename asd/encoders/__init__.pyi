@@ -7,4 +7,5 @@ from .base import Statistics as Statistics
 from .frontends import KaldiFilterBank as KaldiFilterBank
 from .frontends import LogMel as LogMel
 from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
+from .token_layout import TokenLayout as TokenLayout
 from .weights_card import WeightsCard as WeightsCard

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asd.described import Described
 from asd.encoders.augment import Augmentation
+from asd.encoders.token_layout import TokenLayout
 from asd.encoders.weights_card import WeightsCard
 
 
@@ -70,6 +71,7 @@ class Encoder(Described, nn.Module, ABC):
         sample_rate: Hz that waveforms must have; the pipeline resamples to it.
         feature_dim: ``D``, declared, not probed.
         layers: ``L``, how many layers `encode` returns.
+        layout: How the tokens that `encode` returns lie in time and frequency.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
@@ -82,6 +84,7 @@ class Encoder(Described, nn.Module, ABC):
     sample_rate: int
     feature_dim: int
     layers: int = 1
+    layout: TokenLayout = TokenLayout()
     seconds: float | None = None
     augment: nn.Module
     cards: ClassVar[Sequence[WeightsCard]] = ()
@@ -104,7 +107,7 @@ class Encoder(Described, nn.Module, ABC):
 
     @abstractmethod
     def encode(self, spectrogram: Tensor) -> Tensor:
-        """``(B, F, M)`` to ``(B, L, F', D)``, deepest layer last."""
+        """``(B, F, M)`` to ``(B, L, F', D)``, deepest layer last; what ``F'`` counts, `layout` says."""
 
     @abstractmethod
     def stages(self) -> list[nn.Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +12,9 @@ from asd.encoders.base import Encoder
 from asd.testing.contract import Check, check_described, check_excuses, run_checks
 
 LENGTHS = (1.0, 1.98, 2.74, 10.0)
+_BURST_SECONDS = 0.05
+_TONES = (0.01, 0.1, 0.4)
+"""Frequencies as parts of the sample rate: a low row, a higher one, and one for comparison."""
 
 
 def check_encoder(encoder: Encoder) -> None:
@@ -28,6 +32,40 @@ def waveforms(encoder: Encoder, clips: int = 3, seconds: float = 1.0) -> Tensor:
     time = torch.arange(round(seconds * encoder.sample_rate)) / encoder.sample_rate
     tones = torch.sin(2 * torch.pi * time * torch.linspace(150, 900, clips)[:, None])
     return 0.1 * tones + 0.05 * torch.randn(clips, len(time), generator=generator)
+
+
+def burst_offsets(encoder: Encoder, seconds: float = 4.0, columns: slice = slice(None)) -> list[float]:
+    """How many frames beside where it sounds a short burst shows in the features, for five places in a clip.
+
+    It shows where the energy is greatest by which features differ from those of the same burst at other places.
+
+    Args:
+        encoder: It is put into evaluation mode.
+        seconds: Length of the clip, unless the encoder says one.
+        columns: Columns of the features that are looked at.
+    """
+    seconds = encoder.seconds or seconds
+    rate = encoder.sample_rate
+    noise = torch.Generator().manual_seed(7)
+    clips = 0.01 * torch.randn(4, round(seconds * rate), generator=noise)
+    burst = 0.3 * torch.randn(4, round(_BURST_SECONDS * rate), generator=noise)
+    encoder.eval()
+    with torch.no_grad():
+        count = encoder.layout.frames(encoder(clips[:1])).shape[2]
+        edges = encoder.layout.edges(count, seconds)
+        # An encoder may hear only the beginning of the clip.
+        places = [part * min(seconds, float(edges[-1])) for part in (0.1, 0.3, 0.5, 0.7, 0.9)]
+        found = []
+        for place in places:
+            start = round((place - _BURST_SECONDS / 2) * rate)
+            waveform = clips.clone()
+            waveform[:, start : start + burst.shape[1]] += burst
+            found.append(encoder.layout.frames(encoder(waveform))[..., columns])
+    elsewhere = torch.stack(found).median(0).values
+    frames = [int((one - elsewhere).square().sum((0, 1, 3)).argmax()) for one in found]
+    late = (edges[1:] + edges[:-1])[frames] / 2 - places
+    beside = np.sign(late) * (np.abs(late) - _BURST_SECONDS / 2).clip(0)
+    return [float(one) for one in beside / (edges[1] - edges[0])]
 
 
 def check_declaration(encoder: Encoder) -> None:
@@ -60,6 +98,47 @@ def check_shapes(encoder: Encoder) -> None:
             assert features.is_floating_point(), "features are floating point"
             assert bool(features.isfinite().all()), f"not finite for {seconds} s"
             assert encoder.spectrogram(waveform).ndim == 3, "spectrogram gives (B, F, M)"
+
+
+def check_layout(encoder: Encoder) -> None:
+    """Tokens are as many as `layout` says, and its grid divides them into frames and rows."""
+    encoder.eval()
+    layout = encoder.layout
+    with torch.no_grad():
+        for seconds in LENGTHS:
+            features = encoder(waveforms(encoder, 2, seconds))
+            tokens, width = features.shape[2:]
+            told = f"{layout} does not fit {tokens} tokens of width {width} for {seconds} s"
+            beside = layout.rows if layout.order == "width" else 1
+            frames, left = divmod(tokens - layout.special_tokens, 1 if layout.order == "width" else layout.rows)
+            assert frames >= 1, told
+            assert left == 0, told
+            assert width % beside == 0, told
+            grid = layout.grid(features)
+            assert grid.shape == (2, encoder.layers, frames, layout.rows, width // beside), told
+
+
+def check_time(encoder: Encoder) -> None:
+    """A burst that is moved in time moves along the frames of `layout`."""
+    offsets = burst_offsets(encoder)
+    assert max(map(abs, offsets)) <= 1.5, (
+        f"bursts show {', '.join(f'{one:.1f}' for one in offsets)} frames from where they sound: does layout say how "
+        "tokens lie?"
+    )
+
+
+def check_frequency(encoder: Encoder) -> None:
+    """A higher tone shows in a higher row of `layout`, where there are some."""
+    encoder.eval()
+    time = torch.arange(2 * encoder.sample_rate)
+    noise = 0.01 * torch.randn(4, len(time), generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        tones = [0.1 * torch.sin(2 * torch.pi * frequency * time) for frequency in _TONES]
+        grids = torch.stack([encoder.layout.grid(encoder(noise + tone)) for tone in tones])
+    loudest = (grids - grids.median(0).values).square().sum((1, 2, 3, 5)).argmax(1).tolist()
+    assert encoder.layout.rows == 1 or loudest[0] < loudest[1], (
+        f"tones of {_TONES[0]} and {_TONES[1]} of the sample rate show in rows {loudest[0]} and {loudest[1]}"
+    )
 
 
 def check_silence(encoder: Encoder) -> None:
@@ -168,6 +247,9 @@ CHECKS: tuple[Check[Encoder], ...] = (
     check_declaration,
     check_documented,
     check_shapes,
+    check_layout,
+    check_time,
+    check_frequency,
     check_silence,
     check_deterministic,
     check_rows_independent,

@@ -23,6 +23,8 @@ _NEEDED = ("model", "data", "trainer")
 _UNFETCHED = {"weights": None, "download": False}
 RENAMED = {"checkpoint": "weights"}
 """Arguments of encoders: what earlier versions called them, and what they are called."""
+_MEANT = {name: {"normalise": False, "align": "tokens"} for name in ("Fusion", "asd_plugins.fusion.Fusion")}
+"""Arguments of encoders that earlier versions did not have, and what a run that lacks them means."""
 _OLD_SECTIONS = "populations"
 """What earlier versions called the machines and sections."""
 
@@ -61,7 +63,7 @@ def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_today(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's configuration, of whatever version, with the names that its arguments have in this one."""
+    """A run's configuration, of whatever version, as this one says the same."""
 
     def renamed(value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -69,8 +71,9 @@ def of_today(config: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
             return value
         parts = {key: renamed(one) for key, one in value.items()}
-        arguments = parts.get("init_args")
-        if isinstance(arguments, dict):
+        arguments, meant = parts.get("init_args"), _MEANT.get(str(parts.get("class_path")), {})
+        if isinstance(arguments, dict) or (meant and arguments is None):
+            arguments = {**meant, **(arguments or {})}
             old = {RENAMED[key]: arguments[key] for key in RENAMED if key in arguments}
             parts["init_args"] = {**old, **{key: one for key, one in arguments.items() if key not in RENAMED}}
         return parts

@@ -17,10 +17,12 @@ from asd.utils.log import logger
 class WarmUp(pl.Callback):
     """Freezes the encoder for the first epochs, in which adapter and head train alone; then thaws it.
 
-    Frozen means no gradient and evaluation mode: no dropout, no drift of batch normalisation, no SpecAugment. Because
-    the state follows from the epoch, a run resumed before or after the thaw goes on as if never interrupted. Under DDP
-    the model is wrapped anew when the set of trainable parameters changes, because a wrapper reduces the gradients of
-    those parameters alone that were trainable when it was made.
+    Frozen means no gradient and evaluation mode: no dropout, no drift of batch normalisation, no SpecAugment. The
+    statistics of a batch normalisation are frozen with its weights, whatever trains beside it; augmentation comes back
+    with the first stage that thaws, also in encoders within the encoder. Because the state follows from the epoch, a
+    run resumed before or after the thaw goes on as if never interrupted. Under DDP the model is wrapped anew when the
+    set of trainable parameters changes, because a wrapper reduces the gradients of those parameters alone that were
+    trainable when it was made.
 
     Args:
         epochs: Number of frozen epochs; 0 trains everything from the start, -1 never thaws.
@@ -56,17 +58,18 @@ class WarmUp(pl.Callback):
             parameter.requires_grad_(whole)
         encoder.train(whole)
         if not whole and thawed:
-            encoder.augment.train()
+            for part in _encoders_in(encoder):
+                part.augment.train()
             for stage in stages[len(stages) - thawed :]:
                 stage.train()
                 for parameter in stage.parameters():
                     parameter.requires_grad_(True)
-        if self.keep_statistics:
-            for module in encoder.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        for parameter in encoder.fixed():
-            parameter.requires_grad_(False)
+        for part in _encoders_in(encoder):
+            for parameter in part.fixed():
+                parameter.requires_grad_(False)
+        for module in encoder.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and (self.keep_statistics or _is_frozen(module)):
+                module.eval()
         return before != [p.requires_grad for p in encoder.parameters()]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -115,6 +118,16 @@ def _encoder(module: pl.LightningModule) -> Encoder:
     if encoder is None:
         raise UserError("warmup: the model has no encoder to freeze")
     return encoder
+
+
+def _encoders_in(encoder: Encoder) -> Iterator[Encoder]:
+    """The encoder and those that it is made of."""
+    return (part for part in encoder.modules() if isinstance(part, Encoder))
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def _encoders(module: nn.Module) -> Iterator[Encoder]:

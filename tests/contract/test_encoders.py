@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asd import plugins
+from asd.encoders import TokenLayout
 from asd.encoders.base import Encoder
 from asd.testing.contract import Check, name_of, run_check
 from asd.testing.encoder import CHECKS, check_encoder
@@ -118,6 +119,27 @@ class _Wide(_Sound):
     feature_dim = 9
 
 
+class _Backwards(_Sound):
+    __doc__ = _Sound.__doc__
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        return super().encode(spectrogram).flip(2)
+
+
+class _Odd(_Sound):
+    __doc__ = _Sound.__doc__
+    layout = TokenLayout(rows=2, special_tokens=1)
+
+
+class _UpsideDown(_Sound):
+    __doc__ = _Sound.__doc__
+    layout = TokenLayout(rows=2)
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        low = spectrogram.mean(2, keepdim=True)
+        return super().encode(torch.stack([spectrogram - low, low.expand_as(spectrogram)], dim=2).flatten(1, 2))
+
+
 class _Undocumented(_Sound):
     """No word of the argument."""
 
@@ -132,6 +154,9 @@ def test_a_sound_encoder_passes() -> None:
         (_BatchMean, "rows_independent"),
         (_Unused, "gradients|stages"),
         (_Wide, "shapes"),
+        (_Backwards, "time: bursts show"),
+        (_Odd, "layout: TokenLayout.* does not fit 200 tokens of width 8 for 1.0 s"),
+        (_UpsideDown, "frequency: tones"),
         (_Undocumented, "documented"),
     ],
 )

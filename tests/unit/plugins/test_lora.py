@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from asd_plugins.beats import BEATs
-from asd_plugins.dasheng import Dasheng
+from asd_plugins.dasheng import CED, Dasheng
+from asd_plugins.fusion import Fusion
 from asd_plugins.lora import LoRA
 from asd_plugins.mobilenet import MobileNet
 
@@ -61,3 +62,14 @@ def test_what_cannot_be_adapted_is_named() -> None:
         LoRA(BEATs.tiny(), rank=0)
     with pytest.raises(UserError, match="no linear layer"):
         LoRA(MobileNet.tiny(), targets=["q_proj"])
+
+
+@pytest.mark.parametrize("kind", [CED, Dasheng, MobileNet])
+def test_statistics_stay_as_they_are_without_a_warm_up_too(kind: type[Encoder]) -> None:
+    adapted = LoRA(kind.tiny(), rank=2)
+    before = {name: buffer.clone() for name, buffer in adapted.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    for encoder in (adapted, adapted.train(), Fusion([adapted, kind.tiny()]).train()):
+        encoder(torch.randn(2, encoder.sample_rate))
+        assert all(torch.equal(buffer, before[name]) for name, buffer in adapted.named_buffers())
+    assert adapted.encoder.training

@@ -15,6 +15,7 @@ from asd_plugins.transformers_audio import _TINY, _WAVEFORM_MODELS, Transformers
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.testing.encoder import burst_offsets
 
 WHISPER: dict[str, Any] = {
     "d_model": 32,
@@ -94,6 +95,13 @@ def test_clap_equals_transformers(fusion: bool, samples: int) -> None:
     assert (spectrogram - inputs[:, 0]).abs().max() < 1e-3, "in decibels"
     assert (features.mean(2)[:, 0] - expected.pooler_output).abs().max() < 1e-4
     assert features.shape[-1] == encoder.feature_dim
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_a_burst_shows_where_it_sounds(architecture: str) -> None:
+    torch.manual_seed(0)
+    offsets = burst_offsets(TransformersAudio(architecture, config=TINY[architecture]))
+    assert max(map(abs, offsets)) <= 1.5, offsets
 
 
 @pytest.mark.parametrize("architecture", TINY)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
 import pytest
 import torch
+from asd_plugins.beats import BEATs
+from asd_plugins.dasheng import CED, Dasheng
+from asd_plugins.fusion import Fusion
+from asd_plugins.lora import LoRA
+from asd_plugins.mobilenet import MobileNet
 from torch import Tensor, nn
 
+from asd import plugins
+from asd.encoders import SpecAugment
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.training.warmup import WarmUp
+
+plugins.load_all()
+CHECKPOINTED = [
+    name for name, cls in plugins.known(Encoder).items() if "gradient_checkpointing" in signature(cls).parameters
+]
 
 
 class Small(Encoder):
@@ -91,6 +107,56 @@ def test_stages_thaw_from_the_deepest() -> None:
         [False, True, True],
         [True, True, True],
     ]
+
+
+@pytest.mark.parametrize("name", CHECKPOINTED)
+def test_layers_are_computed_again_as_soon_as_they_thaw(name: str) -> None:
+    encoder = plugins.resolve(name, Encoder).tiny()
+    encoder.gradient_checkpointing = True
+    calls = [0] * len(encoder.blocks)
+    for number, block in enumerate(encoder.blocks):
+        block.register_forward_pre_hook(lambda *_, number=number: calls.__setitem__(number, calls[number] + 1))
+    seen = []
+    for epoch in range(4):
+        WarmUp(epochs=1, stage_epochs=1).apply(encoder, epoch)
+        calls[:] = [0] * len(calls)
+        features = encoder(torch.randn(2, encoder.sample_rate))
+        if features.requires_grad:
+            features.square().sum().backward()
+        seen.append(list(calls))
+    assert seen == [[1, 1], [1, 2], [2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("wrap", [lambda parts: Fusion(parts), lambda parts: LoRA(Fusion(parts))])
+def test_augmentation_within_encoders_is_on_from_the_first_thawed_stage(wrap: Callable[[Any], Encoder]) -> None:
+    parts = [kind(layers=1, shape=kind.tiny().shape, augment=SpecAugment()) for kind in (BEATs, Dasheng)]
+    encoder = wrap(parts)
+    on = []
+    for epoch in range(3):
+        WarmUp(epochs=1, stage_epochs=1).apply(encoder, epoch)
+        on.append([part.augment.training for part in parts])
+    assert on == [[False, False], [True, True], [True, True]]
+
+
+@pytest.mark.parametrize("stage_epochs", [0, 1])
+@pytest.mark.parametrize("kind", [CED, Dasheng, MobileNet])
+def test_statistics_move_where_their_weights_train_and_nowhere_else(kind: type[Encoder], stage_epochs: int) -> None:
+    for encoder in (kind.tiny(), LoRA(kind.tiny(), rank=2), Fusion([LoRA(kind.tiny(), rank=2), kind.tiny()])):
+        norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for epoch in range(6):
+            WarmUp(epochs=1, stage_epochs=stage_epochs).apply(encoder, epoch)
+            before = [norm.running_mean.clone() for norm in norms]
+            encoder(torch.randn(2, encoder.sample_rate))
+            moved = [not torch.equal(norm.running_mean, one) for norm, one in zip(norms, before, strict=True)]
+            assert moved == [bool(norm.weight.requires_grad) for norm in norms]
+
+
+def test_what_never_trains_does_not_train_within_another_encoder_either() -> None:
+    encoder = Fusion([LoRA(BEATs.tiny(), rank=2), Dasheng.tiny()])
+    WarmUp().apply(encoder, 0)
+    first, second = encoder.encoders
+    assert all((".lora_" in name) == p.requires_grad for name, p in first.named_parameters())
+    assert all(p.requires_grad for p in second.parameters())
 
 
 def test_state_follows_from_the_epoch_alone() -> None:
