@@ -33,6 +33,12 @@ def is_training(module: pl.LightningModule) -> bool:
     return trainer is not None and bool(trainer.training)
 
 
+def trained_batches(trainer: pl.Trainer) -> int:
+    """How many batches of the epoch a resumed run has trained on, as the loop knows when it asks for its first one."""
+    loop = trainer.fit_loop
+    return loop.batch_idx + 1 if loop.restarting else 0
+
+
 def wrap_anew(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     """Have DDP look again at which parameters are trained: it shares the gradients of those it saw when it wrapped."""
     strategy = trainer.strategy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,6 +15,7 @@ from torch import Tensor
 from asd.data.classes import ClassTable
 from asd.data.clip import ClipBatch
 from asd.data.datamodule import ClipDataModule
+from asd.data.sampling import TrainLoader
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
@@ -32,13 +34,16 @@ from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
 from asd.training.by_hand import configuration
 from asd.training.collect import Rows
-from asd.training.lightning_seams import is_training
+from asd.training.lightning_seams import is_training, trained_batches
 from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.statistics import fit_statistics
 from asd.utils.log import notice
-from asd.utils.seeds import seed_of
+from asd.utils.seeds import seed_all
+
+_TRAINING = 2
+"""Tells the random numbers of a training step apart from those of the data."""
 
 
 class AnomalyDetector(Network, pl.LightningModule):
@@ -149,11 +154,14 @@ class AnomalyDetector(Network, pl.LightningModule):
         """Fit training-set statistics of the front end, once, over all processes."""
         loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
         fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
+        clips = self.trainer.train_dataloader
+        if isinstance(clips, TrainLoader):
+            clips.trained = partial(trained_batches, self.trainer)
 
-    def on_train_epoch_start(self) -> None:
-        """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Draw each batch's random numbers from seed, epoch, batch and rank, so that a resumed run draws the same."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        torch.manual_seed(seed_of(seed, self.current_epoch, distributed.rank()))
+        seed_all(seed, self.current_epoch, batch_idx, distributed.rank(), _TRAINING)
 
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
