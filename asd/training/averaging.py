@@ -40,10 +40,11 @@ class AveragedWeights(pl.Callback):
         self._restored: dict[str, Tensor] | None = None
         self._steps = 0
         self._updates = 0
+        self._swapped = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the weights, or from the average of the checkpoint."""
-        self._average = AveragedModel(_averaged(pl_module), multi_avg_fn=self._take_in)
+        self._average, self._swapped = AveragedModel(_averaged(pl_module), multi_avg_fn=self._take_in), False
         if self._restored is not None:
             self._average.module.load_state_dict(self._restored)
             self._average.n_averaged.fill_(self._updates)
@@ -77,6 +78,7 @@ class AveragedWeights(pl.Callback):
     def _swap(self, pl_module: pl.LightningModule) -> None:
         if self._average is None:
             return
+        self._swapped = not self._swapped
         with torch.no_grad():
             for average, weight in zip(
                 self._average.module.parameters(), _averaged(pl_module).parameters(), strict=True
@@ -97,7 +99,10 @@ class AveragedWeights(pl.Callback):
         if self._average is None:
             return
         average = dict(self._average.module.state_dict())
-        checkpoint[_KEY] = {key: checkpoint["state_dict"][key] for key in average}
+        weights = {key: checkpoint["state_dict"][key] for key in average}
+        if self._swapped:  # validation failed, and a callback keeps what there is
+            average, weights = weights, average
+        checkpoint[_KEY] = weights
         checkpoint["state_dict"] |= average
         checkpoint[_COUNT] = int(self._average.n_averaged)
 
@@ -108,7 +113,7 @@ class AveragedWeights(pl.Callback):
         if trainer.training and _KEY in checkpoint:
             self._restored = {key: checkpoint["state_dict"][key].clone() for key in checkpoint[_KEY]}
             self._updates = int(checkpoint.get(_COUNT, checkpoint["global_step"]))
-            pl_module.load_state_dict(checkpoint[_KEY], strict=False)
+            _averaged(pl_module).load_state_dict(checkpoint[_KEY], strict=False)
 
 
 def _averaged(pl_module: pl.LightningModule) -> nn.ModuleDict:

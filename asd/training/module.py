@@ -34,7 +34,7 @@ from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
 from asd.training.by_hand import configuration
 from asd.training.collect import Rows
-from asd.training.lightning_seams import is_training, trained_batches
+from asd.training.lightning_seams import begin_next_epoch, interrupted_within_step, is_training, trained_batches
 from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
@@ -151,9 +151,15 @@ class AnomalyDetector(Network, pl.LightningModule):
         return loss
 
     def on_train_start(self) -> None:
-        """Fit training-set statistics of the front end, once, over all processes."""
+        """Fit training-set statistics of the front end, once, over all processes; find where a resumed run goes on."""
         loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
         fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
+        begin_next_epoch(self.trainer)
+        if interrupted_within_step(self.trainer):
+            notice(
+                "the checkpoint was written within a step of the optimizer, whose gradients are lost: the run goes on "
+                "from there, but not bit for bit as it would have; one from the end of an epoch does"
+            )
         clips = self.trainer.train_dataloader
         if isinstance(clips, TrainLoader):
             clips.trained = partial(trained_batches, self.trainer)
