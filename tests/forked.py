@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,14 @@ class Forked:
     def _read(self, name: str) -> str:
         path = self._said / name
         return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def ranks(count: int, port: int) -> list[dict[str, str]]:

@@ -189,9 +189,10 @@ def _quiet() -> None:
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message=text)
     warnings.filterwarnings("ignore", message=".*using `DistributedSampler` with the dataloaders.*")
-    # Frozen parts are in evaluation mode on purpose; a resumed run gets a folder of its own.
+    # Frozen parts are in evaluation mode on purpose; a resumed run gets a folder of its own, and knows its place.
     warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*is not supported by the model summary.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     # Where there are no test clips, which is said otherwise.

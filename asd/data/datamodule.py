@@ -218,7 +218,6 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         dataset = self._dataset(self.train_clips, crop="random")
         dataset.mixer = self._mixer(dataset)
         trainer = self.trainer
-        dataset.set_epoch(trainer.current_epoch if trainer else 0)
         share = -(-len(dataset) // (trainer.world_size if trainer else 1))
         single = share > 1 and self.batch_size > 1 and share % self.batch_size == 1
         return TrainLoader(dataset, sampler=self._sampler(dataset), drop_last=single, **self._options(again=True))

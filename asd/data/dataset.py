@@ -103,6 +103,16 @@ class ClipDataset(Dataset[ClipBatch]):
         """Choose the random crops of that epoch, also in workers that are running."""
         self._epoch.fill_(epoch)
 
+    def waveform(self, row: int, generator: torch.Generator) -> Tensor:
+        """One clip ``(T,)``; where it is too long and crops are random, the generator says which part.
+
+        Raises:
+            AudioError: The file cannot be used.
+        """
+        out = torch.empty(self.samples)
+        self._write(row, out, generator)
+        return out
+
     def load(self, row: int) -> tuple[Tensor, float]:
         """The clip as it is stored, ``(n,)`` int16, and the value of one step."""
         slot = self._slots[row]
@@ -117,12 +127,12 @@ class ClipDataset(Dataset[ClipBatch]):
         rounded, step = in_16_bits(samples)
         return torch.from_numpy(rounded), step
 
-    def _write(self, row: int, out: Tensor) -> None:
+    def _write(self, row: int, out: Tensor, generator: torch.Generator | None = None) -> None:
         stored, step = self.load(row)
         length = len(stored)
         spare = length - len(out)
         if spare >= 0:
-            start = self._crop_start(row, spare)
+            start = self._crop_start(row, spare, generator)
             torch.mul(stored[start : start + len(out)], step, out=out)
             return
         torch.mul(stored, step, out=out[:length])
@@ -134,11 +144,12 @@ class ClipDataset(Dataset[ClipBatch]):
             out[length : length + more] = out[:more]
             length += more
 
-    def _crop_start(self, row: int, spare: int) -> int:
+    def _crop_start(self, row: int, spare: int, generator: torch.Generator | None) -> int:
         if spare == 0 or self.crop == "start":
             return 0
-        own = torch.Generator().manual_seed(seed_of(self.seed, self.epoch, row))
-        return int(torch.randint(spare + 1, (), generator=own))
+        if generator is None:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch, row))
+        return int(torch.randint(spare + 1, (), generator=generator))
 
 
 def as_is(batch: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from asd.data.clip import ClipBatch
 from asd.described import Described
 from asd.errors import UserError
 from asd.utils.seeds import seed_of
@@ -31,7 +30,7 @@ def mix(signal: Tensor, noise: Tensor, snr: float) -> Tensor:
 
 
 class NoiseMix(Described):
-    """Adds noise clips of the same machine to training clips, each time others at another level.
+    """Adds noise clips of the same machine to training clips, each time others at another level and cropped otherwise.
 
     Clips of clean machine sound and of noise stay as they are, because they are classes of their own.
 
@@ -50,13 +49,10 @@ class NoiseMix(Described):
 
 
 class Noises(Protocol):
-    """Noise clips by row, cropped otherwise in each epoch."""
+    """Noise clips by row, cropped otherwise at each use."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Take the crops of that epoch."""
-
-    def __getitem__(self, row: int) -> ClipBatch:
-        """The clip of that row, with a waveform ``(T,)``."""
+    def waveform(self, row: int, generator: torch.Generator) -> Tensor:
+        """The clip of that row ``(T,)``, cropped as the generator says."""
 
 
 class Mixer:
@@ -82,6 +78,5 @@ class Mixer:
         if chance >= self.how.probability:
             return
         chosen = choices[int(torch.randint(len(choices), (), generator=own))]
-        self.noises.set_epoch(epoch)
-        noise = self.noises[chosen].waveform
+        noise = self.noises.waveform(chosen, own)
         waveform.copy_(mix(waveform, noise, self.how.low + level * (self.how.high - self.how.low)))

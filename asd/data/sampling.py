@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -78,18 +79,19 @@ class BalancedSampler(Sampler[int]):
 
 
 class TrainLoader(DataLoader[ClipBatch]):
-    """A loader that brings order and crops to the epoch when an iteration starts.
+    """A loader whose crops are those of the sampler's epoch, settled when the first batch is asked for.
 
-    Lightning makes the first iterator before it tells the sampler the epoch, and workers fetch at once; a resumed run
-    would see the first epoch's order again. The data set knows the epoch that training starts with.
+    Not before: Lightning makes the first iterator of a run while it builds the optimizer, before it restores how far a
+    run had come, and workers would fetch at once.
+
+    Attributes:
+        trained: Tells how many batches of the epoch a resumed run has trained on, which are left out.
     """
 
     dataset: ClipDataset
+    trained: Callable[[], int] | None = None
 
     def __iter__(self) -> Any:
         """Batches of this epoch."""
-        epoch = max(self.dataset.epoch, getattr(self.sampler, "epoch", 0))
-        self.dataset.set_epoch(epoch)
-        if hasattr(self.sampler, "set_epoch"):
-            self.sampler.set_epoch(epoch)
-        return super().__iter__()
+        self.dataset.set_epoch(getattr(self.sampler, "epoch", self.dataset.epoch))
+        yield from islice(super().__iter__(), 0 if self.trained is None else self.trained(), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from asd.errors import UserError
 
 _KEY = "averaged_weights"
+_COUNT = "averaged_steps"
+"""Steps that are in the average; checkpoints of earlier versions have none, where it is the run's."""
 _AVERAGED = ("encoder", "adapter")
 
 
@@ -23,7 +26,10 @@ class AveragedWeights(pl.Callback):
     come and go and mean nothing on average.
 
     Args:
-        decay: Weight of the average at each step; 0.999 looks back about a thousand steps.
+        decay: Weight of the average at each step, once the run is long enough for it; 0.999 looks back about a thousand
+            steps. At the n-th step it is ``(1 + n) / (10 + n)`` at most, so that the average forgets where a short run
+            began and looks back over about its last tenth (as `tf.train.ExponentialMovingAverage` does with
+            ``num_updates``).
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -33,15 +39,27 @@ class AveragedWeights(pl.Callback):
         self._average: AveragedModel | None = None
         self._restored: dict[str, Tensor] | None = None
         self._steps = 0
+        self._updates = 0
+        self._swapped = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the weights, or from the average of the checkpoint."""
-        self._average = AveragedModel(_averaged(pl_module), multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+        self._average, self._swapped = AveragedModel(_averaged(pl_module), multi_avg_fn=self._take_in), False
         if self._restored is not None:
             self._average.module.load_state_dict(self._restored)
-            self._average.n_averaged.fill_(1)
+            self._average.n_averaged.fill_(self._updates)
         self._restored = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count steps from where the run is."""
         self._steps = trainer.global_step
+
+    def _take_in(self, averages: Sequence[Tensor], weights: Sequence[Tensor], number: Tensor | int) -> None:
+        get_ema_multi_avg_fn(self.decay_at(int(number)))(averages, weights, number)
+
+    def decay_at(self, step: int) -> float:
+        """Weight of the average at that step, of which there were so many before."""
+        return min(self.decay, (1 + step) / (10 + step))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Take in the weights, once an optimizer step."""
@@ -60,6 +78,7 @@ class AveragedWeights(pl.Callback):
     def _swap(self, pl_module: pl.LightningModule) -> None:
         if self._average is None:
             return
+        self._swapped = not self._swapped
         with torch.no_grad():
             for average, weight in zip(
                 self._average.module.parameters(), _averaged(pl_module).parameters(), strict=True
@@ -80,8 +99,12 @@ class AveragedWeights(pl.Callback):
         if self._average is None:
             return
         average = dict(self._average.module.state_dict())
-        checkpoint[_KEY] = {key: checkpoint["state_dict"][key] for key in average}
+        weights = {key: checkpoint["state_dict"][key] for key in average}
+        if self._swapped:  # validation failed, and a callback keeps what there is
+            average, weights = weights, average
+        checkpoint[_KEY] = weights
         checkpoint["state_dict"] |= average
+        checkpoint[_COUNT] = int(self._average.n_averaged)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -89,7 +112,8 @@ class AveragedWeights(pl.Callback):
         """When training goes on: take the weights, and keep the average for `on_fit_start`."""
         if trainer.training and _KEY in checkpoint:
             self._restored = {key: checkpoint["state_dict"][key].clone() for key in checkpoint[_KEY]}
-            pl_module.load_state_dict(checkpoint[_KEY], strict=False)
+            self._updates = int(checkpoint.get(_COUNT, checkpoint["global_step"]))
+            _averaged(pl_module).load_state_dict(checkpoint[_KEY], strict=False)
 
 
 def _averaged(pl_module: pl.LightningModule) -> nn.ModuleDict:

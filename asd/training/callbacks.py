@@ -61,6 +61,11 @@ class RunCheckpoint(ModelCheckpoint):
                 f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoder LoRA alone"
             )
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same of a run that is resumed within its last epoch."""
+        super().on_train_start(trainer, pl_module)
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Have the last epoch validated."""
         if trainer.current_epoch + 1 == trainer.max_epochs:

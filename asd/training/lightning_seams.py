@@ -33,6 +33,29 @@ def is_training(module: pl.LightningModule) -> bool:
     return trainer is not None and bool(trainer.training)
 
 
+def trained_batches(trainer: pl.Trainer) -> int:
+    """How many batches of the epoch a resumed run has trained on, as the loop knows when it asks for its first one."""
+    loop = trainer.fit_loop
+    return loop.batch_idx + 1 if loop.restarting else 0
+
+
+def interrupted_within_step(trainer: pl.Trainer) -> bool:
+    """Whether the checkpoint of a resumed run is of the middle of a batch, or of batches that were to share a step."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    begun = batches.current.started != batches.current.processed
+    shared = not batches.is_last_batch and batches.current.processed % trainer.accumulate_grad_batches != 0
+    return bool(trainer.fit_loop.restarting and (begun or shared))
+
+
+def begin_next_epoch(trainer: pl.Trainer) -> None:
+    """Have a run that was interrupted between two epochs begin the next; with `max_steps` it would skip it."""
+    loop = trainer.fit_loop
+    if loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+
+
 def wrap_anew(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     """Have DDP look again at which parameters are trained: it shares the gradients of those it saw when it wrapped."""
     strategy = trainer.strategy

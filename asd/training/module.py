@@ -37,11 +37,15 @@ from asd.training.lightning_seams import is_training
 from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.training.resume import go_on
 from asd.training.statistics import fit_statistics
 from asd.training.summary import summary
 from asd.training.warmup import epoch_steps, warmup_of
 from asd.utils.log import logger, notice
-from asd.utils.seeds import seed_of
+from asd.utils.seeds import seed_all
+
+_TRAINING = 2
+"""Tells the random numbers of a training step apart from those of the data."""
 
 
 class AnomalyDetector(Network, pl.LightningModule):
@@ -159,17 +163,18 @@ class AnomalyDetector(Network, pl.LightningModule):
         return loss
 
     def on_train_start(self) -> None:
-        """Say what is trained, and fit training-set statistics of the front end, once, over all processes."""
+        """Say what is trained, fit the front end's statistics, once, and find where a resumed run goes on."""
         classes = self._data().classes
         self.accuracies = Accuracies(classes) if self.head.classifies and self.classes else None
         logger.info(summary(self.trainer, classes if self.head.classifies else None))
         loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
         fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
+        go_on(self.trainer)
 
-    def on_train_epoch_start(self) -> None:
-        """Draw each epoch's random numbers from seed, epoch and rank, so that a resumed run sees the same."""
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Draw each batch's random numbers from seed, epoch, batch and rank, so that a resumed run draws the same."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        torch.manual_seed(seed_of(seed, self.current_epoch, distributed.rank()))
+        seed_all(seed, self.current_epoch, batch_idx, distributed.rank(), _TRAINING)
 
     def on_train_epoch_end(self) -> None:
         """Log which part of the clips got their class."""

@@ -91,6 +91,10 @@ class WarmUp(pl.Callback):
                 "trainable centres, or set warmup.epochs to 0"
             )
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set the state of the epoch, whose start a run that is resumed within it does not see."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the state of the epoch, and wrap the model anew where that changes what is trained."""
         encoder = _encoder(pl_module)

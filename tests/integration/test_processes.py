@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import socket
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from asd.evaluation import embedding_store
-from tests.forked import Forked, ranks
+from tests.forked import Forked, free_port, ranks
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
@@ -43,12 +42,9 @@ class Probe(Callback):
 
 def distributed(count: int, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The program in so many processes; returns what the first of them said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     strategy = "auto" if count == 1 else "ddp"
     more = [f"--trainer.devices={count}", f"--trainer.strategy={strategy}"]
-    environments = ranks(count, port) if count > 1 else [{}]
+    environments = ranks(count, free_port()) if count > 1 else [{}]
     started = [Forked(*arguments, *more, cwd=cwd, **environment) for environment in environments]
     first, *_ = [one.ended() for one in started]
     return first

@@ -10,17 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from tests.forked import Forked
+from tests.forked import Forked, free_port, ranks
+from tests.integration.test_resume_in_full import differences
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
-    "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1",
+    "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=0.75",
     "--data.init_args.machines=null", "--data.init_args.batch_size=8",
-    "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
+    "--data.init_args.noise_mix", "NoiseMix", "--model.mixup", "Mixup",
+    "--model.encoder.init_args.seconds=0.75", "--model.encoder.init_args.augment", "SpecAugment",
+    "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
     "--trainer.enable_progress_bar=false", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",
-    "--model.adapter", "Adapter", "--model.adapter.init_args.embedding_dim=16",
+    "--model.adapter", "Adapter", "--model.adapter.init_args.embedding_dim=16", "--model.adapter.init_args.dropout=0.2",
     "--warmup.epochs=2", "--outputs.pictures=false",
 ]  # fmt: skip
+
+STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
 
 STOP = '''
 """Stops a run at the start of an epoch, as Ctrl-C does, or kills it."""
@@ -58,7 +63,6 @@ def whole(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(
     synthetic: Path, tmp_path: Path, whole: dict[str, Any], stop: int, kill: bool
 ) -> None:
-    """With nothing drawn at random but the order of the clips."""
     (tmp_path / "stop_callback.py").write_text(STOP)
     common = [*SMALL, "--data.init_args.root", synthetic]
     Forked(
@@ -70,12 +74,25 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(
     again = Forked("fit", *common, "--ckpt_path", interrupted, "--trainer.callbacks=null", cwd=tmp_path).ended()
     assert f"goes on from epoch {stop} of {interrupted}, in runs/quickstart/version_1" in again.stderr
     resumed = torch.load(last_checkpoint(tmp_path, 1), weights_only=True)
-    assert whole["global_step"] == resumed["global_step"]
-    assert whole["lr_schedulers"][0]["_last_lr"] == resumed["lr_schedulers"][0]["_last_lr"]
-    assert whole["state_dict"].keys() == resumed["state_dict"].keys()
-    for key, value in whole["state_dict"].items():
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(resumed["state_dict"][key], value), key
+    assert not differences({key: whole[key] for key in STATE}, {key: resumed[key] for key in STATE})
+
+
+def test_two_processes_that_are_killed_go_on_as_if_they_had_not_been(synthetic: Path, tmp_path: Path) -> None:
+    (tmp_path / "stop_callback.py").write_text(STOP)
+    common = [*SMALL, "--data.init_args.root", synthetic, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    common += ["--data.init_args.machines=[fan]", "--data.init_args.balance=class", "--warmup.epochs=1"]
+    stop = ["--trainer.callbacks", "stop_callback.Stop", "--trainer.callbacks.init_args.epoch=2"]
+
+    def both(*more: object, expect: int = 0) -> None:
+        started = [Forked("fit", *common, *more, cwd=tmp_path, **rank) for rank in ranks(2, free_port())]
+        for one in started:
+            one.ended(expect=expect)
+
+    both("--trainer.max_epochs=3")
+    both("--trainer.max_epochs=3", *stop, "--trainer.callbacks.init_args.kill=true", expect=-signal.SIGKILL)
+    both("--trainer.max_epochs=3", "--ckpt_path", last_checkpoint(tmp_path, 1), "--trainer.callbacks=null")
+    last, resumed = (torch.load(last_checkpoint(tmp_path, version), weights_only=True) for version in (0, 2))
+    assert not differences({key: last[key] for key in STATE}, {key: resumed[key] for key in STATE})
 
 
 def test_ctrl_c_keeps_the_checkpoint_and_exits_with_130(synthetic: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import RandomSampler
 
 from asd.data.audio.decoding import decode
 from asd.data.clip import Condition, Kind, Split
+from asd.data.dataset import ClipDataset
 from asd.data.layouts.dcase import scan
 from asd.data.mixing import NoiseMix, mix
 from asd.data.modules.toyadmos2 import ToyADMOS2
@@ -84,6 +85,25 @@ def test_noise_is_added_to_machine_sound_alone_and_drawn_anew_each_epoch(tmp_pat
         assert all(torch.equal(a.waveform, b.waveform) for a, b in zip(loader, expected, strict=True)), (
             "not when scoring"
         )
+
+
+def test_a_noise_clip_gives_another_crop_at_each_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, torch.Tensor]] = []
+    usual = ClipDataset.waveform
+
+    def noted(self: ClipDataset, row: int, generator: torch.Generator) -> torch.Tensor:
+        used.append((row, usual(self, row, generator)))
+        return used[-1][1]
+
+    monkeypatch.setattr(ClipDataset, "waveform", noted)
+    root = write_dataset(tmp_path)
+    for epoch in (0, 1, 0):
+        epoch_of(ToyADMOS2(root, seconds=0.1, noise_mix=NoiseMix(probability=1.0)), epoch)
+    share = len(used) // 3
+    first, second, again = used[:share], used[share : 2 * share], used[2 * share :]
+    assert max(Counter(row for row, _ in first).values()) > 1, "one is added to several training clips of an epoch"
+    assert len({tuple(crop.tolist()) for _, crop in first + second}) == 2 * share
+    assert all(torch.equal(one, same) for (_, one), (_, same) in zip(first, again, strict=True)), "as in any run"
 
 
 def test_noise_is_mixed_where_it_is_no_class(tmp_path: Path) -> None:
