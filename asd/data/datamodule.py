@@ -146,6 +146,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
             self.query_clips = [clip for clip in clips if clip.split == Split.TEST]
             self._take_train(self._prepared(clips))
             stop_at(self._faults(self.query_clips))
+            self._headers.say_longer(self.query_clips, self.seconds, self.sample_rate)
             self._listed = True
         if stage in ("fit", "validate"):
             self._require_reference()

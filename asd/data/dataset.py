@@ -21,6 +21,9 @@ Cache = WaveformCache | DiskCache
 Pad = Literal["repeat", "zeros"]
 Crop = Literal["random", "start"]
 
+LAST_WINDOW = 0.5
+"""Part of a clip's length: where so much of a longer recording is left, a detector listens to a last window there."""
+
 
 class ClipDataset(Dataset[ClipBatch]):
     """Waveforms of one length with their labels.

@@ -9,8 +9,9 @@ from asd.data.audio.decoding import AudioError, decode, read_header
 from asd.data.audio.disk_cache import DiskCache
 from asd.data.audio.ram_cache import WaveformCache
 from asd.data.clip import Clip, Sound, Split
-from asd.data.dataset import Cache
+from asd.data.dataset import LAST_WINDOW, Cache
 from asd.errors import UserError
+from asd.utils.log import notice
 
 
 class Headers:
@@ -47,6 +48,17 @@ class Headers:
             except AudioError as error:
                 faults[sound] = str(error)
         return faults
+
+    def say_longer(self, clips: Sequence[Clip], seconds: float, sample_rate: int) -> None:
+        """Say how many test clips that were looked at are several windows for a detector, of which a test sees one."""
+        several = (1 + LAST_WINDOW) * seconds * sample_rate
+        count = sum(self.lengths.get(clip.sound, 0) >= several for clip in clips)
+        if count:
+            notice(
+                f"{count} of {len(clips)} test clips are half as long again as data.seconds, or longer: a test scores "
+                f"the first {seconds:g} s of them, `asd score` all of their windows; with a larger data.seconds both "
+                "hear more"
+            )
 
     def lengths_of(self, clips: Iterable[Clip], at_most: int | None = None) -> dict[Sound, int]:
         """Samples of the clips that were looked at, as many as are asked for of each."""

@@ -35,9 +35,10 @@ class Detector:
 
     ``Detector.load("last.ckpt").score("pump.wav", machine="pump").anomalous``
 
-    A recording is cut into windows of the length trained on. One of that length, or up to half as long again, is a
-    single window, which scores as in `asd test`. One shorter than a tenth of it is too short to judge, and windows in
-    which nothing can be heard (silent, constant, nothing but clipping) are left out.
+    A recording is cut into windows of the length trained on; where half a window or more is left at its end, a last one
+    ends with it. One of that length, or less than half as long again, is a single window unless `hop` is shorter, and
+    scores as in `asd test`. One shorter than a tenth of it is too short to judge, and windows in which nothing can be
+    heard (silent, constant, nothing but clipping) are left out.
 
     Args:
         model: The detector, with fitted scorers.

@@ -18,7 +18,7 @@ from asd.data.audio.decoding import AudioError, AudioFile, opened, resampled, ta
 from asd.data.audio.ram_cache import in_16_bits
 from asd.data.audio.samples import Samples, why_broken, why_dead, zeros_at_end
 from asd.data.clip import Sound
-from asd.data.dataset import Pad
+from asd.data.dataset import LAST_WINDOW, Pad
 from asd.errors import Notice, UserError
 
 LONGEST_AT_ONCE = 300.0
@@ -36,8 +36,6 @@ LEAST_TO_JUDGE = 0.1
 _ARRAY = "the samples"
 _LONGEST_WINDOW = 3600.0
 _Item = TypeVar("_Item")
-_LEAST_PART = 0.5
-"""Where this part of a window or more is left at the end, a last window ends with the recording."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,13 @@ class Cut:
         return round(self.seconds * self.sample_rate)
 
     def starts(self, length: float) -> list[float]:
-        """Where the windows of a recording of so many seconds begin."""
+        """Where the windows of a recording of so many seconds begin.
+
+        The last one ends with the recording where half a window or more is left after those that follow one another.
+        """
         spare = length - self.seconds
         starts = [number * self.hop for number in range(1 + max(0, int(spare / self.hop + 1e-6)))]
-        if spare - starts[-1] >= _LEAST_PART * self.seconds:
+        if spare - starts[-1] >= LAST_WINDOW * self.seconds:
             starts.append(spare)
         return starts
 

@@ -162,6 +162,19 @@ def test_the_order_follows_the_seed(clips: list[Clip], monkeypatch: pytest.Monke
     assert order("1") != order("2")
 
 
+def test_test_clips_of_several_windows_are_told(clips: list[Clip], recwarn: pytest.WarningsRecorder) -> None:
+    """Those that are a single window of the detector are scored alike by `asd test` and `asd score`."""
+    path = next(clip.path for clip in clips if clip.split == Split.TEST)
+    for factor, said in ((1.4, ""), (1.5, "1 of 4 test clips are half as long again")):
+        soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, round(factor * SECONDS * 16000)), 16000)
+        data = _Listed(clips)
+        data.setup("test")
+        data.setup("test")
+        found = [str(one.message) for one in recwarn if "test clips" in str(one.message)]
+        assert len(found) == bool(said)
+        assert all(said in one for one in found)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_epochs_differ_and_a_resumed_run_sees_the_same(clips: list[Clip], tmp_path: Path, workers: int) -> None:
     whole = _Recorder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,15 @@ def test_less_than_the_least_part_of_a_window_is_too_short_to_judge(tmp_path: Pa
     soundfile.write(path, SOUND[:least], RATE)
     ((_, window),) = windows_of(path, CUT)
     assert window.shape == (RATE,)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hop", "starts"),
+    [(1.49, 1.0, [0.0]), (1.5, 1.0, [0.0, 0.5]), (2.4, 1.0, [0.0, 1.0]), (2.5, 1.0, [0.0, 1.0, 1.5]),
+     (1.45, 0.4, [0.0, 0.4]), (3.6, 2.0, [0.0, 2.0, 2.6])],
+)  # fmt: skip
+def test_a_last_window_is_there_for_half_a_window_or_more(seconds: float, hop: float, starts: list[float]) -> None:
+    assert replace(CUT, hop=hop).starts(seconds) == pytest.approx(starts)
 
 
 def test_a_file_without_a_length_is_scored_and_watched_to_its_end(

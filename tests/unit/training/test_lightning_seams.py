@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,21 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
 from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader
 
-from asd.training.lightning_seams import OpenCLI, is_training, trainer_of, whole_checkpoint, wrap_anew
+from asd.training.lightning_seams import (
+    OpenCLI,
+    begin_next_epoch,
+    interrupted_within_step,
+    is_training,
+    trained_batches,
+    trainer_of,
+    whole_checkpoint,
+    wrap_anew,
+)
 
 
 class _Watched(BoringModel):
@@ -48,6 +60,67 @@ def test_whether_it_trains(fitted: _Watched) -> None:
 def test_a_whole_checkpoint_holds_weights_and_no_optimizer(fitted: _Watched) -> None:
     torch.testing.assert_close(fitted.content["state_dict"], dict(fitted.state_dict()))
     assert "optimizer_states" not in fitted.content
+
+
+class _Placed(BoringModel):
+    """Notes its epochs and batches, and how many the seam says are done; fails at a batch of its second epoch."""
+
+    def __init__(self, fails: int | None = None) -> None:
+        super().__init__()
+        self.fails = fails
+        self.places: list[tuple[int, int]] = []
+        self.done: list[int] = []
+        self.told: list[bool] = []
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        model = self
+
+        class Loader(DataLoader[Any]):
+            def __iter__(self) -> Any:
+                model.done.append(trained_batches(model.trainer))
+                yield from super().__iter__()
+
+        return Loader(RandomDataset(32, 64))
+
+    def on_train_start(self) -> None:
+        self.told.append(interrupted_within_step(self.trainer))
+        begin_next_epoch(self.trainer)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.places.append((self.current_epoch, batch_idx))
+        if self.places[-1] == (1, self.fails):
+            raise ZeroDivisionError
+
+    @classmethod
+    def run(cls, folder: Path, fails: int | None = None, resume: str | None = None, **options: Any) -> _Placed:
+        model = cls(fails)
+        keep = ModelCheckpoint(folder, "{epoch}", save_on_exception=True, save_on_train_epoch_end=True, save_top_k=-1)
+        trainer = pl.Trainer(
+            max_epochs=3, limit_train_batches=4, limit_val_batches=0, logger=False, enable_progress_bar=False,
+            enable_model_summary=False, accelerator="cpu", default_root_dir=folder, callbacks=[keep], **options,
+        )  # fmt: skip
+        with pytest.raises(ZeroDivisionError) if fails is not None else contextlib.nullcontext():
+            trainer.fit(model, ckpt_path=None if resume is None else str(folder / resume), weights_only=True)
+        return model
+
+
+@pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning")
+@pytest.mark.parametrize(("batch", "told"), [(2, False), (3, True)])
+def test_a_run_goes_on_at_its_batch(batch: int, told: bool, tmp_path: Path) -> None:
+    _Placed.run(tmp_path, fails=batch, accumulate_grad_batches=2)
+    resumed = _Placed.run(tmp_path, resume="epoch=1.ckpt", accumulate_grad_batches=2)
+    assert resumed.places == [*((1, number) for number in range(batch, 4)), *((2, number) for number in range(4))]
+    assert resumed.done == [batch, 0]
+    assert resumed.told == [told]
+
+
+@pytest.mark.parametrize("options", [{}, {"max_steps": 12}])
+def test_a_run_goes_on_at_its_epoch(options: dict[str, int], tmp_path: Path) -> None:
+    _Placed.run(tmp_path, **options)
+    resumed = _Placed.run(tmp_path, resume="epoch=0.ckpt", **options)
+    assert resumed.places == [(epoch, batch) for epoch in (1, 2) for batch in range(4)]
+    assert resumed.done == [0, 0]
+    assert resumed.told == [False]
 
 
 def test_ddp_wraps_anew(monkeypatch: pytest.MonkeyPatch) -> None:

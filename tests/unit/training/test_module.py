@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from asd_plugins.beats import BEATs
@@ -156,13 +158,16 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
         model.training_step(batch, 7)
 
 
-def test_each_epoch_and_seed_draws_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_batch_and_seed_draws_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     model, drawn = small_model(), []
-    for seed in ("1", "1", "2"):
+    batch = ClipBatch(WAVES, torch.arange(5), torch.arange(5))
+    for seed, number in (("1", 0), ("1", 0), ("2", 0), ("1", 1)):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
-        model.on_train_epoch_start()
-        drawn.append(float(torch.rand(())))
-    assert drawn[0] == drawn[1] != drawn[2]
+        model.on_train_batch_start(batch, number)
+        drawn.append((float(torch.rand(())), float(np.random.random()), random.random()))
+    assert drawn[0] == drawn[1]
+    for numbers in zip(*drawn[1:], strict=True):
+        assert len(set(numbers)) == 3
 
 
 def test_the_optimizer_holds_every_parameter_and_its_schedule_goes_by_step(
