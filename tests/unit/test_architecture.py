@@ -96,8 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.evaluation": {*FOUNDATION, "asd.configured", "asd.data.clip", "asd.data.layouts", "asd.scoring"},
     "asd.plots": {*NOUNS, "asd.evaluation", "asd.scoring"},
     "asd.training": {
-        *FOUNDATION, "asd.data.clip", "asd.data.classes", "asd.data.datamodule", "asd.encoders", "asd.heads",
-        "asd.scoring", "asd.evaluation", "asd.plots",
+        *FOUNDATION, "asd.data.clip", "asd.data.classes", "asd.data.sampling", "asd.data.datamodule", "asd.encoders",
+        "asd.heads", "asd.scoring", "asd.evaluation", "asd.plots",
     },
     "asd.inference": {*FOUNDATION, *DATA, "asd.scoring", "asd.evaluation", "asd.training"},
     "asd.report": {
