@@ -2,7 +2,7 @@
 
 ``python -m tests.benchmarks.method --root ROOT --weights mn04_as_mAP_432.pt --out runs/method`` trains the recipes on
 all ten machines, three seeds of each variant, and measures the five that have test clips. A run that is there is not
-made again, so that it can be stopped and go on; ``--only`` names variants. Arguments after ``--`` go to every
+made again, so that it can be stopped and go on; ``--recipes`` and ``--only`` choose. Arguments after ``--`` go to every
 `asd fit`, such as ``--trainer.precision 32`` for a CPU without bfloat16.
 """
 
@@ -60,11 +60,12 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="of mn04")
     parser.add_argument("--out", type=Path, required=True, help="where the runs lie")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--recipes", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--only", nargs="*", help="variants, by words of their names")
     parser.add_argument("arguments", nargs="*", help="of asd fit, after --")
     given = parser.parse_args()
-    for recipe, variants in VARIANTS.items():
-        name = recipe.rpartition("/")[2]
+    for recipe in given.recipes:
+        variants, name = VARIANTS[recipe], recipe.rpartition("/")[2]
         weights = ["--model.encoder.weights", given.weights] if name == "mobilenet" else []
         usual = None
         print(f"\n| {name} | official, seeds {', '.join(map(str, given.seeds))} | mean | deviation | gain |")
