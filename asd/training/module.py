@@ -15,7 +15,6 @@ from torch import Tensor
 from asd.data.classes import ClassTable
 from asd.data.clip import ClipBatch
 from asd.data.datamodule import ClipDataModule
-from asd.data.sampling import TrainLoader
 from asd.encoders.adapter import Adapter
 from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
@@ -160,8 +159,8 @@ class AnomalyDetector(Network, pl.LightningModule):
                 "the checkpoint was written within a step of the optimizer, whose gradients are lost: the run goes on "
                 "from there, but not bit for bit as it would have; one from the end of an epoch does"
             )
-        clips = self.trainer.train_dataloader
-        if isinstance(clips, TrainLoader):
+        clips: Any = self.trainer.train_dataloader
+        if hasattr(clips, "trained"):  # a `TrainLoader`, unless the data module is of another's making
             clips.trained = partial(trained_batches, self.trainer)
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
