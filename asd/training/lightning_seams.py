@@ -41,9 +41,10 @@ def trained_batches(trainer: pl.Trainer) -> int:
 
 def interrupted_within_step(trainer: pl.Trainer) -> bool:
     """Whether the checkpoint of a resumed run is of the middle of a batch, or of batches that were to share a step."""
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    begun = batches.current.started != batches.current.processed
-    shared = not batches.is_last_batch and batches.current.processed % trainer.accumulate_grad_batches != 0
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    begun = batches.started != batches.processed
+    left = batches.processed < trainer.num_training_batches
+    shared = left and batches.processed % trainer.accumulate_grad_batches != 0
     return bool(trainer.fit_loop.restarting and (begun or shared))
 
 
