@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -28,5 +29,9 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{done.machine_section}: {done.recordings} recordings, {done.windows} windows, threshold {done.threshold:.6g}"
     )
+    if not math.isnan(done.told_apart):
+        print(
+            f"clips of other machines score above held-out ones of this in {100 * done.told_apart:.1f} % of the pairs"
+        )
     print(done.path)
     return 0

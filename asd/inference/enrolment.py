@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.errors import UserError
+from asd.evaluation.metrics import area_under_roc
 from asd.inference.detector import Detector, recordings_in
 from asd.inference.windows import batched, windows_of
 from asd.machine import MachineSection
@@ -20,7 +22,8 @@ from asd.scoring.spectrum import mean_level
 from asd.training import checkpoints
 from asd.utils.text import as_text, machine_word
 
-_SHOWN = 3
+_TOLD_APART = 0.75
+"""Below it, midway between chance and certainty, what the encoder has learned is of little use for the machine."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Enrolled:
         recordings: Number of recordings.
         windows: Number of windows in them.
         threshold: Scores above it are anomalous.
+        told_apart: Part of the pairs of a normal clip of another machine and a recording of this one, held out, in
+            which the first scores higher, as it should; a half is chance, nan not known.
         warnings: What the user should know, a sentence each.
     """
 
@@ -41,6 +46,7 @@ class Enrolled:
     recordings: int
     windows: int
     threshold: float
+    told_apart: float
     warnings: tuple[str, ...]
 
 
@@ -89,8 +95,10 @@ def enroll(
     described = {**content[checkpoints.KEY], "sections": list(scorers.names)}
     path = Path(out)
     checkpoints.save({**content, "state_dict": weights, checkpoints.KEY: described}, path)
-    threshold = scorers.limits(scorers.index(section)).alarm
-    return Enrolled(path, section, len(paths), len(groups), threshold, tuple(_warnings(len(paths), len(groups))))
+    number = scorers.index(section)
+    apart = told_apart(scorers, number) if len(paths) > 1 else math.nan
+    warned = [*_warnings(len(paths), len(groups)), *_doubts(detector, apart, machine)]
+    return Enrolled(path, section, len(paths), len(groups), scorers.limits(number).alarm, apart, tuple(warned))
 
 
 def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
@@ -124,6 +132,40 @@ def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: B
         grown.scorers[number], grown.held_out[number] = origin.scorers[at], origin.held_out[at]
         grown.thresholds[number], grown.abstain_above[number] = origin.limits(at)
     return grown
+
+
+def told_apart(scorers: SectionScorers, number: int) -> float:
+    """How well a machine's scorer tells its normal sound, held out, from that of the others; see `Enrolled`.
+
+    No fault is known of a machine that was just enrolled. Where not even other machines sound wrong to its scorer,
+    faults will not either.
+    """
+    others = [scorers.normal_clips(one).embeddings for one in range(len(scorers.names)) if one != number]
+    own, _ = scorers.training_scores(number)
+    kept = [one for one in others if len(one)]
+    if not kept or not len(own):
+        return math.nan
+    with torch.no_grad():
+        foreign = scorers(torch.cat(kept).float().to(own.device), number)
+    scores = torch.cat([own.float(), foreign]).cpu().numpy()
+    return area_under_roc(torch.arange(len(scores)).numpy() >= len(own), scores)
+
+
+def _doubts(detector: Detector, apart: float, machine: str) -> Iterator[str]:
+    """Why the detector may be of no use for the machine."""
+    remedy = (
+        f"train on its recordings instead, in PLACE/{machine}/normal: `asd fit --config my_machine --data.root PLACE`"
+    )
+    if not detector.model.head.classifies:
+        yield (
+            f"{type(detector.model.encoder).__name__} has learned the sound of its own machines alone; whether it can "
+            f"judge another one, nothing tells; {remedy}"
+        )
+    elif apart < _TOLD_APART:
+        yield (
+            f"clips of other machines score above held-out ones of this in {100 * apart:.0f} % of the pairs alone, "
+            f"where 50 % is chance: the detector hardly knows its sound; {remedy}"
+        )
 
 
 def _warnings(recordings: int, windows: int) -> list[str]:

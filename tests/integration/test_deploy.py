@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +257,9 @@ def test_a_new_machine_is_learned_without_training(
     done = here("enroll", trained, pump, "--machine", "pump", "--out", "new/grown.ckpt")
     assert done.stdout.splitlines()[0].startswith("pump_section_00: 6 recordings, 42 windows, threshold ")
     assert not done.stderr
+    apart = re.search(r"score above held-out ones of this in ([0-9.]+) % of the pairs", done.stdout)
+    assert apart is not None
+    assert float(apart[1]) > 75
     grown = Detector.load(tmp_path / "new/grown.ckpt")
     assert grown.machines == ("bearing_section_00", "fan_section_00", "pump_section_00")
     for machine in ("bearing", "fan"):
@@ -283,6 +288,18 @@ def test_few_recordings_are_warned_of(trained: Path, here, pump: Path) -> None:
     )
     sorted(pump.iterdir())[0].unlink()
     assert "nothing could be held out" in here("enroll", trained, pump, "--machine", "pump").stderr
+
+
+def test_a_machine_that_the_detector_hardly_knows_is_warned_of(
+    trained: Path, here, synthetic: Path, tmp_path: Path
+) -> None:
+    """Sound of a machine that it knows, by another name: clips of that one score as low as its own."""
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for path in sorted((synthetic / "dev_data/raw/fan/train").glob("*.wav"))[:12]:
+        shutil.copy(path, recordings)
+    done = here("enroll", trained, recordings, "--machine", "twin", "--out", "twin.ckpt")
+    assert "hardly knows its sound; train on its recordings instead, in PLACE/twin/normal" in done.stderr
 
 
 def test_what_enrolment_refuses(trained: Path, here, pump: Path, tmp_path: Path) -> None:
