@@ -126,12 +126,14 @@ def registered(path: str, base: type[T]) -> type[T] | None:
     """
     load_all()
     module, _, name = current(path).rpartition(".")
+    there = None
     if module.startswith("asd.") and "_" not in (part[:1] for part in module.split(".")):
         with contextlib.suppress(ImportError, AttributeError):
-            getattr(importlib.import_module(module), name)
+            there = getattr(importlib.import_module(module), name)
+    elif module in sys.modules:
+        there = vars(sys.modules[module]).get(name)
     elif not module:
         _open_doors(base)
-    there = vars(sys.modules[module]).get(name) if module in sys.modules else None
     for one in _choices(base):
         ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))
         if (ours or one.__module__ in _module_names()) and (one is there or (not module and one.__name__ == name)):
