@@ -154,6 +154,11 @@ class AnomalyDetector(Network, pl.LightningModule):
         loader = self._data().statistics_dataloader(distributed.rank(), distributed.world_size())
         fit_statistics(self.encoder, (batch.waveform for batch in loader), self.device)
         begin_next_epoch(self.trainer)
+        if self.trainer.fit_loop.done:
+            notice(
+                "the checkpoint was written between the run's last step and its last validation: nothing is left to "
+                "train, and the scorers in it are of an earlier validation; go on from an earlier checkpoint"
+            )
         if interrupted_within_step(self.trainer):
             notice(
                 "the checkpoint was written within a step of the optimizer, whose gradients are lost: the run goes on "
