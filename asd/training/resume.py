@@ -14,6 +14,11 @@ from asd.utils.log import notice
 def go_on(trainer: pl.Trainer) -> None:
     """Have a run that was interrupted begin with the batch that it would have had next; before its first epoch."""
     begin_next_epoch(trainer)
+    if trainer.fit_loop.done:
+        notice(
+            "the checkpoint was written between the run's last step and its last validation: nothing is left to train, "
+            "and the scorers in it are of an earlier validation; go on from an earlier checkpoint"
+        )
     if interrupted_within_step(trainer):
         notice(
             "the checkpoint was written within a step of the optimizer, whose gradients are lost: the run goes on from "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ def run(
     epochs = RunCheckpoint(keep_all=True)
     epochs.dirpath = str(folder)
     trainer = pl.Trainer(
-        callbacks=[WarmUp(1), AveragedWeights(0.9), epochs, *more], max_epochs=EPOCHS, accelerator="cpu", devices=1,
+        callbacks=[WarmUp(1), AveragedWeights(0.9), epochs, *more], accelerator="cpu", devices=1,
         logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-        **{"check_val_every_n_epoch": 2, **changed},
+        **{"max_epochs": EPOCHS, "check_val_every_n_epoch": 2, **changed},
     )  # fmt: skip
     if resume is not None:
         torch.rand(3)  # what was drawn before must not matter
@@ -101,6 +102,15 @@ def whole(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_from_any_epoch_or_step(name: str, whole: tuple[Path, dict[str, Any]], data_set: Path, tmp_path: Path) -> None:
     folder, last = whole
     assert not differences(last, run(data_set, tmp_path, folder / f"{name}.ckpt", steps(tmp_path)))
+
+
+def test_the_end_of_a_run_that_lacks_its_validation_is_told(
+    whole: tuple[Path, dict[str, Any]], data_set: Path, tmp_path: Path
+) -> None:
+    told = pytest.warns(Notice, match="between the run's last step and its last validation")
+    with told, contextlib.suppress(FileNotFoundError):
+        run(data_set, tmp_path, whole[0] / "step=10.ckpt", max_epochs=2)
+    assert not list(tmp_path.iterdir()), "no checkpoint is written"
 
 
 def test_with_workers_balanced_and_accumulated(data_set: Path, tmp_path: Path) -> None:
