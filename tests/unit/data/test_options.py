@@ -52,7 +52,7 @@ def test_every_option_is_in_the_help(name: str, here: Callable[..., Any], capsys
 
 def test_config_keys_and_defaults_are_as_before(parse: Callable[[list[str]], Any]) -> None:
     data = parse(["fit", "--model.encoder", "DualBranchCNN", "--data.root", "x", "--data.pad=zeros"]).data
-    given = {"root": "x", "subsets": ["dev_data"], "machines": None}
+    given = {"root": "x", "subsets": ["dev_data"], "machines": None, "test_subsets": None}
     usual = {name: one.default for name, one in COMMON.items()}
     assert {**vars(data.init_args), "root": "x", "subsets": ["dev_data"]} == {**given, **usual, "pad": "zeros"}
 
