@@ -38,13 +38,16 @@ def quantise(path: Path, graph: nn.Module) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    products = [node for node in onnx.load(path).graph.node if node.op_type in _PRODUCTS]
+    model = onnx.load(path)
+    # Found anew by the quantiser, of which releases before 1.28 trip over shapes that others wrote down.
+    del model.graph.value_info[:]
+    products = [node for node in model.graph.node if node.op_type in _PRODUCTS]
     others = [node.name for node in products if not _is_linear(node, graph)]
     if len(others) == len(products):
         raise UserError("the encoder has no linear layer to quantise; export it without --int8")
     with written(path) as place:
         quantize_dynamic(
-            path,
+            model,
             place,
             op_types_to_quantize=list(_PRODUCTS),
             nodes_to_exclude=others,
