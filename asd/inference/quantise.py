@@ -39,7 +39,7 @@ def quantise(path: Path, graph: nn.Module) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(path)
-    # Found anew by the quantiser, of which releases before 1.28 trip over shapes that others wrote down.
+    # Found anew by the quantiser, of which older releases, such as 1.27, trip over shapes that others wrote down.
     del model.graph.value_info[:]
     products = [node for node in model.graph.node if node.op_type in _PRODUCTS]
     others = [node.name for node in products if not _is_linear(node, graph)]
