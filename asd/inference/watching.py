@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from asd.data.audio.decoding import AudioError, read_header
+from asd.data.audio.decoding import AudioError, opened
 from asd.errors import UserError
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
@@ -131,8 +131,8 @@ class Watcher:
 
     def _file(self, path: Path, name: str) -> float:
         """Judge a file; returns when it ends, in seconds since 1970."""
-        header = read_header(path, self.detector.cut.channel)
-        length = header.frames / header.sample_rate
+        file = opened(path, self.detector.cut.channel)
+        length = file.frames / file.samplerate
         end = path.stat().st_mtime  # when its recorder wrote the last of it
         begin, before = end - length, self.monitor.events
         windows: list[tuple[float, float]] = []
@@ -140,7 +140,7 @@ class Watcher:
         def left_out(start: float, why: str) -> None:
             self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
 
-        for start, window in windows_of(path, self.detector.cut, on_unusable=left_out):
+        for start, window in windows_of(path, self.detector.cut, file, left_out):
             score = self.detector.score_windows([window], self.number)[0]
             self._take(begin + start, score, name)
             if math.isfinite(score):

@@ -18,7 +18,7 @@ from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.training import checkpoints
 
-USUAL: dict[str, type] = {"head": AdaCos, "scorer": KMeansScorer, "threshold": GammaThreshold}
+USUAL: dict[str, type[Any]] = {"head": AdaCos, "scorer": KMeansScorer, "threshold": GammaThreshold}
 """What a detector has where nothing is said of these parts, by the name of the argument."""
 
 
@@ -50,9 +50,9 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
-        self.head = AdaCos() if head is None else head
-        self.scorer = KMeansScorer() if scorer is None else scorer
-        self.threshold = GammaThreshold() if threshold is None else threshold
+        self.head: Head = USUAL["head"]() if head is None else head
+        self.scorer: Scorer = USUAL["scorer"]() if scorer is None else scorer
+        self.threshold: Threshold = USUAL["threshold"]() if threshold is None else threshold
         self.classes: tuple[str, ...] = ()
         self.sections = SectionScorers(self.scorer, self.threshold, ())
         self.config: dict[str, Any] | None = None

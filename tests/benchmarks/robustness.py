@@ -16,27 +16,33 @@ KINDS: dict[str, list[str]] = {
         "unit/test_trust.py", "integration/test_checkpoint_is_data.py",
     ],
     "weights of any envelope, prefix and format; cut, forged, with code": [
-        "unit/test_weights_file.py", "unit/test_checkpoints.py",
+        "unit/encoders/test_weights_file.py", "unit/training/test_checkpoints.py",
     ],
-    "weights, limits or scores that are not finite": ["integration/test_not_finite.py", "unit/test_strict_json.py"],
-    "exit codes of every command": ["unit/test_exit_codes.py"],
+    "weights, limits or scores that are not finite": [
+        "integration/test_not_finite.py", "unit/utils/test_strict_json.py",
+    ],
+    "exit codes of every command": ["unit/cli/test_exit_codes.py"],
     "headers that promise what is not there; dead and short recordings": [
-        "unit/test_containers.py", "unit/test_audio.py", "unit/test_windows.py", "unit/test_watch.py",
+        "unit/data/audio/test_containers.py", "unit/data/audio/test_decoding.py", "unit/inference/test_windows.py",
+        "unit/inference/test_watching.py",
     ],
     "folders and tables as people have them": [
-        "unit/test_own_folders.py", "unit/test_own_attributes.py", "unit/test_recordings.py",
+        "unit/data/layouts/test_own_folders.py", "unit/data/layouts/test_own_attributes.py",
+        "unit/data/layouts/test_recordings.py",
     ],
-    "names that are no text, consoles of any encoding": ["unit/test_text.py", "integration/test_hostile_names.py"],
+    "names that are no text, consoles of any encoding": [
+        "unit/utils/test_text.py", "integration/test_hostile_names.py",
+    ],
     "training that cannot learn, checkpoints that are not there, full disks": ["integration/test_says_so.py"],
     "writers killed, runs resumed, processes that fail": [
         "integration/test_killed.py", "integration/test_resume.py", "integration/test_processes.py",
     ],
-    "YAML and archives that are odd": ["unit/test_yaml_file.py", "unit/test_archive.py"],
+    "YAML and archives that are odd": ["unit/utils/test_yaml_file.py", "unit/data/download/test_unzip.py"],
     "other platforms: imports, locks, precision": [
-        "unit/test_dependencies.py", "unit/test_precision.py", "integration/test_platforms.py",
+        "unit/test_dependencies.py", "unit/utils/test_precision.py", "integration/test_platforms.py",
     ],
     "the service: refusals, slow and many clients, hosts, its end, random requests": [
-        "unit/test_hosts.py", "integration/serve",
+        "unit/serve/test_hosts.py", "integration/serve",
     ],
 }  # fmt: skip
 
