@@ -110,6 +110,7 @@ class Clip:
         start: Where in the file it begins, in seconds.
         seconds: Its length; ``None``: to the end of the file.
         member: Where the file lies in an archive; ``None``: it is a file of its own.
+        calibration: Never trained on: thresholds are set by it.
     """
 
     path: Path
@@ -125,6 +126,7 @@ class Clip:
     start: float = 0.0
     seconds: float | None = None
     member: Member | None = None
+    calibration: bool = False
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from asd.data.calibration import choose
 from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
@@ -51,12 +52,13 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         balance: Draw every class, or every machine and domain, equally often in training, with repeats.
         noise_mix: Noise clips that are added to training clips at random levels; ``None``: none.
         disk_cache: Folder for decoded clips, shared by runs and processes, in the place of `cache_gb`.
+        calibration: Part of the normal clips that is not trained on: thresholds are set by it (`asd.data.calibration`).
 
     Attributes:
         sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
         classes: The auxiliary classes, after `setup`.
-        train_clips: Clips with an auxiliary class, after `setup`.
-        reference_clips: Normal training clips of the machines, after `setup`.
+        train_clips: Clips with an auxiliary class, after `setup`; none of those for calibration.
+        reference_clips: Normal clips of the machines that are trained on or kept for calibration, after `setup`.
         query_clips: Test clips, after `setup`.
         noise_clips: Clips of background noise, whether they make a class or not, after `setup`.
     """
@@ -79,6 +81,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         balance: Balance = "off",
         noise_mix: NoiseMix | None = None,
         disk_cache: Path | str | None = None,
+        calibration: float = 0.0,
     ) -> None:
         super().__init__()
         _check("seconds", seconds, seconds > 0, "more than 0")
@@ -88,11 +91,10 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         number = _CHANNELS.get(channel, -1) if isinstance(channel, str) else channel
         _check("channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean of all")
         _check("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
-        _check(
-            "on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), f"one of {', '.join(get_args(OnBadFile))}"
-        )
+        _check("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), "stop or skip")
         _check("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
         _check("balance", balance, balance in get_args(Balance), "off, class or domain")
+        _check("calibration", calibration, 0 <= calibration <= 0.5, "from 0 to 0.5")
         self.seconds = seconds
         self.crop_seconds = crop_seconds
         self.batch_size = batch_size
@@ -107,6 +109,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self.balance = balance
         self.noise_mix = noise_mix
         self.disk_cache = None if disk_cache is None else Path(disk_cache)
+        self.calibration = calibration
         self.classes = ClassTable(())
         self.train_clips: list[Clip] = []
         self.reference_clips: list[Clip] = []
@@ -157,7 +160,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _prepared(self, clips: Sequence[Clip]) -> list[Clip]:
         """Clips to learn from, with labels from a file where one is given."""
         train = [clip for clip in clips if clip.split != Split.TEST and clip.condition != Condition.ANOMALY]
-        return train if self.labels is None else with_labels(train, self.labels)
+        return choose(train if self.labels is None else with_labels(train, self.labels), self.calibration)
 
     def _say_resampling(self) -> None:
         others = sorted(self._headers.rates - {self.sample_rate})
@@ -167,10 +170,12 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
             logger.info(f"clips of {given} Hz are resampled to the {self.sample_rate} Hz that the encoder takes")
 
     def _take_train(self, clips: list[Clip]) -> None:
-        self.classes = ClassTable.build(clips, self.clean_class, self.noise_class) if clips else ClassTable(())
-        self.train_clips = [clip for clip in clips if self.classes.label(clip) >= 0]
+        trained = [clip for clip in clips if not clip.calibration]
+        self.classes = ClassTable.build(trained, self.clean_class, self.noise_class) if clips else ClassTable(())
+        labelled = [clip for clip in clips if self.classes.label(clip) >= 0]
+        self.train_clips = [clip for clip in labelled if not clip.calibration]
         self.noise_clips = [clip for clip in clips if clip.kind == Kind.NOISE]
-        self.reference_clips = [clip for clip in self.train_clips if clip.kind == Kind.MACHINE]
+        self.reference_clips = [clip for clip in labelled if clip.kind == Kind.MACHINE]
 
     def _require_reference(self) -> None:
         if not self._train_checked:
@@ -185,13 +190,12 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _check_train(self) -> None:
         skip = self.on_bad_file == "skip"
         mixed = [c for c in self.noise_clips if self.classes.label(c) < 0] if self.noise_mix else []
-        faults = self._faults([*self.train_clips, *mixed], decoding=skip)
+        used = list(dict.fromkeys([*self.train_clips, *self.reference_clips, *mixed]))
+        faults = self._faults(used, decoding=skip)
         if faults and skip:
-            notice(
-                f"left out {len(faults)} of {len(self.train_clips) + len(mixed)} training clips that cannot be used: "
-                + "; ".join(faults.values())
-            )
-            self._take_train([clip for clip in [*self.train_clips, *mixed] if clip.sound not in faults])
+            every = "; ".join(faults.values())
+            notice(f"left out {len(faults)} of {len(used)} training clips that cannot be used: {every}")
+            self._take_train([clip for clip in used if clip.sound not in faults])
         else:
             stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")
         self._train_checked = True
@@ -202,7 +206,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _new_caches(self) -> dict[Split, Cache]:
         crop = round(self.seconds * self.sample_rate)
         mixed = self.noise_clips if self.noise_mix else []
-        train = self._headers.lengths_of([*self.train_clips, *mixed])
+        train = self._headers.lengths_of([*self.train_clips, *self.reference_clips, *mixed])
         lengths = [train, self._headers.lengths_of(self.query_clips, crop)]
         if self.disk_cache is not None:
             return disk_caches(self.disk_cache, lengths, self.sample_rate, self.channel)

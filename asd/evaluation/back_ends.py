@@ -50,7 +50,7 @@ def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> Sec
     """Fit a scorer for each machine and section on the reference clips, with thresholds from held-out scores."""
     names = [str(section) for section in sections_of(store.reference.clips)]
     scorers = SectionScorers(scorer, GammaThreshold() if threshold is None else threshold, names)
-    return scorers.fit(Bank.build(store.reference.embeddings, store.reference.clips, names))
+    return scorers.fit(Bank.build(store.reference.embeddings, store.reference.clips, names), store.reference.seconds)
 
 
 @torch.no_grad()

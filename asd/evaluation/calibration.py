@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
+from asd.evaluation.intervals import FalseAlarms
 from asd.machine import MachineSection
 from asd.run_folder import RunFolder
 from asd.scoring.limits import Limits
@@ -28,25 +29,34 @@ class Calibration:
     Attributes:
         threshold: Above it, an alarm.
         abstain: Above it and up to the threshold, no decision.
-        source: Held-out scores of the normal training clips of the source domain.
+        source: Held-out scores of the normal clips of the source domain that the threshold is set by.
         target: The same of the target domain.
+        source_blocks: The block of each of the first; empty: each is its own.
+        target_blocks: The same of the others.
     """
 
     threshold: float
     abstain: float
     source: tuple[float, ...]
     target: tuple[float, ...]
+    source_blocks: tuple[int, ...] = ()
+    target_blocks: tuple[int, ...] = ()
 
     @property
     def limits(self) -> Limits:
         """Where decisions change."""
         return Limits(self.threshold, self.abstain)
 
-    def expected(self, domain: str) -> tuple[float, int]:
-        """False-alarm rate that the training clips of a domain let expect, nan without any, and their number."""
-        scores = self.source if domain == "source" else self.target
-        alarms = sum(score > self.threshold for score in scores)
-        return (alarms / len(scores) if scores else math.nan), len(scores)
+    def expected(self, domain: str | None = None, limit: float | None = None) -> FalseAlarms:
+        """What the clips of a domain, or of both, let expect of new ones, above the threshold or another limit."""
+        limit = self.threshold if limit is None else limit
+        scores, blocks = list[float](), list[int]()
+        for name in ("source", "target") if domain is None else (domain,):
+            own: tuple[float, ...] = getattr(self, name)
+            scores += own
+            # Without blocks, each clip gets a number of its own.
+            blocks += getattr(self, f"{name}_blocks") or [-1 - len(blocks) - row for row in range(len(own))]
+        return FalseAlarms.of([score > limit for score in scores], blocks)
 
 
 @dataclass(frozen=True)
@@ -73,18 +83,17 @@ def of_scorers(scorers: SectionScorers, seconds: float) -> Calibrations:
     """What the fitted scorers of a run know."""
     machines = {}
     for number, name in enumerate(scorers.names):
-        scores, target = scorers.training_scores(number)
-        domains = [tuple(scores[flags].tolist()) for flags in (~target.bool(), target.bool())]
-        machines[name] = Calibration(*scorers.limits(number), *domains)
+        clips = scorers.normal_clips(number)
+        target = clips.target.bool()
+        scores = [tuple(clips.scores[flags].tolist()) for flags in (~target, target)]
+        blocks = [tuple(clips.block[flags].tolist()) if len(clips.block) else () for flags in (~target, target)]
+        machines[name] = Calibration(*scorers.limits(number), *scores, *blocks)
     return Calibrations(machines, seconds)
 
 
 def to_text(calibrations: Calibrations) -> str:
     """As JSON."""
-    machines = {
-        name: {"threshold": one.threshold, "abstain": one.abstain, "source": one.source, "target": one.target}
-        for name, one in calibrations.machines.items()
-    }
+    machines = {name: asdict(one) for name, one in calibrations.machines.items()}
     return strict_json.dumps({"seconds": calibrations.seconds, "machines": machines})
 
 
@@ -105,6 +114,7 @@ def read(folder: Path) -> Calibrations | None:
             name: Calibration(
                 number(one["threshold"]), number(one["abstain"] if "abstain" in one else one["doubt"]),
                 tuple(map(number, one["source"])), tuple(map(number, one["target"])),
+                *(_blocks(one, domain) for domain in ("source", "target")),
             )
             for name, one in content["machines"].items()
         }  # fmt: skip
@@ -112,6 +122,13 @@ def read(folder: Path) -> Calibrations | None:
         return Calibrations(machines, math.nan if seconds is None else number(seconds))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd test`") from error
+
+
+def _blocks(machine: dict[str, Any], domain: str) -> tuple[int, ...]:
+    found = tuple(map(int, machine.get(f"{domain}_blocks", ())))
+    if found and len(found) != len(machine[domain]):
+        raise ValueError(f"{len(found)} blocks of {len(machine[domain])} clips")
+    return found
 
 
 def merged(folders: Sequence[Path]) -> Calibrations | None:

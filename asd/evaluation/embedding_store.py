@@ -45,6 +45,7 @@ class StoredClip:
         condition: ``normal``, ``anomaly`` or ``None``.
         attributes: The attribute string; empty where hidden or absent.
         group: Clips of one recording share a group; empty: a recording of its own.
+        calibration: The encoder was not trained on it; thresholds are set by it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StoredClip:
     condition: str | None
     attributes: str
     group: str
+    calibration: bool = False
 
     @property
     def machine_section(self) -> MachineSection:
@@ -65,7 +67,9 @@ class StoredClip:
         """The facts of a clip of the data set."""
         domain = None if clip.domain is None else clip.domain.value
         condition = None if clip.condition is None else clip.condition.value
-        return cls(clip.title, clip.machine, clip.section, domain, condition, clip.attributes, clip.group)
+        return cls(
+            clip.title, clip.machine, clip.section, domain, condition, clip.attributes, clip.group, clip.calibration
+        )
 
     def scored(self, score: float, decision: Decision | None = None) -> ClipScore:
         """The clip with a score, and what was decided by it."""
@@ -167,6 +171,8 @@ def _checked(clip: StoredClip) -> StoredClip:
     words = (clip.name, clip.machine, clip.section, clip.attributes, clip.group)
     if not all(isinstance(one, str) for one in words) or not is_plain(clip.machine) or not clip.section.isdecimal():
         raise ValueError(f"{clip.machine!r}, section {clip.section!r}, is no machine")
+    if not isinstance(clip.calibration, bool):
+        raise ValueError(f"{clip.name}: calibration is {clip.calibration!r}")
     if clip.domain not in (None, *Domain) or clip.condition not in (None, *Condition):
         raise ValueError(f"{clip.name}: its domain or condition is none")
     return clip

@@ -23,6 +23,7 @@ from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.scoring.conformal import Ranks
 from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.text import as_text
@@ -242,8 +243,22 @@ class Detector:
 
     def _known_of(self, number: int) -> Usual:
         sections = self.model.sections
-        scores = sections.training_scores(number)[0].cpu().double().sort().values
-        return Usual(self.machines[number], sections.limits(number), scores.tolist())
+        clips = sections.normal_clips(number)
+        return Usual(self.machines[number], sections.limits(number), Ranks(clips.scores.tolist(), clips.block.tolist()))
+
+    def allow(self, false_alarms: str | float) -> None:
+        """Set the limits of every machine anew, to allow so many false alarms: ``1/day``, ``5%``.
+
+        They follow from the kept scores of normal clips, with a decision every `cut.hop` seconds.
+
+        Raises:
+            UserError: See `asd.scoring.budget.Budget`; or a machine of which no such scores are kept.
+        """
+        sections = self.model.sections
+        sections.threshold = sections.threshold.allowing(false_alarms)
+        for number in range(len(self.machines)):
+            sections.set_limits(number, self.cut.hop)
+        self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance, in seconds."""

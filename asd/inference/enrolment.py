@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from asd.data.calibration import stretches
 from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.errors import UserError
 from asd.evaluation.metrics import area_under_roc
@@ -90,11 +91,8 @@ def enroll(
     groups = bank.group
     scorers = with_machine(detector.model.sections, detector, name, bank)
     content = checkpoints.load(source)
-    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("sections.")}
-    weights |= {f"sections.{key}": value for key, value in scorers.state_dict().items()}
-    described = {**content[checkpoints.KEY], "sections": list(scorers.names)}
     path = Path(out)
-    checkpoints.save({**content, "state_dict": weights, checkpoints.KEY: described}, path)
+    checkpoints.save(checkpoints.with_sections(content, scorers), path)
     number = scorers.index(section)
     apart = told_apart(scorers, number) if len(paths) > 1 else math.nan
     warned = [*_warnings(len(paths), len(groups)), *_doubts(detector, apart, machine)]
@@ -102,24 +100,26 @@ def enroll(
 
 
 def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
-    """The windows of recordings, of which each is a group.
+    """The windows of recordings, of which each is a group; of few, contiguous stretches of them are, see `stretches`.
 
     Raises:
         AudioError: A recording cannot be used.
     """
-    embeddings, groups, facts, spectra = [], [], [], []
+    embeddings, places, facts, spectra = [], list[tuple[int, float]](), [], []
     for number, path in enumerate(paths):
         for some in batched(windows_of(path, detector.cut)):
             waveforms = [part for _, part in some]
             embeddings.append(detector.embed(waveforms))
             spectra.append(mean_level(torch.stack(waveforms), detector.cut.sample_rate))
-            groups += [number] * len(some)
+            places += [(number, start) for start, _ in some]
             facts += [(f"{as_text(path.name)} at {start:g} s", "") for start, _ in some]
-    nothing = torch.zeros(len(groups), dtype=torch.int64)
-    rows = torch.arange(len(groups))
+    groups = torch.tensor(stretches(places, detector.cut.seconds))
+    kept = torch.nonzero(groups >= 0).flatten()
+    nothing = torch.zeros(len(kept), dtype=torch.int64)
     return Bank(
-        torch.cat(embeddings), nothing, nothing.bool(), torch.tensor(groups), rows, tuple(facts), torch.cat(spectra)
-    )
+        torch.cat(embeddings)[kept], nothing, nothing.bool(), groups[kept], torch.arange(len(kept)),
+        tuple(facts[row] for row in kept.tolist()), torch.cat(spectra)[kept],
+    )  # fmt: skip
 
 
 def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: Bank) -> SectionScorers:
@@ -129,8 +129,7 @@ def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: B
     grown = SectionScorers(model.scorer, model.threshold, [*scorers.names, name])
     for number, one in enumerate(grown.names):
         origin, at = (alone, 0) if one == name else (scorers, scorers.names.index(one))
-        grown.scorers[number], grown.held_out[number] = origin.scorers[at], origin.held_out[at]
-        grown.thresholds[number], grown.abstain_above[number] = origin.limits(at)
+        grown.take(number, origin, at)
     return grown
 
 

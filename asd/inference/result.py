@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asd.scoring.conformal import Ranks
 from asd.scoring.limits import Decision, Limits
 
 
@@ -37,6 +37,8 @@ class Result:
         decision: Equal to ``normal``, ``abstain`` (in the band of abstention) or ``anomalous``.
         threshold: Scores above it are anomalous.
         percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
+        p_value: Conformal p-value of a normal recording: how often one would score as high, as far as the blocks of
+            normal clips tell; nan where none is known. See `asd.scoring.conformal.Ranks`.
         windows: The windows in order.
     """
 
@@ -46,6 +48,7 @@ class Result:
     decision: Decision
     threshold: float
     percentile: float
+    p_value: float
     windows: tuple[Window, ...]
 
     @property
@@ -54,12 +57,12 @@ class Result:
         return self.decision == Decision.ANOMALOUS
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in plain types; the percentile is ``None`` where no normal clip is known."""
-        percentile = None if math.isnan(self.percentile) else self.percentile
+        """The same in plain types; percentile and p-value are ``None`` where no normal clip is known."""
+        unknown = {name: None for name in ("percentile", "p_value") if math.isnan(getattr(self, name))}
         return {
             **vars(self),
             "decision": str(self.decision),
-            "percentile": percentile,
+            **unknown,
             "windows": [dict(vars(window)) for window in self.windows],
         }
 
@@ -71,22 +74,22 @@ class Usual:
     Attributes:
         machine: The name of machine and section.
         limits: Where decisions change.
-        scores: Of the normal training clips, held out; ascending.
+        normal: Scores of the normal clips, held out.
     """
 
     machine: str
     limits: Limits
-    scores: Sequence[float]
+    normal: Ranks
 
     def result(self, name: str, score: float, windows: Sequence[tuple[float, float]]) -> Result:
         """What a score of a recording says, and the starts and scores of its windows, all of them finite."""
-        count = len(self.scores)
         return Result(
             name=name,
             machine=self.machine,
             score=score,
             decision=self.limits.decide(score),
             threshold=self.limits.alarm,
-            percentile=100 * bisect_right(self.scores, score) / count if count else math.nan,
+            percentile=self.normal.percentile(score),
+            p_value=self.normal.p_value(score),
             windows=tuple(Window(start, one, self.limits.decide(one) == Decision.ANOMALOUS) for start, one in windows),
         )

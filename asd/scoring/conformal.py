@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Self
 
 import torch
@@ -54,3 +59,35 @@ class Surprise:
         if torch.compiler.is_exporting():  # ONNX knows no searchsorted
             return (self.knots < scores[:, None]).sum(1)
         return torch.searchsorted(self.knots, scores.contiguous())
+
+
+class Ranks:
+    """The scores of normal clips that were held out, of which those of one block count as one together.
+
+    The p-value of a score among ``B`` blocks is (1 + the sum over blocks of the part of their clips that score as high)
+    / (B + 1), which holds for the next clip of a block that is as new as each of them was (Vovk et al. 2005; for blocks
+    Dunn, Wasserman and Ramdas 2023, "Distribution-free prediction sets for two-layer hierarchical models").
+
+    Args:
+        scores: ``N`` scores.
+        blocks: The block of each; none: every clip is its own.
+    """
+
+    def __init__(self, scores: Sequence[float], blocks: Sequence[int] = ()) -> None:
+        of = list(blocks) or list(range(len(scores)))
+        size = Counter(of)
+        self.blocks = len(size)
+        pairs = sorted(zip(scores, of, strict=True))
+        self.scores = [score for score, _ in pairs]
+        # The weight of the clips from each place on.
+        self._from = [*accumulate((1 / size[block] for _, block in reversed(pairs)), initial=0.0)][::-1]
+
+    def percentile(self, score: float) -> float:
+        """Percent of the clips that score no higher; nan without clips."""
+        return 100 * bisect_right(self.scores, score) / len(self.scores) if self.scores else math.nan
+
+    def p_value(self, score: float) -> float:
+        """The p-value; nan without clips."""
+        if not self.scores:
+            return math.nan
+        return min(1.0, (1 + self._from[bisect_left(self.scores, score)]) / (self.blocks + 1))

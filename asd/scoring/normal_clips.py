@@ -20,14 +20,20 @@ class NormalClips(nn.Module):
     All of it lies in buffers, whose lengths are not known before the fit, so that a checkpoint holds it.
 
     Attributes:
-        scores: ``(N,)`` held-out scores.
+        scores: ``(N,)`` scores of the clips that thresholds are set by, each by a scorer that holds no clip of its
+            block.
+        apart: ``(N,)`` the same, by a scorer that holds no clip of its recording, but others of its block.
+        block: ``(N,)`` int64, equal for clips of one block, see `asd.scoring.blocks`.
         target: ``(N,)`` bool, of the target domain.
         embeddings: ``(n, E)`` float16 of all clips, or of 2000 spread evenly; none, where they are wider than 4096.
-        facts: Names and attributes of those, as bytes of JSON.
+        facts: Of those name, attributes, recording, and whether they are of the target domain and set thresholds, as
+            bytes of JSON.
         spectrum: ``(F,)`` usual level of each frequency as `spectrum.mean_level` has it; empty where not known.
     """
 
     scores: Tensor
+    apart: Tensor
+    block: Tensor
     target: Tensor
     embeddings: Tensor
     facts: Tensor
@@ -37,6 +43,8 @@ class NormalClips(nn.Module):
         super().__init__()
         self._keep(
             scores=torch.empty(0),
+            apart=torch.empty(0),
+            block=torch.empty(0, dtype=torch.int64),
             target=torch.empty(0, dtype=torch.bool),
             embeddings=torch.empty(0, 0, dtype=torch.float16),
             facts=torch.empty(0, dtype=torch.uint8),
@@ -47,15 +55,25 @@ class NormalClips(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(name, value.detach().clone())
 
-    def remember(self, scores: Tensor, clips: Bank) -> None:
-        """Keep the held-out `scores` ``(N,)`` of the `clips`, and what the clips are."""
-        self._keep(scores=scores, target=clips.target)
+    def remember(self, scores: Tensor, apart: Tensor, block: Tensor, clips: Bank) -> None:
+        """Keep what was found of the `clips`, for those of them that thresholds are set by, and what the clips are.
+
+        Args:
+            scores: ``(N,)``, blocks held out.
+            apart: ``(N,)``, recordings held out.
+            block: ``(N,)`` their blocks.
+            clips: The ``N`` normal clips.
+        """
+        judged = clips.judged
+        self._keep(scores=scores[judged], apart=apart[judged], block=block[judged], target=clips.target[judged])
         if clips.spectra is not None:
             self._keep(spectrum=clips.spectra.float().mean(0))
         if clips.facts and clips.embeddings.shape[1] <= _WIDEST:
             count = len(clips.facts)
             rows = torch.arange(count) if count <= _MOST else torch.linspace(0, count - 1, _MOST).round().long()
-            text = json.dumps([clips.facts[row] for row in rows.tolist()], ensure_ascii=False)
+            more = zip(clips.facts, clips.group.tolist(), clips.target.tolist(), judged.tolist(), strict=True)
+            known = [(*facts, *others) for facts, *others in more]
+            text = json.dumps([known[row] for row in rows.tolist()], ensure_ascii=False)
             kept = clips.embeddings[rows.to(clips.embeddings.device)].float()
             # Their directions are compared, so what float16 cannot hold is made shorter.
             too_long = (kept.abs().amax(1, keepdim=True) / torch.finfo(torch.float16).max).clamp_min(1)
@@ -64,11 +82,33 @@ class NormalClips(nn.Module):
                 facts=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8),
             )
 
+    def judge_by(self, scores: Tensor, clips: Bank) -> None:
+        """Have limits follow from the `scores` ``(N,)`` of other clips, which no scorer was fitted on."""
+        self._keep(scores=scores, apart=scores, block=clips.blocks(), target=clips.target)
+
+    def bank(self) -> Bank | None:
+        """The clips of `embeddings`, to fit on again; ``None``: none is kept, or not all that is needed."""
+        text = bytes(self.facts.tolist())
+        rows = json.loads(text) if text else []
+        try:
+            names, attributes, group, target, judged = zip(*rows, strict=True)
+            return Bank(
+                embeddings=self.embeddings.float(),
+                section=torch.zeros(len(rows), dtype=torch.int64),
+                target=torch.tensor(target, dtype=torch.bool),
+                group=torch.tensor(group, dtype=torch.int64),
+                index=torch.arange(len(rows)),
+                facts=tuple(zip(map(str, names), map(str, attributes), strict=True)),
+                calibration=torch.tensor(judged, dtype=torch.bool),
+            )
+        except (ValueError, TypeError):  # of an earlier version, which kept names and attributes alone
+            return None
+
     @property
     def names_and_attributes(self) -> list[tuple[str, str]]:
         """Of the clips of `embeddings`."""
         text = bytes(self.facts.tolist())
-        return [(name, attributes) for name, attributes in json.loads(text)] if text else []
+        return [(name, attributes) for name, attributes, *_ in json.loads(text)] if text else []
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, own in list(self._buffers.items()):

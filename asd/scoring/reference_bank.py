@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asd.errors import Notice, UserError
 from asd.machine import MachineSection
+from asd.scoring.blocks import blocks_of
 
 
 class ReferenceClip(Protocol):
@@ -37,6 +38,10 @@ class ReferenceClip(Protocol):
     def group(self) -> str:
         """Equal for clips of one recording; empty for a clip that is a recording of its own."""
 
+    @property
+    def calibration(self) -> bool:
+        """Whether thresholds are set by it, because the encoder was not trained on it."""
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -50,6 +55,8 @@ class Bank:
         index: ``(N,)`` int64 row of the clip in its data set.
         facts: Name and attributes of each clip; empty where not known.
         spectra: ``(N, F)`` level of each frequency as `asd.scoring.spectrum.mean_level` has it; ``None``: not known.
+        calibration: ``(N,)`` bool, true where thresholds are set by the clip; ``None``: they are set by all.
+        block: ``(N,)`` int64, equal for clips that are held out together; ``None``: as `asd.scoring.blocks` finds them.
     """
 
     embeddings: Tensor
@@ -59,6 +66,8 @@ class Bank:
     index: Tensor
     facts: tuple[tuple[str, str], ...] = ()
     spectra: Tensor | None = None
+    calibration: Tensor | None = None
+    block: Tensor | None = None
 
     @classmethod
     def build(
@@ -91,7 +100,15 @@ class Bank:
             index=torch.arange(len(clips)) if index is None else index,
             facts=tuple((clip.name, clip.attributes) for clip in clips),
             spectra=spectra,
+            calibration=torch.tensor([clip.calibration for clip in clips], dtype=torch.bool),
         )
+
+    @property
+    def judged(self) -> Tensor:
+        """``(N,)`` bool: the clips that thresholds are set by, which are all where none is kept for it."""
+        if self.calibration is None or not bool(self.calibration.any()):
+            return torch.ones_like(self.target)
+        return self.calibration
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `UserError` where a section has no clip, or an embedding that is not finite."""
@@ -129,4 +146,30 @@ class Bank:
             self.index[rows],
             tuple(self.facts[row] for row in rows.tolist()) if self.facts else (),
             None if self.spectra is None else self.spectra[rows],
+            None if self.calibration is None else self.calibration[rows],
+            None if self.block is None else self.block[rows],
+        )
+
+    def blocks(self) -> Tensor:
+        """The block ``(N,)`` of each clip of one section."""
+        if self.block is not None:
+            return self.block
+        return blocks_of(self.embeddings, self.group, self.target, [attributes for _, attributes in self.facts])
+
+    def with_place(self, new: Bank) -> Bank:
+        """These clips of one section and those of another place or day, by which alone thresholds are set now.
+
+        The `new` ones are of the target domain, and the blocks are theirs: what the old ones resemble does not matter.
+        """
+        first = int(self.group.max()) + 1
+        known = bool(self.facts) and bool(new.facts)
+        return Bank(
+            embeddings=torch.cat([self.embeddings, new.embeddings]),
+            section=torch.cat([self.section, torch.full_like(new.section, int(self.section[0]))]),
+            target=torch.cat([self.target, torch.ones_like(new.target)]),
+            group=torch.cat([self.group, first + new.group]),
+            index=torch.arange(len(self.index) + len(new.index)),
+            facts=(*self.facts, *new.facts) if known else (),
+            calibration=torch.cat([torch.zeros_like(self.target), torch.ones_like(new.target)]),
+            block=torch.cat([self.group, first + new.blocks()]),
         )

@@ -58,7 +58,7 @@ class SectionScorers(nn.Module):
         return find(None if machine is None else str(machine), self.sections)
 
     def training_scores(self, number: int) -> tuple[Tensor, Tensor]:
-        """Held-out scores ``(N,)`` of the normal clips of a section, and which are of the target domain."""
+        """Held-out scores ``(N,)`` of the clips that set a section's limits, and which are of the target domain."""
         clips = self.normal_clips(number)
         return clips.scores, clips.target
 
@@ -78,8 +78,12 @@ class SectionScorers(nn.Module):
         for number in range(len(self.names)):
             self.normal_clips(number).spectrum = other.normal_clips(number).spectrum.clone()
 
-    def fit(self, bank: Bank) -> Self:
-        """Fit every scorer on its rows of the bank, and set its threshold.
+    def fit(self, bank: Bank, hop: float = math.nan) -> Self:
+        """Fit every scorer on its rows of the bank, and set its limits.
+
+        Args:
+            bank: The normal clips.
+            hop: Seconds from one decision to the next, for thresholds that allow so many false alarms in a time.
 
         Raises:
             UserError: A section without clips, or embeddings that are not finite.
@@ -87,16 +91,29 @@ class SectionScorers(nn.Module):
         bank.check(self.names)
         bank.warn(self.names)
         for number in range(len(self.names)):
-            rows = bank.of(number)
-            scores = self._scorer(number).held_out(rows.embeddings, rows.target, rows.group)
-            self.normal_clips(number).remember(scores, rows)
-            try:
-                limits = self.threshold.fit(scores, rows.target)
-            except UserError as error:
-                raise UserError(f"{self.names[number]}: {error}") from error
-            self.thresholds[number], self.abstain_above[number] = limits
-            self._scorer(number).fit(rows.embeddings, rows.target, rows.group)
+            rows, scorer = bank.of(number), self._scorer(number)
+            block = rows.blocks()
+            apart = scores = scorer.held_out(rows.embeddings, rows.target, rows.group)
+            if len(block.unique()) < len(rows.group.unique()):
+                scores = scorer.held_out(rows.embeddings, rows.target, block)
+            self.normal_clips(number).remember(scores, apart, block, rows)
+            self.set_limits(number, hop)
+            scorer.fit(rows.embeddings, rows.target, rows.group)
         return self
+
+    def take(self, number: int, other: SectionScorers, at: int) -> None:
+        """Put what another one has learned of its section `at` in the place of what is known of a section."""
+        self.scorers[number], self.held_out[number] = other.scorers[at], other.held_out[at]
+        self.thresholds[number], self.abstain_above[number] = other.limits(at)
+
+    def set_limits(self, number: int, hop: float = math.nan) -> None:
+        """Set the limits of a section by what is known of its normal clips; `hop` as for `fit`."""
+        clips = self.normal_clips(number)
+        try:
+            limits = self.threshold.band(clips.apart, clips.scores, clips.target, hop)
+        except UserError as error:
+            raise UserError(f"{self.names[number]}: {error}") from error
+        self.thresholds[number], self.abstain_above[number] = limits
 
     def _scorer(self, number: int) -> Scorer:
         scorer = self.scorers[number]

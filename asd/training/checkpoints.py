@@ -14,6 +14,7 @@ from asd._version import __version__
 from asd.encoders.base import Encoder
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
+from asd.scoring.sections import SectionScorers
 from asd.utils.files import is_plain, written
 
 KEY = "asd"
@@ -135,11 +136,42 @@ def save(checkpoint: dict[str, Any], path: Path | str) -> None:
         raise UserError(f"cannot write the checkpoint {path}: {reason}; free space or choose another folder") from error
 
 
+def with_sections(
+    content: dict[str, Any], scorers: SectionScorers, done: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The content of a checkpoint with other scorers and limits, and what was done in its history.
+
+    Args:
+        content: As `load` gives it.
+        scorers: Of its machines, and of others.
+        done: What is added to the history; ``None``: nothing.
+    """
+    weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("sections.")}
+    weights |= {f"sections.{key}": value for key, value in scorers.state_dict().items()}
+    described = {**content[KEY], "sections": list(scorers.names)}
+    if done is not None:
+        described["history"] = [*history(described), dict(done)]
+    return {**content, "state_dict": weights, KEY: described}
+
+
+def history(described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was done to a checkpoint after it was trained, oldest first; nothing where it says nothing of use."""
+    found = described.get("history", [])
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
     """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
         return False
-    return any(then["model"].get(key) != now["model"].get(key) for key in _SCORING)
+    return any(_given(then["model"].get(key)) != _given(now["model"].get(key)) for key in _SCORING)
+
+
+def _given(value: Any) -> Any:
+    """A part of a configuration without what it leaves to the class."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _given(one) for key, one in value.items() if one is not None}
 
 
 def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:

@@ -279,7 +279,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         bank.check(self.sections.names)
         scorers = SectionScorers(self.scorer, self.threshold, self.sections.names)
         if distributed.rank() == 0:
-            scorers.fit(bank)
+            scorers.fit(bank, self._data().seconds)
             if known:
                 scorers.take_spectra(self.sections)
         scorers.load_state_dict(distributed.broadcast(scorers.state_dict()))

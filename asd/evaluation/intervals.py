@@ -1,0 +1,61 @@
+"""How sure a rate is that was counted."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from asd.scoring.budget import DAY
+
+CONFIDENCE = 0.95
+
+
+def clopper_pearson(alarms: float, among: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The exact interval of a rate of which `alarms` were seen among so many (Clopper and Pearson 1934).
+
+    Neither needs be whole: blocks of clips count by the part of their clips.
+    """
+    from scipy.stats import beta  # not above: who decides does without
+
+    if among <= 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, alarms, among - alarms + 1)) if alarms > 0 else 0.0
+    high = float(beta.ppf(1 - tail, alarms + 1, among - alarms)) if alarms < among else 1.0
+    return low, high
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """The rate of false alarms that normal clips let expect.
+
+    Attributes:
+        rate: Mean over blocks of the part of clips that are an alarm; nan without clips.
+        low: Lower end of its exact interval, of 95 %, with as many trials as there are blocks.
+        high: Upper end of it.
+        blocks: Independent blocks that the clips make.
+        clips: How many there are.
+    """
+
+    rate: float
+    low: float
+    high: float
+    blocks: int
+    clips: int
+
+    @classmethod
+    def of(cls, alarms: Sequence[bool], block: Sequence[int]) -> Self:
+        """Of clips of which each is an alarm or none, and of the block of that number."""
+        blocks: dict[int, list[bool]] = defaultdict(list)
+        for alarm, number in zip(alarms, block, strict=True):
+            blocks[number].append(alarm)
+        count = sum(sum(own) / len(own) for own in blocks.values())
+        rate = count / len(blocks) if blocks else math.nan
+        return cls(rate, *clopper_pearson(count, len(blocks)), len(blocks), len(alarms))
+
+    def daily(self, hop: float) -> tuple[float, float, float]:
+        """False alarms a day, and both ends of their interval, with a decision every `hop` seconds."""
+        return self.rate * DAY / hop, self.low * DAY / hop, self.high * DAY / hop
