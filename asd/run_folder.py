@@ -26,6 +26,7 @@ class RunFolder:
         scores: Folder of score and decision files.
         results: What was measured.
         calibration: Thresholds and scores of normal clips.
+        feedback: What people said of verdicts.
         pictures: Folder of pictures.
         embeddings: Folder of stored embeddings.
         rescored: Folder of what `asd rescore` makes of them.
@@ -42,6 +43,7 @@ class RunFolder:
         self.scores = self.path / "scores"
         self.results = self.path / "results.json"
         self.calibration = self.path / "calibration.json"
+        self.feedback = self.path / "feedback.jsonl"
         self.pictures = self.path / "pictures"
         self.embeddings = self.path / "embeddings"
         self.rescored = self.path / "rescored"

@@ -29,6 +29,7 @@ TRAINER_COMMANDS = {
     "predict": "write the embeddings of reference and query clips",
 }
 SMALL_COMMANDS = {
+    "calibrate": "set the limits of a machine anew, from normal recordings of the place where it works",
     "configs": "list, show and copy the configurations that come with the program",
     "data": "download, synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",

@@ -7,6 +7,8 @@ import math
 import sys
 from pathlib import Path
 
+from asd.cli.thresholds import add_false_alarms
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -15,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine", metavar="NAME", required=True, help="what to call it")
     parser.add_argument("--out", metavar="FILE", type=Path, help="the new checkpoint (NAME.ckpt)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (half a window)")
+    add_false_alarms(parser, "1/day", "1/day")
     parser.add_argument("--replace", action="store_true", help="learn anew a machine that is known already")
 
 
@@ -23,12 +26,14 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import enroll
 
     out = args.out or Path(f"{args.machine}.ckpt")
-    done = enroll(args.checkpoint, args.machine, args.folder, out, args.hop, args.replace)
+    done = enroll(args.checkpoint, args.machine, args.folder, out, args.hop, args.replace, args.false_alarms)
     for line in done.warnings:
         print(f"asd: warning: {line}", file=sys.stderr)
-    print(
-        f"{done.machine_section}: {done.recordings} recordings, {done.windows} windows, threshold {done.threshold:.6g}"
-    )
+    print(f"{done.machine_section.machine}: {done.recordings} recordings, {done.windows} windows")
+    print(f"threshold {done.threshold:.6g}; {done.expected.line(done.hop)}")
+    unkept = done.expected.unkept(args.false_alarms, done.hop)
+    if unkept:
+        print(unkept)
     if not math.isnan(done.told_apart):
         print(
             f"clips of other machines score above held-out ones of this in {100 * done.told_apart:.1f} % of the pairs"

@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     """Explain each recording; returns 2 where one cannot be used, else 0."""
     from asd import plots
     from asd.data.audio.decoding import AudioError
+    from asd.data.layouts.walk import recordings_in
     from asd.inference import Detector
-    from asd.inference.detector import recordings_in
     from asd.utils.files import replace_text
 
     detector = Detector.load(args.checkpoint, hop=args.hop)

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd.cli.thresholds import add_false_alarms
 from asd.utils import strict_json
 from asd.utils.text import shown
 
 if TYPE_CHECKING:
     from asd.inference import Result
 
-_COLUMNS = ("file", "machine", "score", "threshold", "percentile", "decision")
+_COLUMNS = ("file", "machine", "score", "threshold", "percentile", "p-value", "decision")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of long recordings (one window)")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
+    add_false_alarms(parser, "as the checkpoint has it")
+    parser.add_argument(
+        "--fdr", type=float, metavar="RATE", help="decide all together: so many of the alarms are normal, at most"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object a line, with every window")
@@ -35,14 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns 1 where a recording is anomalous, 2 where one cannot be used, else 0."""
     from asd.data.audio.decoding import AudioError
+    from asd.data.layouts.walk import recordings_in
     from asd.inference import Detector
-    from asd.inference.detector import recordings_in
+    from asd.inference.discoveries import discoveries
 
-    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate)
-    detector.section_index(args.machine)
+    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms)
+    number = detector.section_index(args.machine)
     paths = list(recordings_in(args.files))
     write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
     anomalous = failed = False
+    results: list[Result] = []
     with detector.weights_kept():
         for path in paths:
             try:
@@ -51,6 +58,20 @@ def run(args: argparse.Namespace) -> int:
                 print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
                 failed = True
                 continue
+            if args.fdr is None:
+                anomalous |= result.anomalous
+                write(result)
+            results.append(result)
+    if args.fdr is not None:
+        least = detector.least_p_value(number)
+        if least > args.fdr:
+            print(
+                f"asd: warning: {1 / least - 1:.0f} normal recordings give no p-value below "
+                f"{least:.2g}, so at a false discovery rate of {args.fdr:g} nothing can be found; give a higher rate, "
+                f"or {1 / args.fdr - 1:.0f} recordings (asd calibrate --add)",
+                file=sys.stderr,
+            )
+        for result in discoveries(results, args.fdr):
             anomalous |= result.anomalous
             write(result)
     return 2 if failed else int(anomalous)
@@ -59,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 def _cells(result: Result) -> tuple[str, ...]:
     return (
         shown(result.name), result.machine, f"{result.score:.6g}", f"{result.threshold:.6g}",
-        f"{result.percentile:.1f}", result.decision,
+        f"{result.percentile:.1f}", f"{result.p_value:.3g}", result.decision,
     )  # fmt: skip
 
 
@@ -86,9 +107,7 @@ class _Table:
         self.widths = (
             max(len(shown(str(p))) for p in [*paths, "file"]),
             max(map(len, [*machines, "machine"])),
-            10,
-            10,
-            10,
+            *(10, 10, 10, 7),
         )
         self._print(_COLUMNS)
 

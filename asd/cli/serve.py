@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
 
 _TOKEN = "ASD_TOKEN"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=int, default=32, metavar="N", help="recordings that may wait; then 503 (32)")
     parser.add_argument("--connections", type=int, default=256, metavar="N", help="that may be open (256)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
+    add_false_alarms(parser, "as the checkpoint has it")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
     parser.add_argument(
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     hosts = Hosts.of(args.host, args.allowed_hosts)
     limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token, hosts, args.connections)
     service = Service(
-        lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate),
+        lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate, false_alarms=args.false_alarms),
         limits,
         args.batch_wait_ms / 1000,
     )

@@ -12,7 +12,7 @@ from asd.utils.yaml_file import parsed
 if TYPE_CHECKING:
     from asd.scoring.threshold import Threshold
 
-OPTIONS = ("threshold", "quantile", "target", "abstain")
+OPTIONS = ("threshold", "quantile", "target", "abstain", "false_alarms")
 _USUAL = "gamma"
 
 
@@ -28,7 +28,15 @@ def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", choices=("pooled", "balanced", "highest"), help="what the few target clips count for (pooled)"
     )
-    parser.add_argument("--abstain", type=float, help="part of the normal clips, below it, without a decision (0)")
+    parser.add_argument("--abstain", type=float, help="part of the normal clips, below it, without a decision")
+    add_false_alarms(parser, "instead of --quantile")
+
+
+def add_false_alarms(parser: argparse.ArgumentParser, usual: str, default: str | None = None) -> None:
+    """Add ``--false-alarms``."""
+    parser.add_argument(
+        "--false-alarms", metavar="BUDGET", default=default, help=f"how many are allowed: 1/day, 2/week, 5%% ({usual})"
+    )
 
 
 def build_threshold(given: Mapping[str, Any], importing: bool) -> Threshold:

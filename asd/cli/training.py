@@ -34,7 +34,7 @@ from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_
 from asd.training.checkpoint_io import AtomicCheckpointIO
 from asd.training.lightning_seams import OpenCLI
 from asd.training.module import AnomalyDetector
-from asd.training.outputs import untested
+from asd.training.outputs import following, promised
 from asd.training.warmup import WarmUp
 from asd.utils.log import notice
 from asd.utils.precision import emulates_bfloat16
@@ -147,7 +147,9 @@ class TrainingCLI(OpenCLI):
         if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         else:
-            print(untested(self.model.sections, run_folder(self.trainer).path), flush=True)
+            sections, run = self.model.sections, run_folder(self.trainer).path
+            lines = ["no test clips: nothing is measured", *promised(sections, self.datamodule.seconds)]
+            print("\n".join([*lines, following(sections, run), str(run)]), flush=True)
 
 
 def _refuse_functions(config: Any) -> None:
@@ -226,7 +228,8 @@ def _of_today(argument: str) -> str:
 
 
 def _out_named(arguments: list[str]) -> list[str]:
-    """``--out`` is what other commands call the folder that they write into."""
+    """``--out`` is what other commands call the folder that they write into, ``--false-alarms`` what they allow."""
+    arguments = [re.sub(r"^--false-alarms(?==|$)", "--model.threshold.false_alarms", one) for one in arguments]
     if arguments[0] == "fit":
         return arguments
     return [re.sub(r"^--out(?==|$)", "--outputs.folder", one) for one in arguments]

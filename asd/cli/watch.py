@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
 from asd.machine import titles
 from asd.utils import strict_json
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="or a run's folder")
     parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (half a window)")
+    add_false_alarms(parser, "as the checkpoint was asked for, or 1/day")
     parser.add_argument("--smooth", type=int, default=3, metavar="N", help="median of so many windows (3)")
     parser.add_argument("--event", default="3/5", metavar="N/OF", help="an event is so many windows of so many (3/5)")
     parser.add_argument("--grace", type=float, default=0, metavar="SECONDS", help="no event at the start (0)")
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.cli.watch_lines import line
     from asd.inference import Detector
     from asd.inference.monitor import Rules
+    from asd.inference.recalibration import USUAL_BUDGET
     from asd.inference.watching import Watcher
     from asd.inference.webhook import Webhook
 
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, hop=args.hop)
     if args.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)
+    detector.allow(args.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET)
     number = detector.section_index(args.machine)
     sections = detector.model.sections.sections
     title = titles(sections)[sections[number]]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from asd.scoring.budget import DAY
+from asd.scoring.budget import DAY, Budget
 
 CONFIDENCE = 0.95
 
@@ -59,3 +59,28 @@ class FalseAlarms:
     def daily(self, hop: float) -> tuple[float, float, float]:
         """False alarms a day, and both ends of their interval, with a decision every `hop` seconds."""
         return self.rate * DAY / hop, self.low * DAY / hop, self.high * DAY / hop
+
+    def line(self, hop: float) -> str:
+        """The same in words, with a decision every `hop` seconds."""
+        if not self.blocks:
+            return "nothing is known of false alarms"
+        if math.isnan(hop):
+            several = (f"{100 * one:.3g}" for one in (self.rate, self.low, self.high))
+            unit = " %"
+        else:
+            several, unit = (f"{one:,.3g}" for one in self.daily(hop)), " a day"
+        rate, low, high = several
+        return (
+            f"{rate}{unit} false alarms expected, {low} to {high} by {self.blocks} independent blocks of "
+            f"{self.clips} clips"
+        )
+
+    def unkept(self, asked: str | float | None, hop: float) -> str:
+        """What must be said of a budget that so few blocks cannot promise; empty where they can."""
+        best = clopper_pearson(0, self.blocks)[1]
+        if asked is None or not self.blocks or Budget.parse(asked).rate(hop) >= best:
+            return ""
+        return (
+            f"{asked} was asked for: {self.blocks} independent blocks without any false alarm could promise no less "
+            f"than {100 * best:.2g} %, {best * DAY / hop:,.0f} a day; recordings of other days and loads tell more"
+        )

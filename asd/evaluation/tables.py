@@ -95,7 +95,8 @@ def decisions_table(results: Mapping[str, SectionMetrics], known: Calibrations |
             row = [f"{name} {domain}", *values, str(made.normal), str(made.anomalous), percent(made.abstained)]
             own = None if known is None else known.of(name)
             if known is not None:
-                rate, clips = (math.nan, 0) if own is None else own.expected(domain)
+                expected = None if own is None else own.expected(domain)
+                rate, clips = (math.nan, 0) if expected is None else (expected.rate, expected.clips)
                 hourly = made.false_alarm_rate * 3600 / known.seconds
                 row += [percent(rate), str(clips), "-" if math.isnan(hourly) else f"{hourly:.1f}"]
             rows.append(row)

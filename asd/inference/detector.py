@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.decoding import read_header
-from asd.data.layouts.walk import recordings_below
-from asd.errors import UserError
-from asd.inference import explain
+from asd.data.layouts.walk import recordings_in
+from asd.errors import Notice, UserError
+from asd.inference import explain, feedback
 from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.run_folder import checkpoint_at
 from asd.scoring.conformal import Ranks
+from asd.scoring.sections import SectionScorers
 from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.text import as_text
@@ -63,7 +66,7 @@ class Detector:
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
         self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
         self.precision = str(config["trainer"].get("precision") or "32")
-        self._usual = [self._known_of(number) for number in range(len(self.machines))]
+        self.judge_by(self.model.sections)
 
     @classmethod
     def load(
@@ -72,8 +75,9 @@ class Detector:
         device: str = "cpu",
         hop: float | None = None,
         aggregate: Aggregate = "mean",
+        false_alarms: str | float | None = None,
     ) -> Self:
-        """The detector of a checkpoint, or of the folder of a run.
+        """The detector of a checkpoint, or of the folder of a run; `false_alarms` as for `allow`, ``None``: as kept.
 
         Raises:
             UserError: No such file, none that `asd fit` wrote, or one without fitted scorers.
@@ -83,7 +87,11 @@ class Detector:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
-        return cls(model, config, hop, aggregate)
+        detector = cls(model, config, hop, aggregate)
+        detector.hear(feedback.read(feedback.log_of(checkpoint_at(checkpoint))))
+        if false_alarms is not None:
+            detector.allow(false_alarms)
+        return detector
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -244,7 +252,13 @@ class Detector:
     def _known_of(self, number: int) -> Usual:
         sections = self.model.sections
         clips = sections.normal_clips(number)
-        return Usual(self.machines[number], sections.limits(number), Ranks(clips.scores.tolist(), clips.block.tolist()))
+        return Usual(
+            self.machines[number], sections.limits(number), Ranks(clips.scores.tolist(), clips.recording.tolist())
+        )
+
+    def least_p_value(self, number: int) -> float:
+        """The smallest p-value that the normal recordings of a machine can give."""
+        return self._usual[number].normal.p_value(math.inf)
 
     def allow(self, false_alarms: str | float) -> None:
         """Set the limits of every machine anew, to allow so many false alarms: ``1/day``, ``5%``.
@@ -258,6 +272,19 @@ class Detector:
         sections.threshold = sections.threshold.allowing(false_alarms)
         for number in range(len(self.machines)):
             sections.set_limits(number, self.cut.hop)
+        self.judge_by(sections)
+
+    def hear(self, said: Sequence[feedback.Said]) -> None:
+        """Take what people said of its verdicts; a `Notice` tells what could not be heeded."""
+        if said:
+            sections, told = feedback.applied(self.model, said, self.cut.hop)
+            self.judge_by(sections)
+            for line in told:
+                warnings.warn(line, Notice, stacklevel=2)
+
+    def judge_by(self, sections: SectionScorers) -> None:
+        """Judge by other scorers and limits."""
+        self.model.sections = sections
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
     def with_hop(self, hop: float) -> Detector:
@@ -271,16 +298,3 @@ def _above_zero(seconds: float, name: str) -> float:
     if not 0 < seconds < math.inf:
         raise UserError(f"{name} is {seconds}; give seconds above 0")
     return seconds
-
-
-def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
-    """The files named, and the recordings in the folders named, sorted; a `Notice` tells what is left alone there.
-
-    Raises:
-        UserError: A folder without recordings.
-    """
-    for source in map(Path, sources):
-        if source.is_dir():
-            yield from recordings_below(source)
-        else:
-            yield source

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from asd.data.calibration import stretches
 from asd.data.layouts.recordings import LEAST_RECORDINGS
+from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
+from asd.evaluation.calibration import of_scorers
+from asd.evaluation.intervals import FalseAlarms
 from asd.evaluation.metrics import area_under_roc
-from asd.inference.detector import Detector, recordings_in
+from asd.inference.detector import Detector
 from asd.inference.windows import batched, windows_of
 from asd.machine import MachineSection
 from asd.run_folder import checkpoint_at
@@ -40,6 +44,8 @@ class Enrolled:
         told_apart: Part of the pairs of a normal clip of another machine and a recording of this one, held out, in
             which the first scores higher, as it should; a half is chance, nan not known.
         warnings: What the user should know, a sentence each.
+        expected: False alarms that the recordings let expect.
+        hop: Seconds from one window to the next, by which false alarms are counted.
     """
 
     path: Path
@@ -49,6 +55,8 @@ class Enrolled:
     threshold: float
     told_apart: float
     warnings: tuple[str, ...]
+    expected: FalseAlarms
+    hop: float
 
 
 def enroll(
@@ -58,6 +66,7 @@ def enroll(
     out: Path | str,
     hop: float | None = None,
     replace: bool = False,
+    false_alarms: str | float | None = None,
 ) -> Enrolled:
     """Fit a scorer and a threshold for a machine on its normal recordings, and write a checkpoint with it.
 
@@ -71,6 +80,8 @@ def enroll(
         out: The checkpoint to write.
         hop: Seconds from one window to the next; ``None``: half a window.
         replace: Learn a machine anew that the detector knows already.
+        false_alarms: How many are allowed, see `asd.scoring.budget.Budget`; ``None``: as the checkpoint's threshold has
+            it.
 
     Raises:
         UserError: A name that is taken or cannot be used, no recordings, recordings that cannot be used, or a
@@ -86,6 +97,8 @@ def enroll(
     name = str(section)
     if name in detector.machines and not replace:
         raise UserError(f"the detector knows {machine} already; choose another name, or learn it anew with --replace")
+    if false_alarms is not None:
+        detector.model.threshold = detector.model.threshold.allowing(false_alarms)
     paths = list(recordings_in([folder]))
     bank = bank_of(detector, paths)
     groups = bank.group
@@ -94,9 +107,13 @@ def enroll(
     path = Path(out)
     checkpoints.save(checkpoints.with_sections(content, scorers), path)
     number = scorers.index(section)
-    apart = told_apart(scorers, number) if len(paths) > 1 else math.nan
-    warned = [*_warnings(len(paths), len(groups)), *_doubts(detector, apart, machine)]
-    return Enrolled(path, section, len(paths), len(groups), scorers.limits(number).alarm, apart, tuple(warned))
+    apart = told_apart(scorers, number) if len(groups.unique()) > 1 else math.nan
+    warned = [*_warnings(len(paths), groups), *_doubts(detector, apart, machine)]
+    known = of_scorers(scorers, detector.cut.hop).machines[name]
+    hop = detector.cut.hop
+    return Enrolled(
+        path, section, len(paths), len(groups), known.threshold, apart, tuple(warned), known.expected(), hop
+    )
 
 
 def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
@@ -125,7 +142,7 @@ def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
 def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: Bank) -> SectionScorers:
     """The scorers with those of one more machine, or another one in the place of that name; the others as they are."""
     model = detector.model
-    alone = SectionScorers(model.scorer, model.threshold, [name]).fit(bank)
+    alone = SectionScorers(model.scorer, model.threshold, [name]).fit(bank, detector.cut.hop)
     grown = SectionScorers(model.scorer, model.threshold, [*scorers.names, name])
     for number, one in enumerate(grown.names):
         origin, at = (alone, 0) if one == name else (scorers, scorers.names.index(one))
@@ -167,12 +184,12 @@ def _doubts(detector: Detector, apart: float, machine: str) -> Iterator[str]:
         )
 
 
-def _warnings(recordings: int, windows: int) -> list[str]:
-    if recordings == 1:
-        return ["a single recording: nothing could be held out, so the threshold is too low; give several recordings"]
+def _warnings(recordings: int, groups: Tensor) -> list[str]:
+    if len(groups.unique()) == 1:
+        return ["a single window: nothing could be held out, so the threshold is too low; give longer recordings"]
     if recordings < LEAST_RECORDINGS:
         return [
-            f"{recordings} recordings, {windows} windows: the threshold is rough; give {LEAST_RECORDINGS} recordings "
-            "or more, of different days and loads"
+            f"{recordings} recordings, {len(groups)} windows: the threshold is rough; give {LEAST_RECORDINGS} or more, "
+            "of different days and loads"
         ]
     return []

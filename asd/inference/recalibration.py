@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from asd.data.layouts.walk import recordings_in
 from asd.evaluation.calibration import of_scorers
 from asd.evaluation.intervals import FalseAlarms
-from asd.inference.detector import Detector, recordings_in
+from asd.inference.detector import Detector
 from asd.inference.enrolment import bank_of
 from asd.machine import MachineSection
 from asd.run_folder import checkpoint_at

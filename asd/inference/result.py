@@ -37,8 +37,8 @@ class Result:
         decision: Equal to ``normal``, ``abstain`` (in the band of abstention) or ``anomalous``.
         threshold: Scores above it are anomalous.
         percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
-        p_value: Conformal p-value of a normal recording: how often one would score as high, as far as the blocks of
-            normal clips tell; nan where none is known. See `asd.scoring.conformal.Ranks`.
+        p_value: Conformal p-value: how often normal sound would score as high; nan where none is known. See
+            `asd.scoring.conformal.Ranks`.
         windows: The windows in order.
     """
 

@@ -97,7 +97,7 @@ def thresholds(run: Run) -> list[Block]:
         lines = []
         for name, one in run.known.machines.items():
             rates = [one.expected(domain) for domain in ("source", "target")]
-            cells = [f"{percent(rate, 1)} of {count}" if count else "-" for rate, count in rates]
+            cells = [f"{percent(one.rate, 1)} of {one.clips}" if one.clips else "-" for one in rates]
             lines.append([name, f"{one.threshold:.4g}", *cells])
         headers = ["machine", "threshold", "training alarms, source", "training alarms, target"]
         blocks.append(Table(headers, lines, note="In percent of the normal training clips, held out."))

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCKS = 10
-"""Into so many the normal clips of a machine are put at most."""
+BLOCKS = 8
+"""Into so many the normal clips of a machine are put at most. With fewer, limits are more cautious than new sound
+needs, with more, near copies stay; see ``tests/benchmarks/verdicts.py``."""
 _LEAST = 3
 """Clips of one kind whose mean tells what the kind sounds like."""
 
@@ -35,7 +36,7 @@ def blocks_of(
     recordings = group.unique(return_inverse=True)[1].cpu()
     count = int(recordings.max()) + 1
     if count <= most:
-        return recordings.to(group.device)
+        return torch.as_tensor(recordings, device=group.device)
     rows = F.normalize(embeddings.detach().cpu().double())
     domains: list[Hashable] = target.tolist()
     own: list[Hashable] = list(zip(domains, kinds, strict=True)) if kinds else domains

@@ -62,25 +62,27 @@ class Surprise:
 
 
 class Ranks:
-    """The scores of normal clips that were held out, of which those of one block count as one together.
+    """The scores of normal clips that were held out, of which those of one recording count as one together.
 
-    The p-value of a score among ``B`` blocks is (1 + the sum over blocks of the part of their clips that score as high)
-    / (B + 1), which holds for the next clip of a block that is as new as each of them was (Vovk et al. 2005; for blocks
-    Dunn, Wasserman and Ramdas 2023, "Distribution-free prediction sets for two-layer hierarchical models").
+    Each was scored without whatever resembles it, as new sound is. The p-value of a score among ``R`` recordings is
+    (1 + the sum over recordings of the part of their clips that score as high) / (R + 1), see Vovk et al. 2005,
+    Algorithmic Learning in a Random World; for groups Dunn, Wasserman and Ramdas 2023, Distribution-free prediction
+    sets for two-layer hierarchical models. It holds for new recordings on average; how far it may be off for one
+    machine, where recordings resemble each other, the interval of its false alarms tells.
 
     Args:
         scores: ``N`` scores.
-        blocks: The block of each; none: every clip is its own.
+        recordings: The recording of each; none: every clip is its own.
     """
 
-    def __init__(self, scores: Sequence[float], blocks: Sequence[int] = ()) -> None:
-        of = list(blocks) or list(range(len(scores)))
+    def __init__(self, scores: Sequence[float], recordings: Sequence[int] = ()) -> None:
+        of = list(recordings) or list(range(len(scores)))
         size = Counter(of)
-        self.blocks = len(size)
+        self.recordings = len(size)
         pairs = sorted(zip(scores, of, strict=True))
         self.scores = [score for score, _ in pairs]
         # The weight of the clips from each place on.
-        self._from = [*accumulate((1 / size[block] for _, block in reversed(pairs)), initial=0.0)][::-1]
+        self._from = [*accumulate((1 / size[one] for _, one in reversed(pairs)), initial=0.0)][::-1]
 
     def percentile(self, score: float) -> float:
         """Percent of the clips that score no higher; nan without clips."""
@@ -90,4 +92,4 @@ class Ranks:
         """The p-value; nan without clips."""
         if not self.scores:
             return math.nan
-        return min(1.0, (1 + self._from[bisect_left(self.scores, score)]) / (self.blocks + 1))
+        return min(1.0, (1 + self._from[bisect_left(self.scores, score)]) / (self.recordings + 1))

@@ -24,6 +24,7 @@ class NormalClips(nn.Module):
             block.
         apart: ``(N,)`` the same, by a scorer that holds no clip of its recording, but others of its block.
         block: ``(N,)`` int64, equal for clips of one block, see `asd.scoring.blocks`.
+        recording: ``(N,)`` int64, equal for clips of one recording.
         target: ``(N,)`` bool, of the target domain.
         embeddings: ``(n, E)`` float16 of all clips, or of 2000 spread evenly; none, where they are wider than 4096.
         facts: Of those name, attributes, recording, and whether they are of the target domain and set thresholds, as
@@ -34,6 +35,7 @@ class NormalClips(nn.Module):
     scores: Tensor
     apart: Tensor
     block: Tensor
+    recording: Tensor
     target: Tensor
     embeddings: Tensor
     facts: Tensor
@@ -45,6 +47,7 @@ class NormalClips(nn.Module):
             scores=torch.empty(0),
             apart=torch.empty(0),
             block=torch.empty(0, dtype=torch.int64),
+            recording=torch.empty(0, dtype=torch.int64),
             target=torch.empty(0, dtype=torch.bool),
             embeddings=torch.empty(0, 0, dtype=torch.float16),
             facts=torch.empty(0, dtype=torch.uint8),
@@ -65,7 +68,8 @@ class NormalClips(nn.Module):
             clips: The ``N`` normal clips.
         """
         judged = clips.judged
-        self._keep(scores=scores[judged], apart=apart[judged], block=block[judged], target=clips.target[judged])
+        found = {"scores": scores, "apart": apart, "block": block, "recording": clips.group, "target": clips.target}
+        self._keep(**{name: values[judged] for name, values in found.items()})
         if clips.spectra is not None:
             self._keep(spectrum=clips.spectra.float().mean(0))
         if clips.facts and clips.embeddings.shape[1] <= _WIDEST:
@@ -84,7 +88,13 @@ class NormalClips(nn.Module):
 
     def judge_by(self, scores: Tensor, clips: Bank) -> None:
         """Have limits follow from the `scores` ``(N,)`` of other clips, which no scorer was fitted on."""
-        self._keep(scores=scores, apart=scores, block=clips.blocks(), target=clips.target)
+        self._keep(
+            scores=scores,
+            apart=scores,
+            block=clips.blocks(),
+            recording=clips.group,
+            target=torch.ones_like(clips.target),
+        )
 
     def bank(self) -> Bank | None:
         """The clips of `embeddings`, to fit on again; ``None``: none is kept, or not all that is needed."""

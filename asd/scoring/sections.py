@@ -74,9 +74,10 @@ class SectionScorers(nn.Module):
         return len(self.names) > 0 and all(len(self.normal_clips(number).spectrum) for number in range(len(self.names)))
 
     def take_spectra(self, other: SectionScorers) -> None:
-        """Keep the usual spectra that another one of the same names knows."""
-        for number in range(len(self.names)):
-            self.normal_clips(number).spectrum = other.normal_clips(number).spectrum.clone()
+        """Keep the usual spectra that another one knows of the sections of these names."""
+        for number, name in enumerate(self.names):
+            known = other.normal_clips(other.names.index(name))
+            self.normal_clips(number).spectrum = known.spectrum.clone()
 
     def fit(self, bank: Bank, hop: float = math.nan) -> Self:
         """Fit every scorer on its rows of the bank, and set its limits.

@@ -144,7 +144,8 @@ class RunOutputs(pl.Callback):
         for one in trainer.loggers:
             if isinstance(one, WandbLogger) and drawn:
                 one.log_image("test", [str(path) for path in drawn])
-        self.summary = f"{written.table}\n{run}"
+        told = outputs.promised(pl_module.sections, seconds)
+        self.summary = "\n".join([written.table, *told, outputs.following(pl_module.sections, run.path), str(run)])
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the embeddings, and say where."""

@@ -11,6 +11,7 @@ from asd import plots
 from asd.evaluation import calibration, clip_scores
 from asd.evaluation.calibration import Calibrations
 from asd.evaluation.clip_scores import ClipScore
+from asd.machine import titles
 from asd.run_folder import RunFolder
 from asd.utils import strict_json
 from asd.utils.files import replace_text
@@ -21,14 +22,30 @@ if TYPE_CHECKING:
     from asd.scoring.sections import SectionScorers
 
 
-def untested(scorers: SectionScorers, folder: Path) -> str:
-    """What can be said of a run without test clips: for the screen."""
-    lines = ["no test clips: nothing is measured"]
-    for number, name in enumerate(scorers.names):
-        clips = len(scorers.training_scores(number)[0])
-        lines.append(f"{name}: {clips} normal clips, threshold {float(scorers.thresholds[number]):.6g}")
-    machine = f" --machine {scorers.names[0]}" if len(scorers.names) > 1 else ""
-    return "\n".join([*lines, f"next: asd score RECORDING --checkpoint {folder}{machine}", str(folder)])
+def promised(scorers: SectionScorers, seconds: float) -> list[str]:
+    """What may be expected of the verdicts on each machine, a line each, for the screen.
+
+    Args:
+        scorers: The fitted scorers.
+        seconds: From one decision to the next.
+    """
+    known, names = calibration.of_scorers(scorers, seconds), titles(scorers.sections)
+    lines = []
+    for section in scorers.sections:
+        own = known.machines[str(section)]
+        expected = own.expected()
+        band = f", uncertain above {own.abstain:.6g}" if own.abstain < own.threshold else ""
+        lines.append(f"{names[section]}: threshold {own.threshold:.6g}{band}; {expected.line(seconds)}")
+        unkept = expected.unkept(scorers.threshold.false_alarms, seconds)
+        lines += [f"{names[section]}: {unkept}"] if unkept else []
+    return lines
+
+
+def following(scorers: SectionScorers, folder: Path) -> str:
+    """The command that comes next."""
+    names = titles(scorers.sections)
+    machine = f" --machine {names[scorers.sections[0]]}" if len(names) > 1 else ""
+    return f"next: asd score RECORDING --checkpoint {folder}{machine}"
 
 
 @dataclass(frozen=True)

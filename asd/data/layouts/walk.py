@@ -171,3 +171,16 @@ def recordings_below(folder: Path) -> list[Path]:
     for note in left_alone(folder, [], others):
         warnings.warn(note, Notice, stacklevel=2)
     return sorted(taken)
+
+
+def recordings_in(sources: Iterable[Path | str]) -> Iterator[Path]:
+    """The files named, and the recordings in the folders named, sorted; a `Notice` tells what is left alone there.
+
+    Raises:
+        UserError: A folder without recordings.
+    """
+    for source in map(Path, sources):
+        if source.is_dir():
+            yield from recordings_below(source)
+        else:
+            yield source

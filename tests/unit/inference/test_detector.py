@@ -13,8 +13,9 @@ import soundfile
 import torch
 
 from asd.data.audio.decoding import AudioError
+from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
-from asd.inference.detector import Detector, recordings_in
+from asd.inference.detector import Detector
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers

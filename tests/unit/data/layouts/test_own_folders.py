@@ -14,9 +14,8 @@ import soundfile
 
 from asd.data.layouts.dcase import scan
 from asd.data.layouts.recordings import Cutting, scan_recordings
-from asd.data.layouts.walk import SUFFIXES, recordings_below, walk
+from asd.data.layouts.walk import SUFFIXES, recordings_below, recordings_in, walk
 from asd.errors import Notice, UserError
-from asd.inference.detector import recordings_in
 from asd.inference.stream import new_files
 
 RATE = 8000
