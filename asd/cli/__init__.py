@@ -38,6 +38,7 @@ SMALL_COMMANDS = {
     "evaluate": "compute the official score of a folder of score files",
     "explain": "show which bands and seconds of a recording make its score, and what it resembles",
     "export": "write a detector as one ONNX or torch.export file",
+    "feedback": "tell the detector that a verdict was wrong: a false alarm, or a fault that it missed",
     "report": "write one HTML file that tells all of a run",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",

@@ -16,6 +16,7 @@ from asd.utils import strict_json
 if TYPE_CHECKING:
     from asd.inference.monitor import Message
     from asd.inference.watching import Watcher
+    from asd.scoring.sections import SectionScorers
 
 _FORMATS = ("s16le", "s32le", "f32le")
 
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (half a window)")
     add_false_alarms(parser, "as the checkpoint was asked for, or 1/day")
+    parser.add_argument(
+        "--commission", metavar="TIME", help="set the limits by what is heard first, such as 24h, without any event"
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, help="of --commission: a checkpoint with these limits")
     parser.add_argument("--smooth", type=int, default=3, metavar="N", help="median of so many windows (3)")
     parser.add_argument("--event", default="3/5", metavar="N/OF", help="an event is so many windows of so many (3/5)")
     parser.add_argument("--grace", type=float, default=0, metavar="SECONDS", help="no event at the start (0)")
@@ -48,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
     """Watch until the source ends; returns the exit code: 1 where there was an event."""
     from asd.cli.watch_lines import line
     from asd.inference import Detector
+    from asd.inference.commission import Commission, seconds_of
     from asd.inference.monitor import Rules
-    from asd.inference.recalibration import USUAL_BUDGET
+    from asd.inference.recalibration import USUAL_BUDGET, rewrite
     from asd.inference.watching import Watcher
     from asd.inference.webhook import Webhook
 
@@ -60,11 +66,23 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, hop=args.hop)
     if args.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)
-    detector.allow(args.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET)
+    budget = args.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET
+    detector.allow(budget)
     number = detector.section_index(args.machine)
     sections = detector.model.sections.sections
     title = titles(sections)[sections[number]]
     hook = Webhook(args.webhook) if args.webhook else None
+
+    if args.out is not None and args.commission is None:
+        raise UserError("--out goes with --commission")
+    commission = None
+    if args.commission is not None:
+        commission = Commission(detector, number, seconds_of(args.commission), budget)
+
+    def keep(scorers: SectionScorers) -> None:
+        if args.out is not None:
+            done = {"what": "commission", "machine": detector.machines[number], "from": args.source}
+            rewrite(args.checkpoint, args.out, scorers, {**done, "false_alarms": str(budget)})
 
     def tell(message: Message) -> None:
         print(strict_json.dumps(message), flush=True)
@@ -74,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         if hook is not None and message["type"] not in ("score", "file"):
             hook.send({"machine": detector.machines[number], **message})
 
-    watcher = Watcher(detector, number, rules, tell, args.scores)
+    watcher = Watcher(detector, number, rules, tell, args.scores, commission, keep)
     try:
         with detector.weights_kept():
             if Path(args.source).is_dir():

@@ -26,6 +26,8 @@ def _said(message: Mapping[str, Any]) -> str:
             lasted = max(0.0, message["end"] - message["start"])
             state = "still sounds wrong at the end" if message["open"] else "sounds normal again"
             return f"{state}, after {lasted:.1f} s with a score of up to {message['peak']:.3g}"
+        case "commissioned":
+            return f"commissioned, alarm above {message['threshold']:.3g}; {message['expected']}"
         case "file":
             return f"{message['decision']}, score {message['score']:.3g}, alarm above {message['threshold']:.3g}"
         case "drift":

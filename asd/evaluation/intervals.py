@@ -68,10 +68,10 @@ class FalseAlarms:
             several = (f"{100 * one:.3g}" for one in (self.rate, self.low, self.high))
             unit = " %"
         else:
-            several, unit = (f"{one:,.3g}" for one in self.daily(hop)), " a day"
+            several, unit = (f"{one:,.0f}" if one >= 10 else f"{one:.2g}" for one in self.daily(hop)), " a day"
         rate, low, high = several
         return (
-            f"{rate}{unit} false alarms expected, {low} to {high} by {self.blocks} independent blocks of "
+            f"false alarms: {rate}{unit} expected, {low} to {high} by {self.blocks} independent blocks of "
             f"{self.clips} clips"
         )
 

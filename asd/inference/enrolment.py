@@ -157,7 +157,7 @@ def told_apart(scorers: SectionScorers, number: int) -> float:
     faults will not either.
     """
     others = [scorers.normal_clips(one).embeddings for one in range(len(scorers.names)) if one != number]
-    own, _ = scorers.training_scores(number)
+    own = scorers.normal_clips(number).apart
     kept = [one for one in others if len(one)]
     if not kept or not len(own):
         return math.nan

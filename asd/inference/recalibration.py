@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -88,8 +89,8 @@ def calibrate(
     before, after = detector.model.sections.limits(number), scorers.limits(number)
     known = of_scorers(scorers, detector.cut.hop).machines[scorers.names[number]]
     added = len(scorers.normal_clips(number).embeddings) > len(detector.model.sections.normal_clips(number).embeddings)
+    path = Path(out)
     done = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "what": "calibrate",
         "machine": scorers.names[number],
         "from": as_text(str(folder)),
@@ -100,13 +101,22 @@ def calibrate(
         "before": list(before),
         "after": list(after),
     }
-    path = Path(out)
-    content = checkpoints.with_sections(checkpoints.load(source), scorers, done)
-    checkpoints.save(content, path)
+    rewrite(source, path, scorers, done)
     return Calibrated(
         path, scorers.sections[number], len(paths), len(bank.group), before, after,
         known.expected(), known.expected(limit=before.alarm), added, detector.cut.hop,
     )  # fmt: skip
+
+
+def rewrite(checkpoint: Path | str, out: Path, scorers: SectionScorers, done: dict[str, Any]) -> None:
+    """Write a checkpoint with other scorers and limits; what was done, and when, joins its history.
+
+    Raises:
+        UserError: The checkpoint cannot be read, or the new one not be written.
+    """
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    content = checkpoints.load(checkpoint_at(checkpoint))
+    checkpoints.save(checkpoints.with_sections(content, scorers, {"when": when, **done}), out)
 
 
 def recalibrated(
@@ -129,7 +139,10 @@ def recalibrated(
     if add and kept is not None and len(bank.group.unique()) > 1:
         joined = kept.with_place(bank)
         fitted = SectionScorers(detector.model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
-        fitted.normal_clips(0).spectrum = bank.spectra.mean(0) if bank.spectra is not None else torch.empty(0)
+        if bank.spectra is not None:
+            fitted.normal_clips(0).spectrum = bank.spectra.mean(0)
+        else:
+            fitted.take_spectra(scorers)
         scorers.take(number, fitted, 0)
         return scorers
     with torch.no_grad():

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
+from torch import Tensor
+
 from asd.data.audio.decoding import AudioError, opened
 from asd.errors import UserError
+from asd.inference.commission import Commission
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
 from asd.inference.stream import Block, Windower, new_files
 from asd.inference.windows import windows_of
 from asd.scoring.limits import Decision
+from asd.scoring.sections import SectionScorers
 from asd.utils.text import as_text, shown
 
 _MOMENTS = {"event_start": "start", "event_end": "end", "summary": "end"}
@@ -33,17 +37,30 @@ class Watcher:
         rules: When scores become events.
         tell: Called with every message.
         scores: Tell the score of every window, too.
+        commission: What listens first and sets the limits, so that nothing is an event before; ``None``: nothing does.
+        commissioned: Called with the scorers and limits that it set.
     """
 
     def __init__(
-        self, detector: Detector, number: int, rules: Rules, tell: Callable[[Message], None], scores: bool = False
+        self,
+        detector: Detector,
+        number: int,
+        rules: Rules,
+        tell: Callable[[Message], None],
+        scores: bool = False,
+        commission: Commission | None = None,
+        commissioned: Callable[[SectionScorers], None] = lambda _: None,
     ) -> None:
-        sections = detector.model.sections
-        self.detector, self.number, self.scores = detector, number, scores
-        normal = sections.training_scores(number)[0]
-        self.monitor = Monitor(sections.limits(number).alarm, normal, detector.cut.hop, rules)
+        self.detector, self.number, self.scores, self.rules = detector, number, scores, rules
+        self.commission, self.commissioned = commission, commissioned
+        self.monitor = self._new_monitor()
         self._tell_plainly = tell
         self._since: float | None = None
+
+    def _new_monitor(self) -> Monitor:
+        sections = self.detector.model.sections
+        normal = sections.training_scores(self.number)[0]
+        return Monitor(sections.limits(self.number).alarm, normal, self.detector.cut.hop, self.rules)
 
     @property
     def events(self) -> int:
@@ -62,14 +79,14 @@ class Watcher:
         Raises:
             UserError: It ended before there could be an event, or nothing in it could be judged.
         """
-        monitor, windower = self.monitor, Windower(self.detector.cut, sample_rate)
+        windower = Windower(self.detector.cut, sample_rate)
         self._since = time.time() if live else None
         lost, dead = 0, ""
 
-        def take(windows: Iterable[tuple[float, object]]) -> None:
+        def take(windows: Iterable[tuple[float, Tensor]]) -> None:
             nonlocal dead
             for start, window in windows:
-                self._take(start, self.detector.score_windows([window], self.number)[0])  # type: ignore[list-item]
+                self._hear(start, window)
                 dead = ""
             for start, why in windower.left_out:
                 if why != dead:  # once, not again for each window while it lasts
@@ -81,20 +98,21 @@ class Watcher:
                 if block.lost:
                     take(windower.finish())
                     lost += block.lost
-                    self._tell_all(monitor.gap(windower.time))
+                    self._tell_all(self.monitor.gap(windower.time))
                     self._tell({"type": "gap", "time": windower.time, "seconds": block.lost / sample_rate})
                 take(windower.push(block))
             take(windower.finish())
         finally:
-            unusable = windower.unusable + monitor.unusable
+            unusable = windower.unusable + self.monitor.unusable
             self._finish(windower.time, lost_seconds=lost / sample_rate, unusable_windows=unusable)
-        if not monitor.windows and unusable:
+        self._check_commissioned(source)
+        if not self.monitor.windows and unusable:
             raise UserError(f"{source}: nothing could be judged in {windower.time:.3g} s; see what was unusable")
-        if monitor.watched < monitor.rules.needed:
+        if self.monitor.watched < self.rules.needed:
             cut = self.detector.cut
             raise UserError(
-                f"{source}: {windower.time:.3g} s are too short for an event: {monitor.watched} windows of "
-                f"{cut.seconds:g} s, one every {cut.hop:g} s, where {monitor.rules.needed} are needed; judge it by "
+                f"{source}: {windower.time:.3g} s are too short for an event: {self.monitor.watched} windows of "
+                f"{cut.seconds:g} s, one every {cut.hop:g} s, where {self.rules.needed} are needed; judge it by "
                 "`asd score`, or lower --hop or --event"
             )
 
@@ -126,6 +144,7 @@ class Watcher:
                     self._tell({"type": "unusable", "file": name, "reason": shown(" ".join(str(error).split()))})
         finally:
             self._finish(now, unusable_files=failed)
+        self._check_commissioned(str(folder))
         if failed and not self.monitor.windows:
             raise UserError(f"{folder}: none of {failed} files could be judged; see what was unusable")
 
@@ -141,8 +160,7 @@ class Watcher:
             self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
 
         for start, window in windows_of(path, self.detector.cut, file, left_out):
-            score = self.detector.score_windows([window], self.number)[0]
-            self._take(begin + start, score, name)
+            score = self._hear(begin + start, window, name)
             if math.isfinite(score):
                 windows.append((start, score))
         self._tell_all(self.monitor.gap(end), name)
@@ -155,6 +173,30 @@ class Watcher:
         known = {"score": result.score, "threshold": result.threshold, "decision": str(decision)}
         self._tell({"type": "file", "time": begin, "file": name, "seconds": length, **known})
         return end
+
+    def _hear(self, at: float, window: Tensor, name: str = "") -> float:
+        """Score a window and tell what follows; returns the score, nan while the machine is commissioned."""
+        if self.commission is not None:
+            if not self.commission.push(at, window, name):
+                return math.nan
+            scorers, expected = self.commission.finished()
+            self.detector.judge_by(scorers)
+            self.monitor = self._new_monitor()
+            self.commissioned(scorers)
+            limits, hop = scorers.limits(self.number), self.detector.cut.hop
+            known = {"threshold": limits.alarm, "uncertain": limits.abstain, "windows": self.commission.windows}
+            self._tell({"type": "commissioned", "time": at, **known, "expected": expected.line(hop)}, name)
+            self.commission = None
+        score = self.detector.score_windows([window], self.number)[0]
+        self._take(at, score, name)
+        return score
+
+    def _check_commissioned(self, source: str) -> None:
+        if self.commission is not None:
+            raise UserError(
+                f"{source}: ended after {self.commission.windows} windows, before the {self.commission.seconds:g} s "
+                "were over in which it is commissioned; listen longer, or give a shorter time (--commission)"
+            )
 
     def _take(self, at: float, score: float, name: str = "") -> None:
         if self.scores and math.isfinite(score):

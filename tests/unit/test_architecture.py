@@ -73,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.clip": NOUNS,
     "asd.data.audio": {*NOUNS, "asd.data.clip"},
     "asd.data.layouts": {*NOUNS, "asd.data.clip", "asd.data.audio"},
+    "asd.data.calibration": {*NOUNS, "asd.data.clip", "asd.data.layouts"},
     "asd.data.classes": {*NOUNS, "asd.data.clip"},
     "asd.data.mixing": {*NOUNS, "asd.data.clip"},
     "asd.data.dataset": {*NOUNS, "asd.data.clip", "asd.data.audio", "asd.data.mixing"},
@@ -83,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.options": {*NOUNS, *DATA, "asd.data.classes", "asd.data.sampling"},
     "asd.data.datamodule": {
         *NOUNS, *DATA, "asd.data.options", "asd.data.classes", "asd.data.sampling", "asd.data.probe",
-        "asd.data.pseudo_label_file",
+        "asd.data.pseudo_label_file", "asd.data.calibration",
     },
     "asd.data.synthesis": {*NOUNS, *DATA},
     "asd.data.check": {*NOUNS, *DATA},
@@ -99,7 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *FOUNDATION, "asd.data.clip", "asd.data.classes", "asd.data.sampling", "asd.data.datamodule", "asd.encoders",
         "asd.heads", "asd.scoring", "asd.evaluation", "asd.plots",
     },
-    "asd.inference": {*FOUNDATION, *DATA, "asd.scoring", "asd.evaluation", "asd.training"},
+    "asd.inference": {*FOUNDATION, *DATA, "asd.data.calibration", "asd.scoring", "asd.evaluation", "asd.training"},
     "asd.report": {
         *FOUNDATION, *DATA, "asd.data.datamodule", "asd.scoring", "asd.evaluation", "asd.plots", "asd.training",
         "asd.inference",

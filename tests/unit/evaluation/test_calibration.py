@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -29,11 +29,20 @@ def kept(folder: Path, calibrations: Calibrations) -> Path:
 
 
 def test_false_alarms_are_the_scores_above_the_threshold() -> None:
-    assert FAN.expected("source") == (0.5, 4), "a score at the threshold is no alarm"
-    assert FAN.expected("target") == (0.0, 1)
-    rate, count = PUMP.expected("target")
-    assert math.isnan(rate)
-    assert count == 0
+    source = FAN.expected("source")
+    assert (source.rate, source.clips, source.blocks) == (0.5, 4, 4), "a score at the threshold is no alarm"
+    assert (FAN.expected("target").rate, FAN.expected("target").clips) == (0.0, 1)
+    assert (FAN.expected().rate, FAN.expected().clips) == (0.4, 5)
+    assert FAN.expected(limit=0.1).rate == 1.0
+    assert math.isnan(PUMP.expected("target").rate)
+    assert PUMP.expected("target").clips == 0
+
+
+def test_the_clips_of_a_block_count_as_one_together() -> None:
+    known = Calibration(0.5, 0.5, (0.1, 0.9, 0.9, 0.9), (0.9,), (3, 7, 7, 7), (7,))
+    assert known.expected("source").rate == 0.5
+    assert known.expected("source").blocks == 2
+    assert (known.expected().rate, known.expected().blocks, known.expected().clips) == (0.5, 2, 5)
 
 
 def test_what_is_known_stays_as_it_is() -> None:
@@ -53,9 +62,12 @@ def test_a_machine_of_one_section_is_known_by_its_own_name() -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     both = Calibrations({"fan_section_00": FAN, "pump_section_00": PUMP}, 10.0)
+    blocks = Calibrations({"fan": replace(FAN, source_blocks=(0, 0, 1, 2), target_blocks=(2,))}, 10.0)
+    assert calibration.read(kept(tmp_path / "blocks", blocks)) == blocks
     folder = kept(tmp_path / "run", both)
     assert json.loads((folder / "calibration.json").read_text())["machines"]["fan_section_00"] == {
         "threshold": 0.5, "abstain": 0.25, "source": [0.125, 0.5, 0.75, 1.0], "target": [0.25],
+        "source_blocks": [], "target_blocks": [],
     }  # fmt: skip
     assert calibration.read(folder) == both
     (folder / "scores").mkdir()
@@ -83,6 +95,7 @@ ONE = '{"seconds": 1, "machines": {"fan": {"threshold": %s, "doubt": 1, "source"
         (ONE % ("NaN", "1"), "ValueError"),
         (ONE % ("1", '"x"'), "ValueError"),
         ('{"seconds": "long", "machines": {}}', "ValueError"),
+        ((ONE % ("1", "1")).replace("}}}", ', "source_blocks": [1, 2]}}}'), "ValueError"),
     ],
 )
 def test_what_cannot_be_understood_is_named(text: str, kind: str, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:
         here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "quantile", "--target", rule)
         known = calibration.read(folder / "rescored")
         alarms[rule] = known.of("fan").threshold
-        assert known.of("fan").expected("source")[1] == 40
+        assert known.of("fan").expected("source").clips == 40
     assert alarms["highest"] >= alarms["pooled"]
     done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "conformal", "--abstain", "0.3")
     assert "abstained" in done.stdout

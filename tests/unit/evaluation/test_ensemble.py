@@ -51,9 +51,9 @@ def test_calibration_survives_the_file(runs: list[Path]) -> None:
     assert found == calibration.read(runs[0])
     own = found.of("fan")
     assert own is found.of("fan_section_00")
-    rate, clips = own.expected("target")
-    assert clips == 4
-    assert rate == sum(score > own.threshold for score in own.target) / 4
+    expected = own.expected("target")
+    assert expected.clips == 4
+    assert expected.rate == sum(score > own.threshold for score in own.target) / 4
 
 
 @pytest.mark.parametrize("fusion", ["mean", "rank", "maximum"])
@@ -80,7 +80,7 @@ def test_mean_and_weights_by_hand(runs: list[Path]) -> None:
         expected = parts[0][row.name] / 4 + parts[1][row.name] / 2 + parts[2][row.name] / 4
         assert row.score == pytest.approx(expected)
         assert row.decision == int(row.score > known.of("fan").threshold)
-    assert known.of("fan").expected("source")[1] == 26
+    assert known.of("fan").expected("source").clips == 26
 
 
 def test_runs_that_do_not_belong_together_are_named(runs: list[Path], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from asd.inference.result import Usual
 from asd.inference.stream import from_file, rate_of
 from asd.inference.watching import Watcher
 from asd.inference.windows import Cut
+from asd.scoring.conformal import Ranks
 from asd.scoring.limits import Limits
 
 RATE = 8000
@@ -43,7 +44,7 @@ class Loudness:
         return [float(one.square().mean().sqrt()) for one in windows]
 
     def result(self, name: str, number: int, windows: list[tuple[float, float]]) -> Any:
-        return Usual("fan", LIMITS, [0.0]).result(name, float(np.mean([score for _, score in windows])), windows)
+        return Usual("fan", LIMITS, Ranks([0.0])).result(name, float(np.mean([score for _, score in windows])), windows)
 
 
 ONE_OF_TWO = Rules(smooth=1, needed=1, among=2)

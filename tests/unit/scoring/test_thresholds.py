@@ -41,11 +41,11 @@ def test_a_gamma_without_a_finite_quantile_gives_way(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_said_is_a_pooled_quantile_of_nine_tenths_without_abstention(kind: type[Threshold]) -> None:
+def test_what_is_not_said_is_a_pooled_quantile_of_nine_tenths(kind: type[Threshold]) -> None:
     defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()}
-    assert defaults == {"quantile": 0.9, "target": "pooled", "abstain": 0.0}
+    assert defaults == {"quantile": 0.9, "target": "pooled", "abstain": None, "false_alarms": None}
     threshold = kind()
-    assert (threshold.quantile, threshold.target, threshold.abstain) == (0.9, "pooled", 0.0)
+    assert (threshold.quantile, threshold.target, threshold.abstain) == (0.9, "pooled", None)
 
 
 @pytest.mark.parametrize(
