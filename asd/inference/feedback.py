@@ -210,7 +210,8 @@ def _below_faults(
     if lowest > limits.alarm:
         return
     known = of_scorers(scorers, hop).machines[scorers.names[number]]
-    below = math.nextafter(lowest, -math.inf)
+    # Of float32, in which limits are kept.
+    below = float(torch.nextafter(torch.tensor(lowest), torch.tensor(-math.inf)))
     expected, allowed = known.expected(limit=below), 1 - scorers.threshold.part_below(hop)
     if expected.rate > max(allowed, known.expected().rate):
         yield (
