@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.decoding import read_header
+from asd.data.layouts.own_names import own_name, trains_on_own
 from asd.data.layouts.walk import recordings_below
 from asd.errors import UserError
 from asd.inference import explain
@@ -23,6 +24,7 @@ from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.machine import titles
 from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.text import as_text
@@ -62,6 +64,7 @@ class Detector:
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
         self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
         self.precision = str(config["trainer"].get("precision") or "32")
+        self._clip_name: Callable[[str], str] = own_name if trains_on_own(config) else str
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
     @classmethod
@@ -88,6 +91,12 @@ class Detector:
     def machines(self) -> tuple[str, ...]:
         """Names of the machines and sections that it knows."""
         return self.model.sections.names
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What people call them: by the machine alone, where that has one section."""
+        sections = self.model.sections.sections
+        return tuple(titles(sections)[section] for section in sections)
 
     def section_index(self, machine: str | None) -> int:
         """Number of a machine and section, by its full name or, where it has one section, by the machine's.
@@ -155,10 +164,10 @@ class Detector:
         )
         check_scores([score, *by_band.tolist(), *by_span.tolist()], name)
         nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
-        drawn, drawn_edges = explain.level(window, rate, seconds)
         return Explanation(
             name=name,
             machine=self.machines[section],
+            title=self.titles[section],
             start=start,
             score=score,
             threshold=self._usual[section].limits.alarm,
@@ -166,9 +175,8 @@ class Detector:
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
             by_span=by_span,
-            level=drawn,
-            level_edges=drawn_edges,
-            nearest=nearest,
+            **explain.drawn(window, rate, seconds, clips.spectrum)._asdict(),
+            nearest=tuple(replace(one, name=self._clip_name(one.name)) for one in nearest),
             resembles=resembles,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from asd.data.clip import Domain, Split
 
-_FORM = re.compile(rf"section_\d+_(?:(?:{'|'.join(Domain)})_)?(?:{'|'.join(Split)})_[a-z]+_\d{{4,}}_")
+_FORM = re.compile(rf"\Asection_\d+_(?:(?:{'|'.join(Domain)})_)?(?:{'|'.join(Split)})_[a-z]+_\d{{4,}}_")
 
 
 def trains_on_own(config: Mapping[str, Any]) -> bool:
@@ -20,4 +20,4 @@ def trains_on_own(config: Mapping[str, Any]) -> bool:
 
 def own_name(title: str) -> str:
     """The file's own name and place in a title of `asd.data.layouts.recordings.title`; another title as it is."""
-    return _FORM.sub("", title, count=1) if _FORM.match(title) else title
+    return _FORM.sub("", title)
