@@ -26,9 +26,8 @@ def run(args: argparse.Namespace) -> int:
     done = enroll(args.checkpoint, args.machine, args.folder, out, args.hop, args.replace)
     for line in done.warnings:
         print(f"asd: warning: {line}", file=sys.stderr)
-    print(
-        f"{done.machine_section}: {done.recordings} recordings, {done.windows} windows, threshold {done.threshold:.6g}"
-    )
+    counted = f"{done.recordings} recordings, {done.windows} windows"
+    print(f"{done.machine_section.machine}: {counted}, threshold {done.threshold:.6g}")
     if not math.isnan(done.told_apart):
         print(
             f"clips of other machines score above held-out ones of this in {100 * done.told_apart:.1f} % of the pairs"
