@@ -101,14 +101,15 @@ async function score(sound, name, machine) {
     complain(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`);
   } finally {
     by("progress").textContent = "";
+    by("result").setAttribute("aria-busy", false);
   }
 }
 
 // What stands there is of a recording before the one that was sent last, until that one is told.
 function outdate(old) {
   by("result").classList.toggle("old", old);
-  by("result").setAttribute("aria-busy", old);
   by("earlier").hidden = !old;
+  by("result").setAttribute("aria-busy", old);
 }
 
 // A row of a table: each cell says what it is, for pages too narrow for columns.
