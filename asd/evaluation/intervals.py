@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from scipy.stats import beta
 
@@ -11,7 +11,8 @@ LEVEL = 0.95
 """Of every interval that is shown."""
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True)
+class Rate:
     """A part of some clips.
 
     Attributes:

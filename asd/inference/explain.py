@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.inference.explanation import Neighbour, Reals
@@ -110,11 +111,12 @@ def drawn(window: Tensor, sample_rate: int, seconds: float, usual: Tensor) -> Dr
     return Drawn(level, band_edges(sample_rate, _BANDS_DRAWN), both[:, 0], both[:, 1] if len(usual) else nothing)
 
 
-def _below_loudest(decibels: Reals) -> Reals:
-    return np.maximum(decibels - decibels.max(), _LEAST_DB).astype(np.float32)
+def _below_loudest(decibels: NDArray[np.floating]) -> Reals:
+    found: Reals = np.maximum(decibels - decibels.max(), _LEAST_DB).astype(np.float32)
+    return found
 
 
-def _in_bands(values: Reals, sample_rate: int) -> Reals:
+def _in_bands(values: NDArray[np.floating], sample_rate: int) -> NDArray[np.floating]:
     """``(F, N)`` by frequency to ``(K, N)``: means over the bands that are drawn."""
     edges = band_edges(sample_rate, _BANDS_DRAWN)
     hertz = np.arange(len(values)) * sample_rate / spectrum.window_size(sample_rate)
