@@ -61,7 +61,7 @@ def find(asked: str | None, known: Sequence[MachineSection]) -> int:
     Raises:
         UserError: None named where there are several, or one that is not there; lists those that are.
     """
-    shown = ", ".join(map(str, known)) or "none"
+    shown = ", ".join(titles(known).values()) or "none"
     if asked is None:
         if len(known) == 1:
             return 0

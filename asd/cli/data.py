@@ -12,14 +12,10 @@ from asd.cli.progress import progress
 from asd.utils.columns import columns
 
 if TYPE_CHECKING:
-    from asd.data.check.check import Group, Report
+    from asd.data.check.check import Report
 
 CLASS_CHOICES = ("per_machine", "shared", "none")
 _LISTED = 20
-_COLUMNS = (
-    "machine", "section", "split", "domain", "clips", "normal", "anomaly", "attributes", "hidden", "Hz", "channels",
-    "seconds", "level dB",
-)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,8 +160,10 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _print_report(report: Report, everything: bool) -> int:
-    several = len({group.subset for group in report.groups}) > 1
-    print(columns(_COLUMNS, [_cells(group, several) for group in report.groups], text=range(4)))
+    from asd.data.check.counts import counts
+
+    headers, rows, names = counts(report)
+    print(columns(headers, rows, text=range(names)))
     remarks = report.remarks if everything else report.remarks[:_LISTED]
     print(*(f"note: {line}" for line in remarks), sep="\n", end="\n" if remarks else "")
     if len(remarks) < len(report.remarks):
@@ -175,25 +173,6 @@ def _print_report(report: Report, everything: bool) -> int:
     verdict = f"{len(report.faults)} to mend" if report.faults else "nothing to mend"
     print(f"{len(report.files)} clips, {hours:.2f} hours: {verdict}")
     return 1 if report.faults else 0
-
-
-def _cells(group: Group, with_subset: bool) -> list[str]:
-    return [
-        f"{group.subset}/{group.machine}" if with_subset else group.machine,
-        group.section,
-        group.split,
-        group.part,
-        *map(str, (group.clips, group.normal, group.anomaly, group.attributes, group.hidden)),
-        ", ".join(map(str, group.sample_rates)) or "-",
-        ", ".join(map(str, group.channels)) or "-",
-        _span(group.seconds, ".2f"),
-        _span(group.level, ".0f"),
-    ]
-
-
-def _span(ends: tuple[float, float], form: str) -> str:
-    low, high = (format(end, form) for end in ends)
-    return low if low == high else f"{low} to {high}"
 
 
 def _classes(args: argparse.Namespace) -> int:

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(
     args: argparse.Namespace, found: Evaluation, interval: Interval | None, comparison: Comparison | None
 ) -> None:
-    from asd.evaluation import calibration, clip_scores, tables
+    from asd.evaluation import calibration, clip_scores, tables, verdicts
 
     if args.format == "json":
         content: dict[str, Any] = clip_scores.to_json(found.results)
@@ -97,9 +97,11 @@ def _print(
             content["against"] = comparison.to_json()
         print(strict_json.dumps(content, indent=2))
         return
+    known = calibration.merged(args.folders)
     shown = [
+        verdicts.verdicts_table(verdicts.verdicts_of(found.results, known), known),
         tables.metrics_table(found.results),
-        tables.decisions_table(found.results, calibration.merged(args.folders)),
+        tables.decisions_table(found.results),
     ]
     blocks = [one.render(args.format) for one in shown if one is not None]
     if interval is not None:

@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms)
     number = detector.section_index(args.machine)
     paths = list(recordings_in(args.files))
-    write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
+    titles = dict(zip(detector.machines, detector.titles, strict=True))
+    write = _Json() if args.json else _Csv() if args.csv else _Table(paths, titles)
     anomalous = failed = False
     results: list[Result] = []
     with detector.weights_kept():
@@ -103,16 +104,18 @@ class _Csv:
 class _Table:
     """Columns as wide as the names, so that a line can be printed as soon as it is known."""
 
-    def __init__(self, paths: list[Path], machines: tuple[str, ...]) -> None:
+    def __init__(self, paths: list[Path], titles: dict[str, str]) -> None:
+        self.titles = titles
         self.widths = (
             max(len(shown(str(p))) for p in [*paths, "file"]),
-            max(map(len, [*machines, "machine"])),
+            max(map(len, [*titles.values(), "machine"])),
             *(10, 10, 10, 7),
         )
         self._print(_COLUMNS)
 
     def __call__(self, result: Result) -> None:
-        self._print(_cells(result))
+        name, machine, *others = _cells(result)
+        self._print((name, self.titles[machine], *others))
 
     def _print(self, cells: tuple[str, ...]) -> None:
         pairs = enumerate(zip(cells[:-1], self.widths, strict=True))

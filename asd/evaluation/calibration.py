@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd.errors import UserError
-from asd.evaluation.intervals import FalseAlarms
+from asd.evaluation.false_alarms import FalseAlarms
 from asd.machine import MachineSection
 from asd.run_folder import RunFolder
 from asd.scoring.limits import Limits

@@ -16,6 +16,7 @@ from asd.errors import UserError
 from asd.evaluation import tables
 from asd.evaluation.ground_truth import label_of
 from asd.evaluation.metrics import Rule, SectionMetrics, official_score, section_metrics
+from asd.evaluation.verdicts import verdicts_of, verdicts_table
 from asd.machine import MachineSection, titles
 from asd.scoring.limits import Decision
 from asd.utils.pairs import check_names, decision, finite, first_few, read_pairs, write_pairs
@@ -142,13 +143,13 @@ def _known(value: Any) -> Any:
 
 
 def table(results: Results, title: str = "", known: Calibrations | None = None) -> str:
-    """Per-machine table in percent with the official score, and the decisions by domain where there are any."""
-    blocks = [title] if title else []
-    blocks.append(tables.metrics_table(results).text())
-    decisions = tables.decisions_table(results, known)
-    if decisions is not None:
-        blocks.append(decisions.text())
-    return "\n\n".join(blocks)
+    """The verdicts where decisions are known, the parts of the official score by machine, and the official F1."""
+    shown = [
+        verdicts_table(verdicts_of(results, known), known),
+        tables.metrics_table(results),
+        tables.decisions_table(results),
+    ]
+    return "\n\n".join([*([title] if title else []), *(one.text() for one in shown if one is not None)])
 
 
 def write_scores(folder: Path, rows: Sequence[ClipScore]) -> list[Path]:

@@ -1,86 +1,68 @@
-"""How sure a rate is that was counted."""
+"""How sure a rate is: a count out of so many clips, with its exact interval."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
-from asd.scoring.budget import DAY, Budget
-
-CONFIDENCE = 0.95
-
-
-def clopper_pearson(alarms: float, among: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The exact interval of a rate of which `alarms` were seen among so many (Clopper and Pearson 1934).
-
-    Neither needs be whole: blocks of clips count by the part of their clips.
-    """
-    from scipy.stats import beta  # not above: who decides does without
-
-    if among <= 0:
-        return 0.0, 1.0
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, alarms, among - alarms + 1)) if alarms > 0 else 0.0
-    high = float(beta.ppf(1 - tail, alarms + 1, among - alarms)) if alarms < among else 1.0
-    return low, high
+LEVEL = 0.95
+"""Of every interval that is shown."""
 
 
 @dataclass(frozen=True)
-class FalseAlarms:
-    """The rate of false alarms that normal clips let expect.
+class Rate:
+    """A part of some clips.
 
     Attributes:
-        rate: Mean over blocks of the part of clips that are an alarm; nan without clips.
-        low: Lower end of its exact interval, of 95 %, with as many trials as there are blocks.
-        high: Upper end of it.
-        blocks: Independent blocks that the clips make.
-        clips: How many there are.
+        count: Clips that something is true of.
+        clips: Of so many.
     """
 
-    rate: float
-    low: float
-    high: float
-    blocks: int
-    clips: int
+    count: float
+    clips: float
 
     @classmethod
-    def of(cls, alarms: Sequence[bool], block: Sequence[int]) -> Self:
-        """Of clips of which each is an alarm or none, and of the block of that number."""
-        blocks: dict[int, list[bool]] = defaultdict(list)
-        for alarm, number in zip(alarms, block, strict=True):
-            blocks[number].append(alarm)
-        count = sum(sum(own) / len(own) for own in blocks.values())
-        rate = count / len(blocks) if blocks else math.nan
-        return cls(rate, *clopper_pearson(count, len(blocks)), len(blocks), len(alarms))
+    def of(cls, value: float, clips: float) -> Rate:
+        """The rate `value` of so many clips; of none, where nothing is behind it (nan)."""
+        return cls(0, 0) if math.isnan(value) else cls(value * clips, clips)
 
-    def daily(self, hop: float) -> tuple[float, float, float]:
-        """False alarms a day, and both ends of their interval, with a decision every `hop` seconds."""
-        return self.rate * DAY / hop, self.low * DAY / hop, self.high * DAY / hop
+    @property
+    def value(self) -> float:
+        """As a fraction; nan of no clips."""
+        return self.count / self.clips if self.clips else math.nan
 
-    def line(self, hop: float) -> str:
-        """The same in words, with a decision every `hop` seconds."""
-        if not self.blocks:
-            return "nothing is known of false alarms"
-        if math.isnan(hop):
-            several = (f"{100 * one:.3g}" for one in (self.rate, self.low, self.high))
-            unit = " %"
-        else:
-            several, unit = (f"{one:,.0f}" if one >= 10 else f"{one:.2g}" for one in self.daily(hop)), " a day"
-        rate, low, high = several
-        return (
-            f"false alarms: {rate}{unit} expected, {low} to {high} by {self.blocks} independent blocks of "
-            f"{self.clips} clips"
-        )
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See `clopper_pearson`."""
+        return clopper_pearson(self.count, self.clips)
 
-    def unkept(self, asked: str | float | None, hop: float) -> str:
-        """What must be said of a budget that so few blocks cannot promise; empty where they can."""
-        best = clopper_pearson(0, self.blocks)[1]
-        if asked is None or not self.blocks or Budget.parse(asked).rate(hop) >= best:
-            return ""
-        return (
-            f"{asked} was asked for: {self.blocks} independent blocks without any false alarm could promise no less "
-            f"than {100 * best:.2g} %, {best * DAY / hop:,.0f} a day; recordings of other days and loads tell more"
-        )
+    def text(self) -> str:
+        """In percent with the interval, ``12.5 (6.2 to 21.9)``; a dash of no clips."""
+        if not self.clips:
+            return "-"
+        low, high = self.interval
+        return f"{100 * self.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def clopper_pearson(count: float, clips: float, level: float = LEVEL) -> tuple[float, float]:
+    """The exact interval of a rate of which `count` out of `clips` were seen (Clopper and Pearson, 1934).
+
+    Args:
+        count: From 0 to `clips`; need not be whole, where clips are worth less than one each.
+        clips: Independent trials; of none, nothing is known.
+        level: Probability that the interval covers the rate, at least.
+
+    Returns:
+        Its ends, as fractions.
+
+    Raises:
+        ValueError: A count that is not among the clips.
+    """
+    from scipy.stats import beta  # not above: who decides does without
+
+    if not 0 <= count <= clips:
+        raise ValueError(f"{count} of {clips} clips")
+    tail = (1 - level) / 2
+    low = beta.ppf(tail, count, clips - count + 1) if count > 0 else 0.0
+    high = beta.ppf(1 - tail, count + 1, clips - count) if count < clips else 1.0
+    return float(low), float(high)

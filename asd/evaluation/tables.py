@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asd.evaluation.calibration import Calibrations
-from asd.evaluation.metrics import Rule, SectionMetrics, mean_by_rule, official_score, rule_of
+from asd.evaluation.metrics import Rule, SectionMetrics, harmonic_mean, mean_by_rule, official_score, rule_of
 from asd.utils.columns import columns
 
 _TITLES = {
@@ -20,8 +19,6 @@ _TITLES = {
     "pauc_source": "pAUC source",
     "pauc_target": "pAUC target",
 }
-
-_ABSTAINED = 7  # the column of the decisions' table that is left out where no clip lies in a band of abstention
 
 
 @dataclass(frozen=True)
@@ -76,35 +73,25 @@ def metrics_table(results: Mapping[str, SectionMetrics]) -> Table:
     return Table(["machine", *(_TITLES[part] for part in parts)], rows, summary, note)
 
 
-def decisions_table(results: Mapping[str, SectionMetrics], known: Calibrations | None = None) -> Table | None:
-    """Precision, recall, F1 and false alarms by machine and domain; ``None`` where no decision is known.
+def decisions_table(results: Mapping[str, SectionMetrics]) -> Table | None:
+    """Precision, recall and F1 by machine and domain, and the official F1; ``None`` where no decision is known.
 
-    Args:
-        results: Metrics by machine.
-        known: Thresholds and scores of the training clips: adds the false alarms to be expected, the training clips
-            behind them, and the observed false alarms an hour, were clips to follow one another.
+    What F1 would be, were every clip called anomalous, stands below: an F1 says little without it.
     """
-    rows = []
-    abstained = False
-    for name, one in results.items():
-        for domain, made in (("source", one.source), ("target", one.target)):
-            if made is None or made.normal + made.anomalous + made.abstained == 0:
-                continue
-            abstained = abstained or made.abstained > 0
-            values = [percent(value) for value in (made.precision, made.recall, made.f1, made.false_alarm_rate)]
-            row = [f"{name} {domain}", *values, str(made.normal), str(made.anomalous), percent(made.abstained)]
-            own = None if known is None else known.of(name)
-            if known is not None:
-                expected = None if own is None else own.expected(domain)
-                rate, clips = (math.nan, 0) if expected is None else (expected.rate, expected.clips)
-                hourly = made.false_alarm_rate * 3600 / known.seconds
-                row += [percent(rate), str(clips), "-" if math.isnan(hourly) else f"{hourly:.1f}"]
-            rows.append(row)
-    if not rows:
+    made = {
+        f"{name} {domain}": found
+        for name, one in results.items()
+        for domain, found in (("source", one.source), ("target", one.target))
+        if found is not None and found.normal + found.anomalous > 0
+    }
+    if not made:
         return None
-    headers = ["decisions", "precision", "recall", "F1", "false alarms", "normal clips", "anomalous clips", "abstained"]
-    headers += [] if known is None else ["expected false alarms", "training clips", "false alarms an hour"]
-    if not abstained:
-        rows = [[cell for place, cell in enumerate(row) if place != _ABSTAINED] for row in rows]
-        headers.pop(_ABSTAINED)
-    return Table(headers, rows)
+    rows = [[name, *(percent(value) for value in (one.precision, one.recall, one.f1))] for name, one in made.items()]
+    measured = [one for one in made.values() if one.anomalous]
+    if not measured:
+        return Table(["decisions", "precision", "recall", "F1"], rows)
+    every = [2 * one.anomalous / (2 * one.anomalous + one.normal) for one in measured]
+    official, idle = (float(harmonic_mean(np.array(ones))) for ones in ([one.f1 for one in measured], every))
+    summary = [["official F1", "", "", percent(official)]]
+    note = f"The official F1 is a harmonic mean. Calling every clip anomalous gives {percent(idle)}."
+    return Table(["decisions", "precision", "recall", "F1"], rows, summary, note)

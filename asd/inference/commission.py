@@ -11,7 +11,7 @@ from torch import Tensor
 from asd.data.calibration import stretches
 from asd.errors import UserError
 from asd.evaluation.calibration import of_scorers
-from asd.evaluation.intervals import FalseAlarms
+from asd.evaluation.false_alarms import FalseAlarms
 from asd.inference.detector import Detector
 from asd.inference.recalibration import recalibrated
 from asd.scoring.reference_bank import Bank

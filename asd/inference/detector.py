@@ -6,7 +6,7 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.decoding import read_header
+from asd.data.layouts.own_names import own_name, trains_on_own
 from asd.data.layouts.walk import recordings_in
 from asd.errors import Notice, UserError
 from asd.inference import explain, feedback
@@ -24,8 +25,8 @@ from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.machine import titles
 from asd.run_folder import checkpoint_at
-from asd.scoring.conformal import Ranks
 from asd.scoring.sections import SectionScorers
 from asd.training.network import Network
 from asd.training.restore import restore
@@ -64,8 +65,9 @@ class Detector:
         self.model = model.eval()
         self.aggregate = aggregate
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
-        self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
+        self.cut = cut if hop is None else cut.with_hop(hop)
         self.precision = str(config["trainer"].get("precision") or "32")
+        self._clip_name: Callable[[str], str] = own_name if trains_on_own(config) else str
         self.judge_by(self.model.sections)
 
     @classmethod
@@ -97,6 +99,12 @@ class Detector:
     def machines(self) -> tuple[str, ...]:
         """Names of the machines and sections that it knows."""
         return self.model.sections.names
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What people call them: by the machine alone, where that has one section."""
+        sections = self.model.sections.sections
+        return tuple(titles(sections)[section] for section in sections)
 
     def section_index(self, machine: str | None) -> int:
         """Number of a machine and section, by its full name or, where it has one section, by the machine's.
@@ -164,10 +172,10 @@ class Detector:
         )
         check_scores([score, *by_band.tolist(), *by_span.tolist()], name)
         nearest, resembles = explain.likeness(self.embed([window])[0].to(clips.embeddings.device), clips)
-        drawn, drawn_edges = explain.level(window, rate, seconds)
         return Explanation(
             name=name,
             machine=self.machines[section],
+            title=self.titles[section],
             start=start,
             score=score,
             threshold=self._usual[section].limits.alarm,
@@ -175,9 +183,8 @@ class Detector:
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
             by_span=by_span,
-            level=drawn,
-            level_edges=drawn_edges,
-            nearest=nearest,
+            **explain.drawn(window, rate, seconds, clips.spectrum)._asdict(),
+            nearest=tuple(replace(one, name=self._clip_name(one.name)) for one in nearest),
             resembles=resembles,
         )
 
@@ -249,13 +256,6 @@ class Detector:
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
         return self._usual[number].result(name, score, windows)
 
-    def _known_of(self, number: int) -> Usual:
-        sections = self.model.sections
-        clips = sections.normal_clips(number)
-        return Usual(
-            self.machines[number], sections.limits(number), Ranks(clips.scores.tolist(), clips.recording.tolist())
-        )
-
     def least_p_value(self, number: int) -> float:
         """The smallest p-value that the normal recordings of a machine can give."""
         return self._usual[number].normal.p_value(math.inf)
@@ -285,16 +285,10 @@ class Detector:
     def judge_by(self, sections: SectionScorers) -> None:
         """Judge by other scorers and limits."""
         self.model.sections = sections
-        self._usual = [self._known_of(number) for number in range(len(self.machines))]
+        self._usual = [Usual.of(sections, number) for number in range(len(self.machines))]
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance, in seconds."""
         other = copy.copy(self)
-        other.cut = replace(self.cut, hop=_above_zero(hop, "hop"))
+        other.cut = self.cut.with_hop(hop)
         return other
-
-
-def _above_zero(seconds: float, name: str) -> float:
-    if not 0 < seconds < math.inf:
-        raise UserError(f"{name} is {seconds}; give seconds above 0")
-    return seconds

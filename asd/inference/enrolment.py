@@ -15,7 +15,7 @@ from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
 from asd.evaluation.calibration import of_scorers
-from asd.evaluation.intervals import FalseAlarms
+from asd.evaluation.false_alarms import FalseAlarms
 from asd.evaluation.metrics import area_under_roc
 from asd.inference.detector import Detector
 from asd.inference.windows import batched, windows_of

@@ -9,10 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.inference.explanation import Neighbour, Reals
@@ -81,21 +83,51 @@ def _members(shape: torch.Size, sample_rate: int, seconds: float) -> tuple[list[
     return [band == number for number in range(BANDS)], [span == number for number in range(len(edges) - 1)]
 
 
-def level(window: Tensor, sample_rate: int, seconds: float) -> tuple[Reals, Reals]:
-    """Mel spectrogram ``(K, N)`` in dB of the first `seconds` of a window ``(T,)``, and edges ``(K + 1,)`` in Hz."""
+class Drawn(NamedTuple):
+    """What is drawn of a window; the fields of `asd.inference.Explanation` of these names."""
+
+    level: Reals
+    level_edges: Reals
+    spectrum: Reals
+    usual: Reals
+
+
+def drawn(window: Tensor, sample_rate: int, seconds: float, usual: Tensor) -> Drawn:
+    """The spectrogram of the first `seconds` of a window ``(T,)``, its spectrum and the usual one.
+
+    Args:
+        window: The samples.
+        sample_rate: Hz.
+        seconds: As in `occlude`.
+        usual: As in `occlude`; where it is empty, so is what comes of it.
+    """
     sound = window[: max(1, round(seconds * sample_rate))].cpu()
     power = spectrum.spectrogram(sound[None], sample_rate, overlap=2)[0].abs().square().numpy()
+    level = _below_loudest(10 * np.log10(np.maximum(_in_bands(power, sample_rate), 1e-12)))
+    known = [spectrum.mean_level(window[None].cpu(), sample_rate)[0], *([usual] if len(usual) else [])]
+    logarithms = np.stack([one.float().cpu().numpy() for one in known], axis=1)
+    both = _below_loudest(_in_bands(20 / math.log(10) * logarithms, sample_rate))
+    nothing = np.empty(0, np.float32)
+    return Drawn(level, band_edges(sample_rate, _BANDS_DRAWN), both[:, 0], both[:, 1] if len(usual) else nothing)
+
+
+def _below_loudest(decibels: NDArray[np.floating]) -> Reals:
+    found: Reals = np.maximum(decibels - decibels.max(), _LEAST_DB).astype(np.float32)
+    return found
+
+
+def _in_bands(values: NDArray[np.floating], sample_rate: int) -> NDArray[np.floating]:
+    """``(F, N)`` by frequency to ``(K, N)``: means over the bands that are drawn."""
     edges = band_edges(sample_rate, _BANDS_DRAWN)
-    hertz = np.arange(len(power)) * sample_rate / spectrum.window_size(sample_rate)
+    hertz = np.arange(len(values)) * sample_rate / spectrum.window_size(sample_rate)
     centres = (edges[1:] + edges[:-1]) / 2
     # Low bands are narrower than a bin: those take what lies at their centre.
-    rows = [power[(hertz >= low) & (hertz < high)] for low, high in pairwise(edges)]
+    rows = [values[(hertz >= low) & (hertz < high)] for low, high in pairwise(edges)]
     means = [
-        row.mean(0) if len(row) else power[np.abs(hertz - centre).argmin()]
+        row.mean(0) if len(row) else values[np.abs(hertz - centre).argmin()]
         for row, centre in zip(rows, centres, strict=True)
     ]
-    decibels = 10 * np.log10(np.maximum(np.stack(means), 1e-12))
-    return np.maximum(decibels - decibels.max(), _LEAST_DB).astype(np.float32), edges
+    return np.stack(means)
 
 
 def likeness(embedding: Tensor, clips: NormalClips) -> tuple[tuple[Neighbour, ...], dict[str, float]]:

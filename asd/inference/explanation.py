@@ -33,6 +33,7 @@ class Explanation:
     Attributes:
         name: Path of the file; empty for samples.
         machine: The machine it was compared with, by the name of machine and section.
+        title: What people call it: by the machine alone, where that has one section.
         start: Where the window begins in the recording, in seconds.
         score: Of the window.
         threshold: Scores above it are anomalous.
@@ -42,12 +43,15 @@ class Explanation:
         by_span: ``(S,)`` the same of the spans of time.
         level: ``(K, F)`` mel spectrogram of the window in dB, lowest band first, for drawing.
         level_edges: ``(K + 1,)`` Hz, the bands of `level`.
+        spectrum: ``(K,)`` mean level of the window in those bands, in dB below the loudest of it and of `usual`.
+        usual: ``(K,)`` the same of the normal clips; empty where the checkpoint keeps none.
         nearest: The most similar normal clips, nearest first; empty where the checkpoint keeps none.
         resembles: Part, out of 1, of each attribute string among the nearest normal clips, largest first.
     """
 
     name: str
     machine: str
+    title: str
     start: float
     score: float
     threshold: float
@@ -57,6 +61,8 @@ class Explanation:
     by_span: Reals
     level: Reals
     level_edges: Reals
+    spectrum: Reals
+    usual: Reals
     nearest: tuple[Neighbour, ...]
     resembles: dict[str, float]
 

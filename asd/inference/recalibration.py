@@ -12,7 +12,7 @@ import torch
 
 from asd.data.layouts.walk import recordings_in
 from asd.evaluation.calibration import of_scorers
-from asd.evaluation.intervals import FalseAlarms
+from asd.evaluation.false_alarms import FalseAlarms
 from asd.inference.detector import Detector
 from asd.inference.enrolment import bank_of
 from asd.machine import MachineSection

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from asd.scoring.conformal import Ranks
 from asd.scoring.limits import Decision, Limits
+from asd.scoring.sections import SectionScorers
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ class Usual:
     machine: str
     limits: Limits
     normal: Ranks
+
+    @classmethod
+    def of(cls, sections: SectionScorers, number: int) -> Self:
+        """What fitted scorers know of the machine of that number."""
+        clips = sections.normal_clips(number)
+        normal = Ranks(clips.scores.tolist(), clips.recording.tolist())
+        return cls(sections.names[number], sections.limits(number), normal)
 
     def result(self, name: str, score: float, windows: Sequence[tuple[float, float]]) -> Result:
         """What a score of a recording says, and the starts and scores of its windows, all of them finite."""

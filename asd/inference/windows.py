@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -55,6 +56,16 @@ class Cut:
     hop: float
     pad: Pad = "repeat"
     channel: int | None = None
+
+    def with_hop(self, hop: float) -> Cut:
+        """The same with another distance.
+
+        Raises:
+            UserError: Not above 0 s.
+        """
+        if not 0 < hop < math.inf:
+            raise UserError(f"hop is {hop}; give seconds above 0")
+        return replace(self, hop=hop)
 
     @property
     def samples(self) -> int:

@@ -1,4 +1,7 @@
-"""A picture of an explanation: the spectrogram with what raises the score laid over it, by band and by time."""
+"""A picture of an explanation: the spectrogram with what raises the score laid over it, by band and by time.
+
+The usual spectrum of the machine stands beside it, with that of the sound.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +24,29 @@ def explanation(found: Explanation, path: Path) -> Path:
     """Draw an explanation as PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 4.6), dpi=110, layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=[4, 1], height_ratios=[3, 1])
+    figure = Figure(figsize=(9.4, 4.8), dpi=110, layout="constrained")
+    grid = figure.add_gridspec(2, 3, width_ratios=[4, 1.2, 1], height_ratios=[3, 1])
     sound = figure.add_subplot(grid[0, 0])
-    bands = figure.add_subplot(grid[0, 1], sharey=sound)
+    levels = figure.add_subplot(grid[0, 1], sharey=sound)
+    bands = figure.add_subplot(grid[0, 2], sharey=sound)
     spans = figure.add_subplot(grid[1, 0], sharex=sound)
     _spectrogram(sound, found)
+    _spectra(levels, found)
     style: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 0.5}
     edges = found.band_edges
     bands.barh(edges[:-1], found.by_band, np.diff(edges), color=_colours(found.by_band), **style)
-    bands.set_xlabel("raises the score by", fontsize=8)
+    bands.set_xlabel("raises the score by", fontsize=9)
     spans.bar(found.span_edges[:-1], found.by_span, np.diff(found.span_edges), color=_colours(found.by_span), **style)
-    spans.set_xlabel("time in s", fontsize=8)
-    spans.set_ylabel("raises the\nscore by", fontsize=8)
-    for axes in (bands, spans):
+    spans.set_xlabel("time in s", fontsize=9)
+    spans.set_ylabel("raises the\nscore by", fontsize=9)
+    for axes in (levels, bands, spans):
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in (sound, bands, spans):
-        axes.tick_params(labelsize=7)
+    for axes in (sound, levels, bands, spans):
+        axes.tick_params(labelsize=8)
     sound.tick_params(labelbottom=False)
-    bands.tick_params(labelleft=False)
-    figure.suptitle(_title(found), fontsize=10, parse_math=False)
+    for axes in (levels, bands):
+        axes.tick_params(labelleft=False)
+    figure.suptitle(_title(found), fontsize=11, parse_math=False)
     return save(figure, path)
 
 
@@ -65,14 +71,24 @@ def _spectrogram(axes: Axes, found: Explanation) -> None:
     axes.set_yticks(shown, [f"{hertz:g}" for hertz in shown])
     axes.set_yticks([], minor=True)
     axes.set_xlabel("")
-    axes.set_ylabel("frequency in Hz", fontsize=8)
+    axes.set_ylabel("frequency in Hz", fontsize=9)
+
+
+def _spectra(axes: Axes, found: Explanation) -> None:
+    """The level of each band, as it is and as it usually is."""
+    centres = (found.level_edges[1:] + found.level_edges[:-1]) / 2
+    if len(found.usual):
+        axes.plot(found.usual, centres, color=UNKNOWN, linestyle="--", linewidth=1.2, label="usual")
+    axes.plot(found.spectrum, centres, color=COLOURS["source"], linewidth=1.2, label="this sound")
+    axes.set_xlabel("level in dB", fontsize=9)
+    axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _title(found: Explanation) -> str:
     low, high = found.band
     first, last = found.span
     lines = [
-        f"{found.machine}: score {found.score:.4g}, threshold {found.threshold:.4g}",
+        f"{found.title}: score {found.score:.4g}, threshold {found.threshold:.4g}",
         f"most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s",
     ]
     if found.nearest:

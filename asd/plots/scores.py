@@ -31,9 +31,7 @@ def score_histograms(rows: Sequence[ClipScore], path: Path) -> Path:
 
 def roc_curves(rows: Sequence[ClipScore], path: Path) -> Path:
     """Draw the curves whose areas are the AUC of each domain; shaded: the part that counts for the pAUC."""
-    return _draw(
-        rows, path, _roc, "ROC: normal clips of a domain against all anomalies", ("false-alarm rate", "detection rate")
-    )
+    return _draw(rows, path, _roc, "ROC: normal clips against all anomalies", ("false-alarm rate", "detection rate"))
 
 
 def det_curves(rows: Sequence[ClipScore], path: Path) -> Path:
@@ -42,7 +40,7 @@ def det_curves(rows: Sequence[ClipScore], path: Path) -> Path:
         rows,
         path,
         _det,
-        "DET: normal clips of a domain against all anomalies",
+        "DET: normal clips against all anomalies",
         ("false-alarm rate (%)", "miss rate (%)"),
     )
 
@@ -65,6 +63,11 @@ def _draw(
     return save(figure, path)
 
 
+def _label(clips: Sequence[ClipScore], domain: str, *others: str) -> str:
+    """The domain and other words; without the domain where no clip has one, as one's own recordings have none."""
+    return ", ".join([*([domain] if any(clip.domain for clip in clips) else []), *others])
+
+
 def _histogram(axes: Axes, clips: Sequence[ClipScore]) -> None:
     scores = np.array([clip.score for clip in clips], dtype=np.float64)
     edges, beyond = _edges(scores)
@@ -77,9 +80,10 @@ def _histogram(axes: Axes, clips: Sequence[ClipScore]) -> None:
         inside = np.clip(values, edges[0], edges[-1])
         colour = COLOURS.get(domain, UNKNOWN)
         if condition == "anomaly":
-            axes.hist(inside, bins, histtype="step", color=colour, linewidth=1.4, label=f"{domain}, anomaly")
+            label = _label(clips, domain, "anomaly")
+            axes.hist(inside, bins, histtype="step", color=colour, linewidth=1.4, label=label)
         else:
-            label = "label unknown" if condition is None else f"{domain}, normal"
+            label = "label unknown" if condition is None else _label(clips, domain, "normal")
             axes.hist(inside, bins, color=colour, alpha=0.35, label=label)
     threshold = _threshold(clips)
     if threshold is not None and edges[0] <= threshold <= edges[-1]:
@@ -124,8 +128,9 @@ def _roc(axes: Axes, clips: Sequence[ClipScore]) -> None:
     notes = []
     for domain, anomalous, scores in _domains(clips):
         false, true, _ = roc_curve(anomalous, scores, drop_intermediate=False)
-        axes.plot(false, true, color=COLOURS[domain], linewidth=1.5, linestyle=_dashes(domain), label=domain)
-        notes.append(f"AUC {domain} {100 * area_under_roc(anomalous, scores):.1f}")
+        label = _label(clips, domain) or None
+        axes.plot(false, true, color=COLOURS[domain], linewidth=1.5, linestyle=_dashes(domain), label=label)
+        notes.append(f"{' '.join(filter(None, ('AUC', label)))} {100 * area_under_roc(anomalous, scores):.1f}")
     for one in measure(clips).values():
         notes += [f"pAUC {100 * one.pauc:.1f}"] if not math.isnan(one.pauc) else []
     # On a ground of its own: a poor curve runs through this corner.
@@ -142,7 +147,8 @@ def _det(axes: Axes, clips: Sequence[ClipScore]) -> None:
     for domain, anomalous, scores in _domains(clips):
         false, missed, _ = det_curve(anomalous, scores)
         x, y = (np.clip(norm.ppf(rates), low, high) for rates in (false, missed))
-        axes.plot(x, y, color=COLOURS[domain], linewidth=1.5, linestyle=_dashes(domain), label=domain)
+        label = _label(clips, domain) or None
+        axes.plot(x, y, color=COLOURS[domain], linewidth=1.5, linestyle=_dashes(domain), label=label)
     axes.plot([low, high], [high, low], color=UNKNOWN, linewidth=0.8, linestyle=":", label="chance")
     ticks = [float(norm.ppf(rate)) for rate in _RATES]
     names = [f"{100 * rate:g}" for rate in _RATES]

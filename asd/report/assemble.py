@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from asd.data.layouts.own_names import own_name
 from asd.errors import UserError
 from asd.inference import Detector
-from asd.report import html, sections
+from asd.report import html, sections, verdicts
 from asd.report.clips import Chosen, Heard, Listener, choose
 from asd.report.gather import Run, gather
 from asd.report.html import Heading, Listening, Picture, Section
@@ -91,10 +92,10 @@ def write(
 
 def _text(run: Run, options: Options, temporary: Path, progress: Callable[[int, int], None]) -> str:
     parts = {
-        "official": Section("Official score", sections.official(run)),
+        "verdicts": Section("Verdicts", verdicts.section(run)),
+        "ranking": Section("Ranking", sections.ranking(run)),
         "scores": Section("Scores", sections.scores(run, temporary)),
         "embeddings": Section("Embeddings", sections.embeddings(run, temporary)),
-        "thresholds": Section("Thresholds", sections.thresholds(run)),
         "clips": Section("Clips to listen to", ()),
         "training": Section("Training", sections.training(run, temporary)),
         "origin": Section("Environment and configuration", sections.origin(run)),
@@ -121,7 +122,7 @@ def _clips(
             heard = None
         silent += listener is not None and heard is None
         room -= _MARKUP + (0 if heard is None else len(heard.audio) + len(heard.picture))
-        shown.setdefault((one.machine, one.kind), []).append(_clip(one, heard))
+        shown.setdefault((one.machine, one.kind), []).append(_clip(one, heard, run.own))
         if listener is not None:
             progress(number + 1, len(chosen))
     if silent:
@@ -146,19 +147,20 @@ def _listener(run: Run, options: Options, temporary: Path) -> Listener | None:
     return Listener(detector, data, temporary)
 
 
-def _clip(one: Chosen, heard: Heard | None) -> Listening:
+def _clip(one: Chosen, heard: Heard | None, own: bool) -> Listening:
+    name = own_name(one.row.name) if own else one.row.name
     numbers = [f"score {one.row.score:.4g}"]
     if not math.isnan(one.threshold):
         numbers.append(f"threshold {one.threshold:.4g}")
     if not math.isnan(one.percentile):
         numbers.append(f"above {one.percentile:.0f} % of the normal training clips")
     if heard is None:
-        return Listening(one.row.name, ", ".join(numbers))
+        return Listening(name, ", ".join(numbers))
     found = heard.explanation
     (low, high), (first, last) = found.band, found.span
     why = f"Most from {low:.0f} to {high:.0f} Hz, and from {first:.1f} to {last:.1f} s."
     if found.nearest:
         near = found.nearest[0]
         why += f" Nearest normal clip: {near.name} ({near.similarity:.2f})."
-    picture = Picture(heard.picture, f"Spectrogram of {one.row.name} with what raises its score")
-    return Listening(one.row.name, ", ".join(numbers), heard.audio, why, picture)
+    picture = Picture(heard.picture, f"Spectrogram of {name} with what raises its score")
+    return Listening(name, ", ".join(numbers), heard.audio, why, picture)

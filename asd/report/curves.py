@@ -11,15 +11,15 @@ _TITLES = {
     "train/loss": "training loss",
     "train/accuracy_machine": "training, right machine",
     "train/accuracy_attribute": "training, right class",
-    "val/official_score": "validation, official score",
 }
 
 
-def training_curves(curves: Curves, path: Path) -> Path | None:
-    """Draw loss, accuracies and official score over the epochs; ``None`` where none was logged."""
+def training_curves(curves: Curves, path: Path, score: str = "official score") -> Path | None:
+    """Draw loss, accuracies and `score`, which is what it is called, over the epochs; ``None`` without any."""
     from matplotlib.ticker import MaxNLocator
 
-    shown = {title: curves[name] for name, title in _TITLES.items() if curves.get(name)}
+    titles = {**_TITLES, "val/official_score": f"validation, {score}"}
+    shown = {title: curves[name] for name, title in titles.items() if curves.get(name)}
     if not shown:
         return None
     figure, panels = grid(list(shown), ("epoch", ""), (4.0, 2.6))

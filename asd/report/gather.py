@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asd.data.layouts.own_names import trains_on_own
 from asd.errors import UserError
 from asd.evaluation import calibration
 from asd.evaluation.calibration import Calibrations
@@ -48,6 +49,11 @@ class Run:
     def labelled(self) -> list[ClipScore]:
         """The clips whose condition is known."""
         return [row for row in self.rows if row.condition is not None]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of one's own recordings, and told without the challenge's words."""
+        return trains_on_own(self.config)
 
     @property
     def rule(self) -> Rule:

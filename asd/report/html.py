@@ -18,6 +18,12 @@ class Score(NamedTuple):
     text: str
 
 
+class Scores(NamedTuple):
+    """Such numbers beside one another."""
+
+    values: Sequence[Score]
+
+
 class Heading(NamedTuple):
     """A heading of level 3 or 4 within a section."""
 
@@ -62,11 +68,13 @@ class Section(NamedTuple):
     blocks: Sequence[Block]
 
 
-Block = str | Score | Heading | Table | Picture | Pairs | Details | Listening
+Block = str | Scores | Heading | Table | Picture | Pairs | Details | Listening
 """A part of a section; a plain text is a paragraph."""
 
 _FOLDER = Path(__file__).parent
 _ENVIRONMENT = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
+# A number and its interval, or its unit, stay on one line.
+_ENVIRONMENT.filters["whole"] = lambda text: text.replace(" to ", "\u00a0to\u00a0").replace(" %", "\u00a0%")
 _ENVIRONMENT.filters["kind"] = lambda one: type(one).__name__
 
 

@@ -12,26 +12,31 @@ import yaml
 from asd import plots
 from asd.evaluation import bootstrap, clip_scores, embedding_store
 from asd.evaluation.tables import Table, decisions_table, percent
+from asd.report import verdicts
 from asd.report.clips import data_uri
 from asd.report.curves import training_curves
 from asd.report.gather import Run
-from asd.report.html import Block, Details, Pairs, Picture, Score
+from asd.report.html import Block, Details, Pairs, Picture, Score, Scores
 from asd.run_folder import RunFolder
 
 _PARTS = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
 
 
 def headline(run: Run) -> list[Block]:
-    """What was trained on what, and what came out."""
-    blocks: list[Block] = []
+    """What it decides and how it ranks, then what was trained on what."""
+    numbers = verdicts.numbers(run)
     if run.labelled:
         interval = bootstrap.interval(run.labelled, run.rule, bootstrap.Options())
         ends = f"{percent(interval.low)} to {percent(interval.high)}"
-        text = (
-            f"official score, in percent; 95 % interval {ends}, from {interval.resamples} resamples of the test clips"
-        )
-        blocks.append(Score(percent(interval.score), text))
-    return [*blocks, *_training(run), *_data(run), *run.notes]
+        draws = f"from {interval.resamples} resamples of the test clips"
+        text = f"{score_name(run)}, in percent; 95 % interval {ends}, {draws}"
+        numbers.append(Score(percent(interval.score), text))
+    return [*([Scores(numbers)] if numbers else []), *_training(run), *_data(run), *run.notes]
+
+
+def score_name(run: Run) -> str:
+    """What the score of the ranking is called: plants have no officials."""
+    return "ranking score" if run.own else "official score"
 
 
 def _training(run: Run) -> list[str]:
@@ -62,49 +67,44 @@ def _data(run: Run) -> list[str]:
         normal = sum(len(one.source) + len(one.target) for one in run.known.machines.values())
         said.append(f"{normal} normal training clips of {len(run.known.machines)} machines.")
     if run.rows:
-        counts = Counter((row.domain or "unknown domain", row.condition or "unknown label") for row in run.rows)
-        kinds = ", ".join(f"{count} {domain} {condition}" for (domain, condition), count in sorted(counts.items()))
+        counts = Counter(_kind(run, row) for row in run.rows)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda one: one[0]))
         said.append(f"{len(run.rows)} test clips: {kinds}.")
     return [" ".join(said)] if said else []
 
 
-def official(run: Run) -> list[Block]:
-    """AUCs, pAUC and score of each machine with their intervals."""
+def _kind(run: Run, row: clip_scores.ClipScore) -> str:
+    condition = row.condition or "unknown label"
+    return condition if run.own and row.domain is None else f"{row.domain or 'unknown domain'} {condition}"
+
+
+def ranking(run: Run) -> list[Block]:
+    """AUCs, pAUC and score of each machine with their intervals; in the challenge the official F1 beside them."""
     if not run.labelled:
         return ["No label of the test clips is known: they are scored, and nothing is measured."]
     options = bootstrap.Options()
+    sections = clip_scores.named_sections(run.labelled)
+    found = {name: next(iter(bootstrap.by_part(own, run.rule, options).values())) for name, own in sections.items()}
+    parts = [part for part in _PARTS if not run.own or any(not math.isnan(one[part].score) for one in found.values())]
     lines = []
-    for name, clips in clip_scores.named_sections(run.labelled).items():
-        found = bootstrap.by_part(clips, run.rule, options)
+    for name, clips in sections.items():
         whole = bootstrap.interval(clips, run.rule, options)
-        (own,) = found.values()
-        lines.append([name, *(_with_ends(own[part]) for part in _PARTS), _with_ends(whole)])
+        lines.append([name, *(_with_ends(found[name][part]) for part in parts), _with_ends(whole)])
     whole = bootstrap.interval(run.labelled, run.rule, options)
-    note = "In percent, with 95 % intervals; the score is the harmonic mean of all three over the machines."
-    return [Table(["machine", *_PARTS.values(), "score"], lines, [["all", "", "", "", _with_ends(whole)]], note)]
+    note = "In percent, with 95 % intervals; the score is the harmonic mean of the others over the machines."
+    titles = {**_PARTS, "auc_source": "AUC"} if run.own and "auc_target" not in parts else _PARTS
+    if run.own:
+        note += " AUC: how often an anomalous clip scores above a normal one; 50 is chance. pAUC: at rare alarms."
+    headers = ["machine", *(titles[part] for part in parts), "score" if run.own else "official score"]
+    table = Table(headers, lines, [["all", *("" for _ in parts), _with_ends(whole)]], note)
+    decisions = None if run.own else decisions_table(clip_scores.measure(run.labelled))
+    return [table] if decisions is None else [table, decisions]
 
 
 def _with_ends(one: bootstrap.Interval) -> str:
     if math.isnan(one.score):
         return "-"
     return f"{percent(one.score)} ({percent(one.low, 1)} to {percent(one.high, 1)})"
-
-
-def thresholds(run: Run) -> list[Block]:
-    """Thresholds, and what they cost and find."""
-    blocks: list[Block] = []
-    if run.known is not None:
-        lines = []
-        for name, one in run.known.machines.items():
-            rates = [one.expected(domain) for domain in ("source", "target")]
-            cells = [f"{percent(one.rate, 1)} of {one.clips}" if one.clips else "-" for one in rates]
-            lines.append([name, f"{one.threshold:.4g}", *cells])
-        headers = ["machine", "threshold", "training alarms, source", "training alarms, target"]
-        blocks.append(Table(headers, lines, note="In percent of the normal training clips, held out."))
-    decisions = decisions_table(clip_scores.measure(run.labelled), run.known) if run.labelled else None
-    if decisions is not None:
-        blocks.append(decisions)
-    return blocks or ["No thresholds are kept; they come with `asd test`."]
 
 
 def scores(run: Run, folder: Path) -> list[Block]:
@@ -134,7 +134,7 @@ def embeddings(run: Run, folder: Path) -> list[Block]:
 
 def training(run: Run, folder: Path) -> list[Block]:
     """Loss, accuracies and validation score over the epochs."""
-    drawn = training_curves(run.curves, folder / "curves.png")
+    drawn = training_curves(run.curves, folder / "curves.png", score_name(run))
     if drawn is None:
         return ["The run keeps no metrics.csv; the CSV logger writes one."]
     return [_picture(drawn, "Training loss, accuracies and validation score over the epochs")]

@@ -19,6 +19,7 @@ from asd.data.clip import Sound
 from asd.errors import UserError
 from asd.inference import Detector
 from asd.inference.explanation import Explanation
+from asd.inference.sensitivity import Step, steps
 from asd.inference.windows import BATCH
 from asd.serve.batching import Worker
 from asd.serve.limits import Body, Limits
@@ -165,15 +166,26 @@ class Service:
     def machines(self) -> list[dict[str, Any]]:
         """What is known of each machine."""
         sections = self.detector.model.sections
-        return [
-            {
-                "name": name,
-                "threshold": _finite(sections.limits(number).alarm),
-                "normal_clips": len(sections.training_scores(number)[0]),
-                "histogram": _histogram(sections.training_scores(number)[0]),
-            }
-            for number, name in enumerate(self.detector.machines)
-        ]
+        found = []
+        for number, (name, title) in enumerate(zip(self.detector.machines, self.detector.titles, strict=True)):
+            scores, limits = sections.training_scores(number)[0], sections.limits(number)
+            found.append(
+                {
+                    "name": name,
+                    "title": title,
+                    "threshold": _finite(limits.alarm),
+                    "normal_clips": len(scores),
+                    "histogram": _histogram(scores),
+                    "sensitivity": [self._step(one) for one in steps(limits, scores.tolist())],
+                }
+            )
+        return found
+
+    def _step(self, one: Step) -> dict[str, Any]:
+        """A sensitivity that can be chosen, with its price."""
+        clips, (daily, low, high) = one.false_alarms.clips, one.a_day(self.detector.cut.seconds)
+        priced = {"false_alarms_a_day": daily, "at_least": low, "at_most": high} if clips else {}
+        return {"threshold": one.limits.alarm, "abstain_above": one.limits.abstain, "trained": one.trained, **priced}
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _Value]) -> _Value:
@@ -217,12 +229,14 @@ def _refusing(upload: Upload) -> Iterator[None]:
 
 
 def _drawing(found: Explanation) -> dict[str, Any]:
-    """What the page draws: the spectrogram in whole decibels, and where the score comes from."""
+    """What the page draws: spectrogram and spectra in decibels, and where the score comes from."""
     return {
         "band_hz": list(found.band),
         "span_s": list(found.span),
         "level": found.level.round().astype(int).tolist(),
         "level_edges_hz": found.level_edges.tolist(),
+        "spectrum_db": found.spectrum.round(1).tolist(),
+        "usual_db": found.usual.round(1).tolist(),
     }
 
 

@@ -171,7 +171,7 @@ def test_machines_are_named(detector: Detector, clips: list[Path]) -> None:
     assert detector.machines == ("bearing_section_00", "fan_section_00")
     with pytest.raises(UserError, match=r"does not know 'fen'\. Did you mean fan\? It knows bearing, fan"):
         detector.score(clips[0], machine="fen")
-    with pytest.raises(UserError, match="name the machine, one of bearing_section_00, fan_section_00"):
+    with pytest.raises(UserError, match="name the machine, one of bearing, fan"):
         detector.score(clips[0])
     with pytest.raises(UserError, match="give sample_rate"):
         detector.score(np.ones(10), machine="fan")
@@ -255,7 +255,7 @@ def test_a_new_machine_is_learned_without_training(
     trained: Path, detector: Detector, here, pump: Path, clips: list[Path], tmp_path: Path
 ) -> None:
     done = here("enroll", trained, pump, "--machine", "pump", "--out", "new/grown.ckpt")
-    assert done.stdout.splitlines()[0].startswith("pump_section_00: 6 recordings, 42 windows, threshold ")
+    assert done.stdout.splitlines()[0].startswith("pump: 6 recordings, 42 windows, threshold ")
     assert not done.stderr
     apart = re.search(r"score above held-out ones of this in ([0-9.]+) % of the pairs", done.stdout)
     assert apart is not None

@@ -135,11 +135,40 @@ def test_a_normal_clip_is_like_itself(detector: Detector) -> None:
     assert set(found.resembles) == {"load_0", "load_1"}
 
 
-def test_the_picture_shows_spectrogram_and_both_bars(detector: Detector, tmp_path: Path, drawn: list) -> None:
+def test_the_usual_spectrum_stands_beside_that_of_the_sound(detector: Detector) -> None:
+    usual = detector.explain(healthy(3), RATE)
+    found = detector.explain(tone(healthy(100), 1800, 0, SECONDS, 0.2), RATE)
+    assert usual.spectrum.shape == usual.usual.shape == usual.level.shape[:1]
+    assert np.abs(usual.spectrum - usual.usual).max() < 3, "normal sound is as usual, in dB"
+    band = int(np.searchsorted(found.level_edges, 1800)) - 1
+    excess = found.spectrum - found.usual
+    assert excess.argmax() == band
+    assert excess[band] > 20
+    assert np.median(np.abs(excess)) < 3, "elsewhere it is as usual"
+    assert max(found.spectrum.max(), found.usual.max()) == 0, "below the loudest of both"
+
+
+def test_without_a_usual_spectrum_the_own_is_shown(detector: Detector, tmp_path: Path, drawn: list) -> None:
+    clips = detector.model.sections.normal_clips(0)
+    kept, clips.spectrum = clips.spectrum, clips.spectrum[:0]
+    try:
+        found = detector.explain(healthy(3), RATE)
+    finally:
+        clips.spectrum = kept
+    assert len(found.usual) == 0
+    assert found.spectrum.max() == 0
+    plots.explanation(found, tmp_path / "one.png")
+    assert [line.get_label() for line in drawn[-1].axes[1].lines] == ["this sound"]
+
+
+def test_the_picture_shows_spectrogram_spectra_and_both_bars(detector: Detector, tmp_path: Path, drawn: list) -> None:
     found = detector.explain(tone(healthy(100), 1800, 1.2, 2.2), RATE)
     path = plots.explanation(found, tmp_path / "one.png")
     assert path.read_bytes().startswith(b"\x89PNG")
-    sound, bands, spans = drawn[-1].axes
+    sound, levels, bands, spans = drawn[-1].axes
+    assert [line.get_label() for line in levels.lines] == ["usual", "this sound"]
+    assert [line.get_xdata().tolist() for line in levels.lines] == [found.usual.tolist(), found.spectrum.tolist()]
+    assert "pump: score" in drawn[-1].get_suptitle(), "as people call it"
     heard, raising = sound.collections
     assert heard.get_array().shape == found.level.shape
     assert raising.get_array().shape == (*found.contributions.shape, 4)

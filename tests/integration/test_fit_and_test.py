@@ -62,7 +62,7 @@ def test_a_run_leaves_all_that_is_promised(fitted) -> None:
         own = known.machines[name]
         assert own.threshold == pytest.approx(float(content["sections.thresholds"][number]))
         assert (len(own.source), len(own.target)) == (12, 3)
-    assert "expected false alarms" in output
+    assert "false alarms promised" in output
     for machine in ("fan", "bearing"):
         assert len(scores(folder)[f"anomaly_score_{machine}_section_00_test.csv"]) == 16
         decisions = scores(folder)[f"decision_result_{machine}_section_00_test.csv"]

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -18,7 +17,9 @@ from asd import report
 from asd.evaluation.calibration import read
 from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.tables import percent
+from asd.evaluation.verdicts import together, verdicts_of
 from asd.report import clips
+from tests.integration.browser import chromium
 
 
 class Found(HTMLParser):
@@ -70,7 +71,7 @@ def test_it_needs_nothing_but_itself(page: Found) -> None:
 
 def test_it_tells_the_results_of_the_run(page: Found, trained: Path) -> None:
     official = json.loads((trained / "results.json").read_text())["official_score"]
-    assert re.search(rf"{percent(official)}\s*official score, in percent; 95 % interval", page.text)
+    assert re.search(rf"{percent(official)}\s*official score, in percent; 95\s% interval", page.text)
     for machine, one in measure(read_scores(trained / "scores")).items():
         assert machine in page.text
         for part in one.parts.values():
@@ -82,6 +83,31 @@ def test_it_tells_the_results_of_the_run(page: Found, trained: Path) -> None:
     assert "DualBranchCNN with SubclusterAdaCos" in page.text
     assert "class_path: asd_plugins.dual_branch.DualBranchCNN" in page.text
     assert torch.__version__.partition("+")[0] in page.text
+
+
+def test_verdicts_come_first_with_their_intervals(page: Found, trained: Path) -> None:
+    results, known = measure(read_scores(trained / "scores")), read(trained)
+    text = page.text.replace("\u00a0", " ")
+    assert known is not None
+    found = verdicts_of(results, known)
+    assert found
+    for one in found:
+        for rate in (one.promised, one.false_alarms, one.misses):
+            assert rate.text() in text
+    for domain in ("source", "target"):
+        some = [one for one in found if one.domain == domain]
+        rate, promised = (together(some, part) for part in (lambda one: one.false_alarms, lambda one: one.promised))
+        said = (
+            rf"{100 * rate.value:.1f}\s+false alarms, {domain} domain, in percent of the normal clips; 95 % interval "
+            rf"{100 * rate.interval[0]:.1f} to {100 * rate.interval[1]:.1f}, of {rate.clips:.0f} clips; "
+            rf"promised: {100 * promised.value:.1f}, interval"
+        )
+        assert re.search(said, text), said
+    places = [text.index(word) for word in ("false alarms, source domain", "misses, in percent", "official score")]
+    assert places == sorted(places), "what it decides, then how it ranks"
+    headings = [text.rindex(word) for word in ("false alarms a day", "AUC source", "official F1")]
+    assert headings == sorted(headings)
+    assert "Calling every clip anomalous gives 66.67." in text
 
 
 def test_the_worst_clips_can_be_heard(page: Found, trained: Path) -> None:
@@ -198,19 +224,8 @@ def test_what_a_report_refuses(trained: Path, here, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    if not (which("chromium") and which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = which("chromium")
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(which("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium() as started:
+        yield started
 
 
 def test_a_browser_shows_and_plays_all_of_it(browser: Any, written: Path) -> None:
@@ -222,7 +237,4 @@ def test_a_browser_shows_and_plays_all_of_it(browser: Any, written: Path) -> Non
         every = f"const all = [...document.querySelectorAll('{kind}')];"
         every += f"return all.length > 4 && all.every((one) => {ready})"
         WebDriverWait(browser, 60).until(lambda _, script=every: browser.execute_script(script))
-    for width in (400, 1400):
-        browser.set_window_size(width, 900)
-        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     assert browser.get_log("browser") == []

@@ -35,7 +35,7 @@ def test_a_machine_is_found_by_either_name(asked: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (None, "name the machine, one of bearing_section_00, fan_section_00"),
+        (None, "name the machine, one of bearing, fan_section_00, fan_section_02"),
         ("fan", "fan has several sections: fan_section_00, fan_section_02; name one"),
         ("bering", "does not know 'bering'. Did you mean bearing. It knows bearing, fan, my_section_x"),
         ("zzz", "does not know 'zzz'. It knows bearing"),

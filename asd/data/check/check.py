@@ -63,6 +63,7 @@ class Report:
 
     Attributes:
         root: The data set.
+        own: Whether it is one's own recordings, and not a data set of the challenge.
         groups: Counts and measures.
         files: Every clip.
         faults: What must be mended, one line each.
@@ -70,6 +71,7 @@ class Report:
     """
 
     root: Path
+    own: bool
     groups: tuple[Group, ...]
     files: tuple[FileFacts, ...]
     faults: tuple[str, ...]
@@ -109,9 +111,9 @@ def check(
     faults += [*(file.fault for file in files if file.fault), *leaks]
     remarks = [note for listing in listings for note in listing.notes]
     groups = _groups(files, home)
-    remarks += [*_mixtures(files, home), *_hidden(groups), *odd_classes(clips), *doubles]
+    remarks += [*_mixtures(files, home), *_hidden(groups, own), *odd_classes(clips), *doubles]
     remarks += [file.remark for file in files if file.remark]
-    return Report(root, groups, tuple(files), tuple(map(shown, faults)), tuple(map(shown, remarks)))
+    return Report(root, own, groups, tuple(files), tuple(map(shown, faults)), tuple(map(shown, remarks)))
 
 
 def _doubles(pairs: Sequence[Pair], clips: Mapping[Path, Clip]) -> tuple[list[str], list[str]]:
@@ -217,7 +219,7 @@ def _mixtures(files: Sequence[FileFacts], home: Mapping[Path, Listing]) -> list[
     ]
 
 
-def _hidden(groups: Sequence[Group]) -> list[str]:
+def _hidden(groups: Sequence[Group], own: bool) -> list[str]:
     """One line on the machines whose training clips, all or some of them, have no attributes."""
     train = [group for group in groups if group.split == Split.TRAIN and group.hidden]
     told = []
@@ -225,4 +227,5 @@ def _hidden(groups: Sequence[Group]) -> list[str]:
         every = [group for group in groups if group.machine == machine and group.split == Split.TRAIN]
         hidden, clips = sum(group.hidden for group in every), sum(group.clips for group in every)
         told.append(machine if hidden == clips else f"{machine} ({hidden} of {clips} clips)")
-    return [f"hidden attributes, one class per domain: {', '.join(told)}"] if told else []
+    said = "without attributes, so that each machine is one class" if own else "hidden attributes, one class per domain"
+    return [f"{said}: {', '.join(told)}"] if told else []

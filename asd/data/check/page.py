@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from asd.data.check.check import Group, Report
+from asd.data.check.check import Report
+from asd.data.check.counts import counts
 from asd.data.check.measure import FileFacts
 from asd.errors import UserError
 from asd.utils.files import replace_text
 from asd.utils.text import shown
 
 _BINS, _WIDTH, _HEIGHT = 24, 220, 44
-_COLUMNS = (
-    "subset", "machine", "section", "split", "domain", "clips", "normal", "anomaly", "attributes", "hidden", "Hz",
-    "channels", "seconds", "level in dB",
-)  # fmt: skip
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -50,29 +47,11 @@ def page(report: Report) -> str:
         hours=sum(file.seconds for file in report.files) / 3600,
         faults=report.faults,
         remarks=report.remarks,
-        columns=_COLUMNS,
-        rows=[_cells(group) for group in report.groups],
+        table=counts(report),
         machines=_histograms(report.files),
         width=_WIDTH,
         height=_HEIGHT,
     )
-
-
-def _cells(one: Group) -> Sequence[object]:
-    return (
-        one.subset, one.machine, one.section, one.split, one.part, one.clips, one.normal, one.anomaly,
-        one.attributes, one.hidden, _several(one.sample_rates), _several(one.channels),
-        _span(one.seconds, ".2f"), _span(one.level, ".0f"),
-    )  # fmt: skip
-
-
-def _several(values: Iterable[int]) -> str:
-    return ", ".join(map(str, values)) or "-"
-
-
-def _span(ends: tuple[float, float], form: str) -> str:
-    low, high = (format(end, form) for end in ends)
-    return low if low == high else f"{low} to {high}"
 
 
 def _histograms(files: Iterable[FileFacts]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

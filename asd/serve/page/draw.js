@@ -41,11 +41,10 @@ const draw = (() => {
   }
 
   // Histogram of normal scores with the threshold and one score.
-  function distribution(canvas, machine, score, decision) {
-    const { counts, edges } = machine.histogram, limit = machine.threshold;
-    const known = limit === null ? "" : `, threshold ${short(limit)}`;
+  function distribution(canvas, machine, limit, score, decision) {
+    const { counts, edges } = machine.histogram, known = `, threshold ${short(limit)}`;
     const { pen, width, height } = begin(canvas, `Scores of ${machine.normal_clips} normal clips; this score ${short(score)}${known}`);
-    const all = [...edges, score, ...(limit === null ? [] : [limit])];
+    const all = [...edges, score, limit];
     const low = Math.min(...all), high = Math.max(...all), room = (high - low) * 0.04 || 1;
     const x = (value) => ((value - low + room) / (high - low + 2 * room)) * width;
     const floor = height - FOOT, most = Math.max(1, ...counts);
@@ -58,7 +57,7 @@ const draw = (() => {
     pen.fillStyle = colour("quiet");
     pen.fillText(short(low), 0, height - 4);
     ending(pen, short(high), width, height - 4);
-    if (limit !== null) mark(pen, x(limit), 0, floor, colour("quiet"), `threshold ${short(limit)}`, width, 0, limit < score);
+    mark(pen, x(limit), 0, floor, colour("quiet"), `threshold ${short(limit)}`, width, 0, limit < score);
     const paint = colour({ normal: "normal", abstain: "abstain", anomalous: "alarm" }[decision]);
     mark(pen, x(score), 0, floor, paint, `this recording ${short(score)}`, width, 1, score < limit);
   }
@@ -104,6 +103,17 @@ const draw = (() => {
     pen.imageSmoothingEnabled = false;
     pen.drawImage(picture(found.level), LEFT, 0, width - LEFT, tall);
     if (overlay) contributions(pen, found, x, y);
+    pitches(pen, found, y, tall);
+    const parts = width < 320 ? 2 : 4;
+    for (let part = 0; part <= parts; part++) {
+      const second = first + (part / parts) * (last - first), text = `${short(second)} s`;
+      line(pen, x(second), tall, x(second), tall + 4, colour("quiet"));
+      pen.fillText(text, Math.min(x(second) + 2, width - pen.measureText(text).width), height - 4);
+    }
+  }
+
+  // The axis of frequency, at the left.
+  function pitches(pen, found, y, tall) {
     pen.fillStyle = colour("quiet");
     const edges = found.level_edges_hz;
     for (const hertz of [125, 250, 500, 1000, 2000, 4000, 8000, 16000]) {
@@ -111,11 +121,40 @@ const draw = (() => {
       line(pen, LEFT - 4, y(hertz), LEFT, y(hertz), colour("quiet"));
       ending(pen, hertz < 1000 ? `${hertz} Hz` : `${hertz / 1000} kHz`, LEFT - 6, Math.min(tall - 2, Math.max(10, y(hertz) + 4)));
     }
-    for (let part = 0; part <= 4; part++) {
-      const second = first + (part / 4) * (last - first), text = `${short(second)} s`;
-      line(pen, x(second), tall, x(second), tall + 4, colour("quiet"));
-      pen.fillText(text, Math.min(x(second) + 2, width - pen.measureText(text).width), height - 4);
+  }
+
+  // Level over frequency beside the spectrogram, and what it usually is; a shade where this sound is louder.
+  function spectrum(canvas, found) {
+    const { spectrum_db: here, usual_db: usual, level_edges_hz: edges } = found;
+    const louder = usual.length ? here.map((level, band) => level - usual[band]) : [];
+    const most = louder.indexOf(Math.max(...louder)), middle = (band) => (edges[band] + edges[band + 1]) / 2;
+    const against = louder.length ? `; most above the usual at ${Math.round(middle(most))} Hz, by ${short(louder[most])} dB` : "";
+    const { pen, width, height } = begin(canvas, `Level over frequency${against}`);
+    const { tall, y } = frame(found, width, height);
+    const quiet = Math.min(...here, ...usual), right = width - 6;
+    const x = (level) => LEFT + 4 + (right - LEFT - 4) * (1 - level / (quiet || -1));
+    line(pen, LEFT, 0, LEFT, tall, colour("line"));
+    line(pen, LEFT, tall, width, tall, colour("line"));
+    pitches(pen, found, y, tall);
+    pen.globalAlpha = 0.35;
+    louder.forEach((excess, band) => {
+      if (excess <= 0) return;
+      pen.fillStyle = colour("alarm");
+      pen.fillRect(x(usual[band]), y(edges[band + 1]), x(here[band]) - x(usual[band]), y(edges[band]) - y(edges[band + 1]));
+    });
+    pen.globalAlpha = 1;
+    for (const [levels, paint, dashes] of [[usual, "quiet", [5, 4]], [here, "normal", []]]) {
+      pen.strokeStyle = colour(paint);
+      pen.lineWidth = 2;
+      pen.setLineDash(dashes);
+      pen.beginPath();
+      levels.forEach((level, band) => pen.lineTo(x(level), y(middle(band))));
+      pen.stroke();
     }
+    pen.setLineDash([]);
+    pen.fillStyle = colour("quiet");
+    pen.fillText(`${short(quiet)} dB`, LEFT, height - 4);
+    ending(pen, "loudest", right, height - 4);
   }
 
   function contributions(pen, found, x, y) {
@@ -158,7 +197,7 @@ const draw = (() => {
   // Values in order, and a line that they should stay below.
   function course(canvas, values, limit, ends, says) {
     const { pen, width, height } = begin(canvas, says);
-    const all = limit === null ? values : [...values, limit];
+    const all = [...values, limit];
     const high = Math.max(...all), low = Math.min(...all), room = (high - low) * 0.12 || Math.abs(high) * 0.1 || 1;
     const floor = height - FOOT, right = width - 10;
     const y = (value) => 6 + (floor - 12) * ((high + room - value) / (high - low + 2 * room));
@@ -168,18 +207,16 @@ const draw = (() => {
     for (const value of new Set([high, low])) {
       ending(pen, short(value), LEFT - 6, y(value) + 4);
     }
-    if (limit !== null) {
-      pen.setLineDash([5, 4]);
-      line(pen, LEFT, y(limit), width, y(limit), colour("quiet"));
-      pen.setLineDash([]);
-    }
+    pen.setLineDash([5, 4]);
+    line(pen, LEFT, y(limit), width, y(limit), colour("quiet"));
+    pen.setLineDash([]);
     pen.strokeStyle = colour("normal");
     pen.lineWidth = 2;
     pen.beginPath();
     values.forEach((value, index) => pen.lineTo(x(index), y(value)));
     pen.stroke();
     values.forEach((value, index) => {
-      pen.fillStyle = colour(limit !== null && value > limit ? "alarm" : "normal");
+      pen.fillStyle = colour(value > limit ? "alarm" : "normal");
       pen.beginPath(); pen.arc(x(index), y(value), values.length > 60 ? 2 : 4, 0, 7); pen.fill();
     });
     pen.fillStyle = colour("quiet");
@@ -187,5 +224,5 @@ const draw = (() => {
     ending(pen, ends[1], width, height - 4);
   }
 
-  return { distribution, spectrogram, cursor, secondAt, bars, course, short };
+  return { distribution, spectrogram, spectrum, cursor, secondAt, bars, course, short };
 })();

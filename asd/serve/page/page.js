@@ -2,8 +2,8 @@
 "use strict";
 
 const by = (id) => document.getElementById(id);
-const past = [];
-let known = { machines: [] }, shown = null, recording = null, queue = Promise.resolve();
+const past = [], chosen = {};
+let known = { machines: [] }, shown = null, last = null, recording = null, queue = Promise.resolve();
 
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem("token");
@@ -23,25 +23,59 @@ async function ask(path, options = {}) {
   return answer;
 }
 
-const plain = (name) => name.replace(/_section_00$/, "");
 const clock = () => new Date().toLocaleTimeString([], { hour12: false });
 const hertz = (value) => `${Math.round(value)} Hz`;
 const machineNamed = (name) => known.machines.find((one) => one.name === name);
 const complain = (text) => { by("message").textContent = text; };
-const orDash = (value) => (value === null ? "-" : draw.short(value));
+const title = (name) => machineNamed(name).title;
+
+// What is chosen for a machine: a step of its sensitivity; at first the trained one.
+function step(name) {
+  const { sensitivity } = machineNamed(name);
+  return sensitivity[chosen[name] ?? sensitivity.findIndex((one) => one.trained)];
+}
+
+// The rule of the service, at the limits that are chosen here.
+function decide(name, score) {
+  const { threshold, abstain_above: abstain } = step(name);
+  return score > threshold ? "anomalous" : score > abstain ? "abstain" : "normal";
+}
 
 async function start() {
   known = await ask("machines");
   by("access").hidden = true;
-  by("machine").replaceChildren(...known.machines.map((one) => new Option(plain(one.name), one.name)));
+  by("machine").replaceChildren(...known.machines.map((one) => new Option(one.title, one.name)));
   describe();
 }
 
 function describe() {
   const machine = machineNamed(by("machine").value);
-  by("machine-facts").textContent = machine
-    ? `threshold ${orDash(machine.threshold)}, from ${machine.normal_clips} normal clips; windows of ${draw.short(known.seconds)} s`
-    : "";
+  by("sensitivity-part").hidden = !machine;
+  if (!machine) return;
+  const now = step(machine.name), slider = by("sensitivity");
+  by("machine-facts").textContent =
+    `threshold ${draw.short(now.threshold)}, from ${machine.normal_clips} normal clips; windows of ${draw.short(known.seconds)} s`;
+  slider.max = machine.sensitivity.length - 1;
+  slider.value = machine.sensitivity.indexOf(now);
+  slider.disabled = machine.sensitivity.length < 2;
+  by("trained").disabled = now.trained;
+  by("price").textContent = price(now);
+  slider.setAttribute("aria-valuetext", price(now));
+}
+
+function price({ trained, false_alarms_a_day: daily, at_least: least, at_most: most }) {
+  const where = trained ? "As trained" : "On this page alone";
+  if (daily === undefined) return `${where}: what it costs in false alarms, no normal clip tells.`;
+  return `${where}: ${rounded(daily)} false alarms a day of listening without pause, by the normal clips;` +
+    ` between ${rounded(least)} and ${rounded(most)} with 95 % certainty.`;
+}
+
+const rounded = (value) => (value < 10 ? draw.short(value) : Math.round(value).toLocaleString("en"));
+
+function choose(index) {
+  chosen[by("machine").value] = index;
+  describe();
+  if (last && last.answer.machine === by("machine").value) tell();
 }
 
 // One after the other, in the order they came.
@@ -57,6 +91,7 @@ async function score(sound, name, machine) {
     return;
   }
   by("progress").textContent = `scoring ${name} …`;
+  outdate(true);
   const query = new URLSearchParams({ machine, name, explain: "true" });
   try {
     const answer = await ask(`score?${query}`, { method: "POST", body: sound });
@@ -66,7 +101,27 @@ async function score(sound, name, machine) {
     complain(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`);
   } finally {
     by("progress").textContent = "";
+    by("result").setAttribute("aria-busy", false);
   }
+}
+
+// What stands there is of a recording before the one that was sent last, until that one is told.
+function outdate(old) {
+  by("result").classList.toggle("old", old);
+  by("earlier").hidden = !old;
+  by("result").setAttribute("aria-busy", old);
+}
+
+// A row of a table: each cell says what it is, for pages too narrow for columns.
+function fill(row, names, cells) {
+  row.setAttribute("role", "row");
+  cells.forEach((content, place) => {
+    const cell = row.insertCell();
+    cell.setAttribute("role", "cell");
+    cell.dataset.label = names[place];
+    cell.append(content);
+  });
+  return row;
 }
 
 function remember(entry) {
@@ -76,23 +131,24 @@ function remember(entry) {
   again.textContent = answer.name;
   again.title = "Show again";
   again.addEventListener("click", () => { show(entry); by("result").scrollIntoView(); });
-  const cells = [time, again, plain(answer.machine), draw.short(answer.score), orDash(answer.threshold), answer.decision];
-  for (const cell of cells) row.insertCell().append(cell);
+  const decision = decide(answer.machine, answer.score);
+  fill(row, ["time", "recording", "machine", "score", "threshold", "decision"], [
+    time, again, title(answer.machine), draw.short(answer.score), draw.short(step(answer.machine).threshold), decision,
+  ]);
   row.cells[1].className = "name";
   row.cells[3].className = row.cells[4].className = "number";
-  row.cells[5].className = answer.decision;
+  row.cells[5].className = decision;
   past.push(answer);
   by("past").hidden = false;
   show(entry);
 }
 
-function show({ answer, sound }) {
-  shown = answer;
+function show(entry) {
+  last = entry;
+  shown = entry.answer;
+  const { answer, sound } = entry;
   by("result").hidden = false;
-  by("verdict").textContent = by("verdict").className = answer.decision;
-  const among = answer.percentile === null ? "" : `; ${draw.short(answer.percentile)} % of the normal clips score no higher`;
-  by("summary").textContent =
-    `${answer.name} (${plain(answer.machine)}): score ${draw.short(answer.score)}, threshold ${orDash(answer.threshold)}${among}`;
+  outdate(false);
   const player = by("player");
   URL.revokeObjectURL(player.src);
   by("unplayable").hidden = true;
@@ -102,15 +158,25 @@ function show({ answer, sound }) {
     ? `The most anomalous of ${answer.windows.length} windows, ${draw.short(start)} to ${draw.short(start + seconds)} s:` : "";
   by("why").textContent =
     `Raised most from ${Math.round(band[0])} to ${hertz(band[1])}, and from ${span[0].toFixed(1)} to ${span[1].toFixed(1)} s.`;
+  by("usual-key").hidden = !answer.explanation.usual_db.length;
   showLikeness(answer.explanation);
+  tell();
+}
+
+// The verdict at the sensitivity that is chosen.
+function tell() {
+  by("verdict").textContent = by("verdict").className = decide(shown.machine, shown.score);
+  const among = shown.percentile === null ? "" : `; ${draw.short(shown.percentile)} % of the normal clips score no higher`;
+  by("summary").textContent = `${shown.name} (${title(shown.machine)}): score ${draw.short(shown.score)}, ` +
+    `threshold ${draw.short(step(shown.machine).threshold)}${among}`;
   redraw();
 }
 
 function showLikeness({ nearest, resembles }) {
   by("likeness").hidden = !nearest.length;
   by("nearest").replaceChildren(...nearest.map((one) => {
-    const row = document.createElement("tr");
-    for (const text of [one.name, one.attributes || "-", one.similarity.toFixed(3)]) row.insertCell().textContent = text;
+    const row = fill(document.createElement("tr"), ["clip", "attributes", "similarity"],
+      [one.name, one.attributes || "-", one.similarity.toFixed(3)]);
     row.cells[0].className = "name";
     row.cells[2].className = "number";
     return row;
@@ -122,7 +188,8 @@ function showLikeness({ nearest, resembles }) {
 function redraw() {
   if (!shown) return;
   const found = shown.explanation, bands = found.band_edges_hz, spans = found.span_edges_s;
-  draw.distribution(by("distribution"), machineNamed(shown.machine), shown.score, shown.decision);
+  const { threshold } = step(shown.machine), decision = decide(shown.machine, shown.score);
+  draw.distribution(by("distribution"), machineNamed(shown.machine), threshold, shown.score, decision);
   drawSound();
   draw.bars(by("bands"), found.by_band, [hertz(bands[0]), hertz(bands[bands.length - 1])],
     `What each band adds to the score; most from ${hertz(found.band_hz[0])} to ${hertz(found.band_hz[1])}`);
@@ -131,17 +198,19 @@ function redraw() {
   by("windows-part").hidden = shown.windows.length < 2;
   if (shown.windows.length > 1) {
     const first = shown.windows[0].start, last = shown.windows[shown.windows.length - 1].start;
-    const above = shown.windows.filter((one) => one.anomalous).length;
-    draw.course(by("windows"), shown.windows.map((one) => one.score), shown.threshold,
+    const above = shown.windows.filter((one) => one.score > threshold).length;
+    draw.course(by("windows"), shown.windows.map((one) => one.score), threshold,
       [`${draw.short(first)} s`, `${draw.short(last)} s`], `Scores of ${shown.windows.length} windows, ${above} above the threshold`);
   }
+  by("trend-key").textContent = `Scores of ${title(shown.machine)}; dashed: the threshold.`;
   const own = past.filter((one) => one.machine === shown.machine).map((one) => one.score);
-  draw.course(by("trend"), own, shown.threshold, ["first", `last of ${own.length} on ${plain(shown.machine)}; dashed: threshold`],
-    `Scores of ${plain(shown.machine)} in this session: ${own.map(draw.short).join(", ")}; threshold ${orDash(shown.threshold)}`);
+  draw.course(by("trend"), own, threshold, ["first", `last of ${own.length}`],
+    `Scores of ${title(shown.machine)} in this session: ${own.map(draw.short).join(", ")}; threshold ${draw.short(threshold)}`);
 }
 
 function drawSound() {
   draw.spectrogram(by("spectrogram"), shown.explanation, by("overlay").checked);
+  draw.spectrum(by("spectrum"), shown.explanation);
   drawCursor();
 }
 
@@ -186,6 +255,8 @@ by("access").addEventListener("submit", (event) => {
   start().then(() => complain(""), (error) => complain(error.message));
 });
 by("machine").addEventListener("change", describe);
+by("sensitivity").addEventListener("input", () => choose(Number(by("sensitivity").value)));
+by("trained").addEventListener("click", () => choose(undefined));
 by("file").addEventListener("change", (event) => {
   const files = [...event.target.files];
   event.target.value = "";

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
-CHROMIUM, DRIVER = which("chromium"), which("chromedriver")
+from tests.integration.browser import chromium
+
 TOKEN = "open sesame"
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +38,9 @@ def address(trained: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1000,1400",
-        "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
-    ):  # fmt: skip
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    arguments = ("window-size=1000,1400", "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
+    with chromium(*arguments, logs=("browser", "performance")) as started:
+        yield started
 
 
 class Page:
@@ -60,6 +51,11 @@ class Page:
 
     def find(self, name: str) -> Any:
         return self.driver.find_element(By.ID, name)
+
+    def slide(self, step: int) -> None:
+        """Choose a step of the sensitivity."""
+        script = "const one = document.getElementById('sensitivity');"
+        self.run(f"{script} one.value = arguments[0]; one.dispatchEvent(new Event('input'))", step)
 
     def run(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -92,8 +88,11 @@ class Page:
 
     def answer(self, path: Path) -> dict[str, Any]:
         """What the service says of a recording."""
-        address = f"{self.address}/score?machine=fan&explain=true"
-        request = urllib.request.Request(address, path.read_bytes(), {"Authorization": f"Bearer {TOKEN}"})
+        return self.ask("score?machine=fan&explain=true", path.read_bytes())
+
+    def ask(self, route: str, content: bytes | None = None) -> dict[str, Any]:
+        """What the service answers."""
+        request = urllib.request.Request(f"{self.address}/{route}", content, {"Authorization": f"Bearer {TOKEN}"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return dict(json.load(answer))
 
@@ -144,6 +143,91 @@ def test_it_shows_what_the_service_says(page: Page, clips: list[Path]) -> None:
             assert page.colours(canvas) > 2, f"{canvas} is blank"
             assert page.find(canvas).get_attribute("aria-label")
     page.until(lambda: 0.9 < (page.run("return document.getElementById('player').duration") or 0) < 1.1)
+
+
+def test_every_sensitivity_has_its_price_and_decides(page: Page, clips: list[Path]) -> None:
+    path = max(clips, key=lambda path: page.answer(path)["score"])
+    page.send(path)
+    expected = page.answer(path)
+    fan = next(one for one in page.ask("machines")["machines"] if one["title"] == "fan")
+    steps = fan["sensitivity"]
+    trained = next(number for number, one in enumerate(steps) if one["trained"])
+    assert page.find("price").text.startswith("As trained: ")
+    assert not page.find("trained").is_enabled()
+    pictures = []
+    for number, one in enumerate(steps):
+        page.slide(number)
+        anomalous = expected["score"] > one["threshold"]
+        assert page.find("verdict").get_attribute("textContent") == ("anomalous" if anomalous else "normal")
+        assert f"threshold {one['threshold']:.3g}"[:14] in page.find("summary").text
+        said = page.find("price").text
+        told = [float(word.replace(",", "")) for word in re.findall(r"[\d,.]+(?= false)|(?<=between )[\d,.]+", said)]
+        assert told == pytest.approx([one["false_alarms_a_day"], one["at_least"]], rel=0.01, abs=0.5)
+        assert page.find("sensitivity").get_attribute("aria-valuetext") == said
+        pictures.append(page.pixels("distribution"))
+    assert len(set(pictures)) == len(steps), "the line of the threshold moves"
+    assert page.find("price").text.startswith("On this page alone: ")
+    page.find("trained").click()
+    assert page.find("sensitivity").get_attribute("value") == str(trained)
+    assert page.find("verdict").get_attribute("textContent") == expected["decision"]
+    page.slide(len(steps) - 1)
+    Select(page.find("machine")).select_by_visible_text("bearing")
+    assert page.find("price").text.startswith("As trained: "), "each machine has its own"
+    Select(page.find("machine")).select_by_visible_text("fan")
+    assert page.find("price").text.startswith("On this page alone: ")
+    page.find("trained").click()
+
+
+def test_an_earlier_verdict_is_greyed_while_the_next_is_made(page: Page, clips: list[Path], tmp_path: Path) -> None:
+    def state() -> list[Any]:
+        return list(
+            page.run(
+                "const r = document.getElementById('result');"
+                "return [getComputedStyle(r).filter, r.ariaBusy, document.getElementById('earlier').checkVisibility(),"
+                " document.getElementById('verdict').textContent, past.length]"
+            )
+        )
+
+    page.send(clips[0])
+    before = state()
+    assert before[:3] == ["none", "false", False]
+    # Told before the answer of the service can be.
+    page.run(
+        "window.states = [];"
+        "new MutationObserver(() => window.states.push("
+        " [by('result').ariaBusy, by('earlier').checkVisibility(), past.length]"
+        ")).observe(by('result'), { attributes: true })"
+    )
+    page.send(clips[1])
+    assert ["true", True, before[4]] in page.run("return window.states")
+    assert state()[:3] == ["none", "false", False]
+    (tmp_path / "notes.txt").write_text("no recording")
+    page.find("file").send_keys(str(tmp_path / "notes.txt"))
+    page.until(lambda: "notes.txt" in page.find("message").text)
+    filtered, busy, noted, verdict, _ = state()
+    assert (filtered, busy, noted) == ("grayscale(1)", "false", True), "nobody takes it for what was sent last"
+    assert verdict
+    page.driver.find_elements(By.CSS_SELECTOR, "#history tr button")[0].click()
+    assert state()[:3] == ["none", "false", False]
+    page.driver.get_log("browser")  # the refusal is meant
+
+
+def test_the_usual_spectrum_is_drawn_beside_the_explained_one(page: Page, clips: list[Path]) -> None:
+    page.send(clips[0])
+    found = page.answer(clips[0])["explanation"]
+    assert len(found["usual_db"]) == len(found["spectrum_db"]) == len(found["level_edges_hz"]) - 1
+    excess = np.subtract(found["spectrum_db"], found["usual_db"])
+    label = page.find("spectrum").get_attribute("aria-label")
+    middle = np.add(found["level_edges_hz"][:-1], found["level_edges_hz"][1:]) / 2
+    assert f"most above the usual at {middle[excess.argmax()]:.0f} Hz, by {excess.max():.3g}"[:-2] in label
+    both = page.pixels("spectrum")
+    page.run("shown.explanation.usual_db = []; redraw()")
+    assert page.pixels("spectrum") != both
+    page.run("show(last)")
+    assert not page.find("usual-key").is_displayed(), "what is not drawn is not explained"
+    boxes = [page.find(name).rect for name in ("spectrogram", "spectrum")]
+    assert boxes[0]["y"] == pytest.approx(boxes[1]["y"], abs=1)
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
 
 
 def test_the_explanation_can_be_taken_off(page: Page, clips: list[Path]) -> None:

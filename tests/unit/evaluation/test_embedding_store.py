@@ -224,7 +224,7 @@ def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
     out = tmp_path / "rescored"
     assert (out / "pictures" / "centres.png").stat().st_size > 10_000
     assert len((out / "scores" / "decision_result_fan_section_00_test.csv").read_text().splitlines()) == 32
-    assert "expected false alarms" in done.stdout
+    assert "false alarms promised" in done.stdout
     config = yaml.safe_load((out / "scorer.yaml").read_text())
     assert config["model"]["scorer"]["init_args"]["scorer"]["init_args"] == {"k": 4}
 

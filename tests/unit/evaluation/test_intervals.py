@@ -1,47 +1,37 @@
-"""Exact intervals of rates, against what they are defined by."""
+"""Exact intervals of rates."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-from scipy.stats import binom
+from scipy.stats import binomtest
 
-from asd.evaluation.intervals import FalseAlarms, clopper_pearson
-
-
-@pytest.mark.parametrize(("alarms", "among"), [(0, 8), (1, 8), (4, 8), (8, 8), (3, 200)])
-def test_at_the_ends_what_was_seen_is_just_not_too_unlikely(alarms: int, among: int) -> None:
-    low, high = clopper_pearson(alarms, among)
-    assert low == 0 if alarms == 0 else binom.sf(alarms - 1, among, low) == pytest.approx(0.025)
-    assert high == 1 if alarms == among else binom.cdf(alarms, among, high) == pytest.approx(0.025)
+from asd.evaluation.intervals import Rate, clopper_pearson
 
 
-def test_nothing_seen_tells_nothing() -> None:
-    assert clopper_pearson(0, 0) == (0.0, 1.0)
-    none = FalseAlarms.of([], [])
-    assert math.isnan(none.rate)
-    assert none.line(10.0) == "nothing is known of false alarms"
-    assert none.unkept("1/day", 10.0) == ""
+@pytest.mark.parametrize(("count", "clips"), [(0, 10), (1, 30), (14, 30), (29, 30), (30, 30)])
+def test_the_interval_is_the_exact_one(count: int, clips: int) -> None:
+    expected = binomtest(count, clips).proportion_ci(method="exact")
+    assert clopper_pearson(count, clips) == pytest.approx((expected.low, expected.high))
 
 
-def test_blocks_count_by_the_part_of_their_clips() -> None:
-    found = FalseAlarms.of([True, False, False, False, True], [0, 0, 1, 1, 2])
-    assert (found.rate, found.blocks, found.clips) == (0.5, 3, 5)
-    low, high = clopper_pearson(1.5, 3)
-    assert (found.low, found.high) == (low, high)
-    assert found.daily(10.0) == pytest.approx((4320, low * 8640, high * 8640))
+def test_ten_clips_without_an_alarm_promise_little() -> None:
+    assert clopper_pearson(0, 10) == pytest.approx((0, 1 - 0.025 ** (1 / 10)))
+    low, high = clopper_pearson(2.5, 10)
+    assert clopper_pearson(2, 10)[0] < low < clopper_pearson(3, 10)[0], "clips that count for less than one each"
+    assert clopper_pearson(2, 10)[1] < high < clopper_pearson(3, 10)[1]
+    assert clopper_pearson(0, 0) == (0, 1), "nothing was seen, and nothing is known"
 
 
-def test_it_is_told_by_the_day_or_in_percent() -> None:
-    found = FalseAlarms.of([True, *[False] * 7], range(8))
-    assert found.line(10.0) == "false alarms: 1,080 a day expected, 27 to 4,549 by 8 independent blocks of 8 clips"
-    assert found.line(math.nan).startswith("false alarms: 12.5 % expected, 0.316 to 52.7 by 8")
+def test_more_alarms_than_clips_are_refused() -> None:
+    for count in (-1, 11, math.nan):
+        with pytest.raises(ValueError, match="of 10 clips"):
+            clopper_pearson(count, 10)
 
 
-def test_what_so_few_cannot_promise_is_said() -> None:
-    few = FalseAlarms.of([False] * 8, range(8))
-    assert "1/day was asked for: 8 independent blocks" in few.unkept("1/day", 10.0)
-    assert "no less than 37 %, 3,192 a day" in few.unkept("1/day", 10.0)
-    assert few.unkept("40%", 10.0) == ""
-    assert few.unkept(None, 10.0) == ""
+def test_a_rate_is_shown_with_its_interval() -> None:
+    assert Rate(1, 8).text() == "12.5 (0.3 to 52.7)"
+    assert Rate.of(0.125, 8) == Rate(1, 8)
+    assert Rate.of(math.nan, 8).text() == "-"
+    assert math.isnan(Rate(0, 0).value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,12 @@ def test_odd_scores_are_drawn(draw, odd: list[ClipScore], tmp_path: Path) -> Non
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scored clip"):
         plots.roc_curves([], tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_clips_of_no_domain_are_not_said_to_have_one(draw, drawn: list[Figure], tmp_path: Path) -> None:
+    draw([replace(row, domain=None) for row in rows()], tmp_path / "picture.png")
+    axes = drawn[0].axes[0]
+    told = [text.get_text() for text in [*drawn[0].legends[0].get_texts(), *axes.texts]]
+    assert told
+    assert not any("source" in text or "target" in text for text in told)
