@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd.cli.otherwise import add_otherwise
 from asd.utils import strict_json
 from asd.utils.text import shown
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from asd.inference import Result
 
 _COLUMNS = ("file", "machine", "score", "threshold", "percentile", "decision")
+_MORE = ("remarks",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of long recordings (one window)")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    add_otherwise(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object a line, with every window")
     form.add_argument("--csv", action="store_true", help="comma-separated values")
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import Detector
     from asd.inference.detector import recordings_in
 
-    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate)
+    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate, args.recorded_otherwise)
     detector.section_index(args.machine)
     paths = list(recordings_in(args.files))
     write = _Json() if args.json else _Csv() if args.csv else _Table(paths, detector.machines)
@@ -71,12 +74,12 @@ class _Json:
 class _Csv:
     def __init__(self) -> None:
         self.writer: Any = csv.writer(sys.stdout, lineterminator="\n")
-        self.writer.writerow(_COLUMNS)
+        self.writer.writerow(_COLUMNS + _MORE)
 
     def __call__(self, result: Result) -> None:
         # Data, as it is; but no control characters for a terminal, and no end of line that csv leaves unquoted.
         name = shown(result.name) if sys.stdout.isatty() or "\r" in result.name else result.name
-        self.writer.writerow((name, *_cells(result)[1:]))
+        self.writer.writerow((name, *_cells(result)[1:], "; ".join(result.remarks)))
 
 
 class _Table:
@@ -94,6 +97,8 @@ class _Table:
 
     def __call__(self, result: Result) -> None:
         self._print(_cells(result))
+        for remark in result.remarks:
+            print(f"asd: warning: {shown(result.name)}: {remark}", file=sys.stderr)
 
     def _print(self, cells: tuple[str, ...]) -> None:
         pairs = enumerate(zip(cells[:-1], self.widths, strict=True))

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from asd.cli.otherwise import add_otherwise
 from asd.errors import UserError
 
 _TOKEN = "ASD_TOKEN"
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=256, metavar="N", help="that may be open (256)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
+    add_otherwise(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
     parser.add_argument(
         "--batch-wait-ms", type=float, default=0.0, metavar="MS", help="to wait for others to share a batch with (0)"
@@ -65,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     hosts = Hosts.of(args.host, args.allowed_hosts)
     limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token, hosts, args.connections)
     service = Service(
-        lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate),
+        lambda: Detector.load(
+            args.checkpoint, hop=args.hop, aggregate=args.aggregate, recorded_otherwise=args.recorded_otherwise
+        ),
         limits,
         args.batch_wait_ms / 1000,
     )

@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     balance: Balance
     noise_mix: NoiseMix | None
     disk_cache: Path | str | None
+    band: float | Literal["shared"] | None
 
 
 def spell_out(cls: type, base: type) -> None:

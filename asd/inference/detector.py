@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.decoding import read_header
+from asd.data.audio.recorded import Meter
 from asd.data.layouts.walk import recordings_below
 from asd.errors import UserError
 from asd.inference import explain
 from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
+from asd.inference.recordings import KnownRecordings, RecordedOtherwise
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
 from asd.training.network import Network
@@ -45,10 +47,17 @@ class Detector:
         config: The configuration it was trained with, whose ``data`` and precision hold here, too.
         hop: Seconds from one window to the next; ``None``: the length of a window.
         aggregate: What the score of a recording is of those of its windows.
+        recorded_otherwise: What follows where one was recorded otherwise than the normal sound, see
+            `asd.inference.recordings`: a remark, an error, or nothing.
     """
 
     def __init__(
-        self, model: Network, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
+        self,
+        model: Network,
+        config: dict[str, Any],
+        hop: float | None = None,
+        aggregate: Aggregate = "mean",
+        recorded_otherwise: RecordedOtherwise = "remark",
     ) -> None:
         if not model.fitted:
             raise UserError(
@@ -61,6 +70,7 @@ class Detector:
         self.aggregate = aggregate
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
         self.cut = cut if hop is None else replace(cut, hop=_above_zero(hop, "hop"))
+        self.recordings = KnownRecordings(model.sections, cut, recorded_otherwise)
         self.precision = str(config["trainer"].get("precision") or "32")
         self._usual = [self._known_of(number) for number in range(len(self.machines))]
 
@@ -71,6 +81,7 @@ class Detector:
         device: str = "cpu",
         hop: float | None = None,
         aggregate: Aggregate = "mean",
+        recorded_otherwise: RecordedOtherwise = "remark",
     ) -> Self:
         """The detector of a checkpoint, or of the folder of a run.
 
@@ -82,7 +93,7 @@ class Detector:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
-        return cls(model, config, hop, aggregate)
+        return cls(model, config, hop, aggregate, recorded_otherwise)
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -111,9 +122,9 @@ class Detector:
         """
         number = self.section_index(machine)
         name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
-        return self.result(
-            name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
-        )
+        meter = Meter()
+        scored = [(start, score) for start, _, score in self._scored(source, sample_rate, number, meter)]
+        return self.result(name, number, scored, meter)
 
     def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
         """Score files one after the other; folders are searched for recordings.
@@ -214,31 +225,38 @@ class Detector:
         return len(source) / sample_rate if sample_rate else 0.0
 
     def _scored(
-        self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None, number: int
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None,
+        number: int,
+        meter: Meter | None = None,
     ) -> Iterator[tuple[float, Tensor, float]]:
         """Start, samples ``(T,)`` and score, which is finite, of each window."""
         name = ""
         if isinstance(source, (str, Path)):
-            name, windows = str(source), windows_of(source, self.cut)
+            name, windows = str(source), windows_of(source, self.cut, meter=meter)
         elif sample_rate is None:
             raise UserError("the samples have no rate; give sample_rate in Hz")
         else:
-            windows = windows_of_array(source, sample_rate, self.cut)
+            windows = windows_of_array(source, sample_rate, self.cut, meter)
         for some in batched(windows):
             scores = self.score_windows((part for _, part in some), number)
             check_scores(scores, name)
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
 
-    def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
-        """What the starts and scores of a recording's windows say.
+    def result(
+        self, name: str, number: int, windows: Sequence[tuple[float, float]], meter: Meter | None = None
+    ) -> Result:
+        """What the starts and scores of a recording's windows say, and what `meter` heard of how it was recorded.
 
         Raises:
-            AudioError: A score is not finite.
+            AudioError: A score is not finite, or the recording is refused.
         """
         scores = [score for _, score in windows]
         check_scores(scores, name)
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
-        return self._usual[number].result(name, score, windows)
+        result = self._usual[number].result(name, score, windows)
+        return replace(result, remarks=self.recordings.remarks(number, meter, name))
 
     def _known_of(self, number: int) -> Usual:
         sections = self.model.sections

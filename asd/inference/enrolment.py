@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from asd.data.audio.usual_recording import usual_recording
+from asd.data.clip import Sound
 from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.errors import UserError
 from asd.evaluation.metrics import area_under_roc
@@ -89,6 +91,9 @@ def enroll(
     bank = bank_of(detector, paths)
     groups = bank.group
     scorers = with_machine(detector.model.sections, detector, name, bank)
+    usual = usual_recording([Sound(path) for path in paths], detector.cut.channel)
+    if usual is not None:
+        scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
     content = checkpoints.load(source)
     weights = {key: value for key, value in content["state_dict"].items() if not key.startswith("sections.")}
     weights |= {f"sections.{key}": value for key, value in scorers.state_dict().items()}

@@ -38,6 +38,7 @@ class Result:
         threshold: Scores above it are anomalous.
         percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
         windows: The windows in order.
+        remarks: What is worth knowing of the recording, a line each, such as that it was recorded otherwise.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Result:
     threshold: float
     percentile: float
     windows: tuple[Window, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def anomalous(self) -> bool:
@@ -61,6 +63,7 @@ class Result:
             "decision": str(self.decision),
             "percentile": percentile,
             "windows": [dict(vars(window)) for window in self.windows],
+            "remarks": list(self.remarks),
         }
 
 

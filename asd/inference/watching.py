@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from asd.data.audio.decoding import AudioError, opened
+from asd.data.audio.recorded import Meter
 from asd.errors import UserError
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
@@ -60,7 +61,7 @@ class Watcher:
             live: It is made while it is listened to, so that its time is this one.
 
         Raises:
-            UserError: It ended before there could be an event, or nothing in it could be judged.
+            UserError: It ended before there could be an event, nothing in it could be judged, or it is refused.
         """
         monitor, windower = self.monitor, Windower(self.detector.cut, sample_rate)
         self._since = time.time() if live else None
@@ -69,6 +70,8 @@ class Watcher:
         def take(windows: Iterable[tuple[float, object]]) -> None:
             nonlocal dead
             for start, window in windows:
+                if not monitor.windows + monitor.unusable:
+                    self._look(windower.meter, start, source)
                 self._take(start, self.detector.score_windows([window], self.number)[0])  # type: ignore[list-item]
                 dead = ""
             for start, why in windower.left_out:
@@ -140,7 +143,10 @@ class Watcher:
         def left_out(start: float, why: str) -> None:
             self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
 
-        for start, window in windows_of(path, self.detector.cut, file, left_out):
+        meter = Meter()
+        for start, window in windows_of(path, self.detector.cut, file, left_out, meter):
+            if not windows:
+                self._look(meter, begin, name, name)
             score = self.detector.score_windows([window], self.number)[0]
             self._take(begin + start, score, name)
             if math.isfinite(score):
@@ -155,6 +161,16 @@ class Watcher:
         known = {"score": result.score, "threshold": result.threshold, "decision": str(decision)}
         self._tell({"type": "file", "time": begin, "file": name, "seconds": length, **known})
         return end
+
+    def _look(self, meter: Meter, at: float, source: str, name: str = "") -> None:
+        """Tell once how a recording differs from the normal sound, before it is judged; raises where it is refused."""
+        try:
+            for remark in self.detector.recordings.remarks(self.number, meter, source):
+                self._tell({"type": "remark", "time": at, "remark": remark}, name)
+        except AudioError as error:
+            if not name:
+                self._tell({"type": "unusable", "time": at, "reason": shown(str(error))})
+            raise
 
     def _take(self, at: float, score: float, name: str = "") -> None:
         if self.scores and math.isfinite(score):

@@ -25,6 +25,7 @@ class NormalClips(nn.Module):
         embeddings: ``(n, E)`` float16 of all clips, or of 2000 spread evenly; none, where they are wider than 4096.
         facts: Names and attributes of those, as bytes of JSON.
         spectrum: ``(F,)`` usual level of each frequency as `spectrum.mean_level` has it; empty where not known.
+        recorded: How they were recorded, as bytes of text that is for others to read; empty where not known.
     """
 
     scores: Tensor
@@ -32,6 +33,7 @@ class NormalClips(nn.Module):
     embeddings: Tensor
     facts: Tensor
     spectrum: Tensor
+    recorded: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +43,7 @@ class NormalClips(nn.Module):
             embeddings=torch.empty(0, 0, dtype=torch.float16),
             facts=torch.empty(0, dtype=torch.uint8),
             spectrum=torch.empty(0),
+            recorded=torch.empty(0, dtype=torch.uint8),
         )
 
     def _keep(self, **buffers: Tensor) -> None:
@@ -63,6 +66,10 @@ class NormalClips(nn.Module):
                 embeddings=(kept / too_long).half(),
                 facts=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8),
             )
+
+    def keep_recorded(self, text: str) -> None:
+        """Keep how the clips were recorded."""
+        self._keep(recorded=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
 
     @property
     def names_and_attributes(self) -> list[tuple[str, str]]:

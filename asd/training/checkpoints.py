@@ -135,6 +135,14 @@ def save(checkpoint: dict[str, Any], path: Path | str) -> None:
         raise UserError(f"cannot write the checkpoint {path}: {reason}; free space or choose another folder") from error
 
 
+def with_band(config: dict[str, Any] | None, band: float | None) -> dict[str, Any] | None:
+    """The configuration with the limit of the band, in Hz, that was found in the training data."""
+    arguments = (config or {}).get("data", {}).get("init_args") or {}
+    if config is None or arguments.get("band") != "shared":
+        return config
+    return {**config, "data": {**config["data"], "init_args": {**arguments, "band": band}}}
+
+
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
     """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
