@@ -81,7 +81,7 @@ class Headers:
     def band(
         self, asked: float | str | None, clips: Sequence[Clip], sample_rate: int, channel: int | None
     ) -> float | None:
-        """Hz of bandwidth as asked for, or ``shared`` by the training clips; ``None``: no limit. They are measured once.
+        """Hz of bandwidth as asked for, or ``shared`` by the clips, which are measured once; ``None``: no limit.
 
         Raises:
             AudioError: One cannot be used.

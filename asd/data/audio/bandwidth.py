@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME_SECONDS = 0.032
-CLIFF_DB = 15.0
+CLIFF_DB = 20.0
 """A spectrum that falls so far within a third of an octave was cut: no sound, room or microphone is as steep."""
 
 _BELOW, _ABOVE = 0.85, 1.1
