@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_SECONDS = 0.032
+FRAME_SECONDS = 0.064
 CLIFF_DB = 20.0
-"""A spectrum that falls so far within a third of an octave was cut: no sound, room or microphone is as steep."""
+"""A spectrum that falls so far within half an octave was cut: no sound, room or microphone is as steep."""
 
-_BELOW, _ABOVE = 0.85, 1.1
+_BELOW, _ABOVE = 0.8, 1.1
 """What lies below a cliff is heard from the first part of its frequency on; what lies above it, from the second on."""
 
 _LEAST_HZ = 2000.0
@@ -20,13 +20,14 @@ _LEAST_POWER = 1e-24
 
 
 def frame_samples(sample_rate: int) -> int:
-    """Samples of an analysis frame: the power of two nearest to 32 ms."""
+    """Samples of an analysis frame: the power of two nearest to 64 ms."""
     return max(64, 1 << round(math.log2(FRAME_SECONDS * sample_rate)))
 
 
 def powers(frames: NDArray[np.float32]) -> NDArray[np.float64]:
     """Frames ``(n, S)`` to the sum ``(S / 2 + 1,)`` of their power spectra."""
-    spectrum = np.fft.rfft(frames * np.hanning(frames.shape[1]).astype(np.float32))
+    # The window's side lobes lie below what a tone may stand above the noise.
+    spectrum = np.fft.rfft(frames * np.blackman(frames.shape[1]).astype(np.float32))
     return np.asarray((spectrum.real**2 + spectrum.imag**2).sum(0), np.float64)
 
 
@@ -50,7 +51,7 @@ def bandwidth(power: NDArray[np.float64], sample_rate: int) -> float:
     width = size * half / (len(power) - 1)
     for edge in range(math.ceil(_LEAST_HZ / width), math.floor(count / _ABOVE)):
         low, high = math.floor(_BELOW * edge), math.ceil(_ABOVE * edge)
-        inside = float(np.median(bands[low:edge]))
+        inside = float(np.sort(bands[low:edge])[(edge - low - 1) // 2])
         if high < count and inside - highest[high] >= CLIFF_DB:
             between = (inside + highest[high]) / 2
             return float((edge + np.count_nonzero(bands[edge:high] > between)) * width)

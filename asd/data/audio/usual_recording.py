@@ -195,7 +195,7 @@ def _range(value: Any, least: float, most: float) -> _Range:
 
 
 def _number(value: Any, least: int, most: int) -> int:
-    if not isinstance(value, int) or not least <= value <= most:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError("no number")
     return value
 
