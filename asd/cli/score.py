@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.utils import strict_json
 from asd.utils.text import shown
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from asd.inference import Result
 
 _COLUMNS = ("file", "machine", "score", "threshold", "percentile", "p-value", "decision")
+_MORE = ("remarks",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fdr", type=float, metavar="RATE", help="decide all together: so many of the alarms are normal, at most"
     )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    add_otherwise(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object a line, with every window")
     form.add_argument("--csv", action="store_true", help="comma-separated values")
@@ -44,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import Detector
     from asd.inference.discoveries import discoveries
 
-    detector = Detector.load(args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms)
+    detector = Detector.load(
+        args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms, args.recorded_otherwise
+    )
     number = detector.section_index(args.machine)
     paths = list(recordings_in(args.files))
     titles = dict(zip(detector.machines, detector.titles, strict=True))
@@ -93,12 +98,12 @@ class _Json:
 class _Csv:
     def __init__(self) -> None:
         self.writer: Any = csv.writer(sys.stdout, lineterminator="\n")
-        self.writer.writerow(_COLUMNS)
+        self.writer.writerow(_COLUMNS + _MORE)
 
     def __call__(self, result: Result) -> None:
         # Data, as it is; but no control characters for a terminal, and no end of line that csv leaves unquoted.
         name = shown(result.name) if sys.stdout.isatty() or "\r" in result.name else result.name
-        self.writer.writerow((name, *_cells(result)[1:]))
+        self.writer.writerow((name, *_cells(result)[1:], "; ".join(result.remarks)))
 
 
 class _Table:
@@ -116,6 +121,8 @@ class _Table:
     def __call__(self, result: Result) -> None:
         name, machine, *others = _cells(result)
         self._print((name, self.titles[machine], *others))
+        for remark in result.remarks:
+            print(f"asd: warning: {shown(result.name)}: {remark}", file=sys.stderr)
 
     def _print(self, cells: tuple[str, ...]) -> None:
         pairs = enumerate(zip(cells[:-1], self.widths, strict=True))

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
     add_false_alarms(parser, "as the checkpoint has it")
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
+    add_otherwise(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
     parser.add_argument(
         "--batch-wait-ms", type=float, default=0.0, metavar="MS", help="to wait for others to share a batch with (0)"
@@ -67,7 +69,13 @@ def run(args: argparse.Namespace) -> int:
     hosts = Hosts.of(args.host, args.allowed_hosts)
     limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token, hosts, args.connections)
     service = Service(
-        lambda: Detector.load(args.checkpoint, hop=args.hop, aggregate=args.aggregate, false_alarms=args.false_alarms),
+        lambda: Detector.load(
+            args.checkpoint,
+            hop=args.hop,
+            aggregate=args.aggregate,
+            false_alarms=args.false_alarms,
+            recorded_otherwise=args.recorded_otherwise,
+        ),
         limits,
         args.batch_wait_ms / 1000,
     )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
 from asd.machine import titles
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", type=int, default=1, help="of a pipe or microphone (1)")
     parser.add_argument("--format", choices=_FORMATS, default="s16le", help="of a pipe (s16le)")
     parser.add_argument("--buffer", type=float, default=60.0, metavar="SECONDS", help="of live sound at most (60)")
+    add_otherwise(parser)
     parser.add_argument("--scores", action="store_true", help="tell the score of every window, too")
     parser.add_argument("--quiet", action="store_true", help="no lines for people, on standard error")
     parser.add_argument("--webhook", metavar="URL", help="POST events and drift there")
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     times = 0 < args.buffer < math.inf and 0 < args.poll < math.inf and 0 <= args.speed < math.inf
     if min(args.rate, args.channels) < 1 or not times:
         raise UserError("--rate, --channels, --buffer and --poll must be above 0, --speed 0 or more")
-    detector = Detector.load(args.checkpoint, hop=args.hop)
+    detector = Detector.load(args.checkpoint, hop=args.hop, recorded_otherwise=args.recorded_otherwise)
     if args.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)
     budget = args.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         said = "" if args.quiet else line(title, message)
         if said:
             print(said, file=sys.stderr, flush=True)
-        if hook is not None and message["type"] not in ("score", "file"):
+        if hook is not None and message["type"] not in ("score", "file", "remark"):
             hook.send({"machine": detector.machines[number], **message})
 
     watcher = Watcher(detector, number, rules, tell, args.scores, commission, keep)

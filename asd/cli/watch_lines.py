@@ -36,6 +36,8 @@ def _said(message: Mapping[str, Any]) -> str:
             return f"{message['seconds']:.3g} s of sound were lost"
         case "unusable":
             return f"cannot be judged: {message['reason']}"
+        case "remark":
+            return str(message["remark"])
         case "summary":
             counts = (f"{name}: {message[name]}" for name in ("windows", "events", "drifts"))
             return f"{', '.join(counts)}{_rates(message)}"

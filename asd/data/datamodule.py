@@ -11,19 +11,21 @@ from typing import Any, Literal, get_args
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from asd.data.audio.band import check_band
+from asd.data.audio.usual_recording import UsualRecording
 from asd.data.calibration import choose
 from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
 from asd.data.mixing import Mixer, NoiseMix
-from asd.data.options import OnBadFile, spell_out
+from asd.data.options import OnBadFile, check_option, spell_out
 from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
 from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
 from asd.described import Described
 from asd.errors import UserError
-from asd.machine import sections_of
-from asd.utils.log import logger, notice
+from asd.machine import MachineSection, sections_of
+from asd.utils.log import notice
 
 Loader = DataLoader[ClipBatch]
 _CHANNELS = {"near": 0, "far": 1}
@@ -53,6 +55,8 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         noise_mix: Noise clips that are added to training clips at random levels; ``None``: none.
         disk_cache: Folder for decoded clips, shared by runs and processes, in the place of `cache_gb`.
         calibration: Part of the normal clips that is not trained on: thresholds are set by it (`asd.data.calibration`).
+        band: Hz of bandwidth to which all recordings are limited, so that those of half as much sample the same to the
+            detector; ``shared``: what all training recordings have, where some have less; ``None``: no limit.
 
     Attributes:
         sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
@@ -61,6 +65,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         reference_clips: Normal clips of the machines that are trained on or kept for calibration, after `setup`.
         query_clips: Test clips, after `setup`.
         noise_clips: Clips of background noise, whether they make a class or not, after `setup`.
+        band_hz: The limit of `band` in Hz, after `setup`.
     """
 
     sample_rate: int = 16000
@@ -82,19 +87,23 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         noise_mix: NoiseMix | None = None,
         disk_cache: Path | str | None = None,
         calibration: float = 0.0,
+        band: float | Literal["shared"] | None = None,
     ) -> None:
         super().__init__()
-        _check("seconds", seconds, seconds > 0, "more than 0")
-        _check("batch_size", batch_size, batch_size >= 1, "at least 1")
-        _check("workers", workers, workers >= 0, "at least 0")
-        _check("pad", pad, pad in get_args(Pad), "repeat or zeros")
+        check_option("seconds", seconds, seconds > 0, "more than 0")
+        check_option("batch_size", batch_size, batch_size >= 1, "at least 1")
+        check_option("workers", workers, workers >= 0, "at least 0")
+        check_option("pad", pad, pad in get_args(Pad), "repeat or zeros")
         number = _CHANNELS.get(channel, -1) if isinstance(channel, str) else channel
-        _check("channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean of all")
-        _check("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
-        _check("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), "stop or skip")
-        _check("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
-        _check("balance", balance, balance in get_args(Balance), "off, class or domain")
-        _check("calibration", calibration, 0 <= calibration <= 0.5, "from 0 to 0.5")
+        check_option(
+            "channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean of all"
+        )
+        check_option("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
+        check_option("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), "stop or skip")
+        check_option("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
+        check_option("balance", balance, balance in get_args(Balance), "off, class or domain")
+        check_option("calibration", calibration, 0 <= calibration <= 0.5, "from 0 to 0.5")
+        check_band(band)
         self.seconds = seconds
         self.crop_seconds = crop_seconds
         self.batch_size = batch_size
@@ -110,6 +119,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self.noise_mix = noise_mix
         self.disk_cache = None if disk_cache is None else Path(disk_cache)
         self.calibration = calibration
+        self.band, self.band_hz = band, None if isinstance(band, str) else band
         self.classes = ClassTable(())
         self.train_clips: list[Clip] = []
         self.reference_clips: list[Clip] = []
@@ -118,7 +128,6 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self._headers = Headers()
         self._caches: dict[Split, Cache] = {}
         self._listed = False
-        self._resampling_said = False
         self._train_checked = False
 
     def __init_subclass__(cls, **given: Any) -> None:
@@ -153,7 +162,8 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
             self._listed = True
         if stage in ("fit", "validate"):
             self._require_reference()
-        self._say_resampling()
+        self._headers.say_resampled(self.sample_rate)
+        self.band_hz = self._headers.band(self.band, self.train_clips, self.sample_rate, self.channel)
         if not self._caches and (self.disk_cache or (stage == "fit" and self.cache_gb > 0)):
             self._caches = self._new_caches()
 
@@ -162,12 +172,9 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         train = [clip for clip in clips if clip.split != Split.TEST and clip.condition != Condition.ANOMALY]
         return choose(train if self.labels is None else with_labels(train, self.labels), self.calibration)
 
-    def _say_resampling(self) -> None:
-        others = sorted(self._headers.rates - {self.sample_rate})
-        if others and not self._resampling_said:
-            self._resampling_said = True
-            given = " and ".join(f"{rate}" for rate in others)
-            logger.info(f"clips of {given} Hz are resampled to the {self.sample_rate} Hz that the encoder takes")
+    def recorded(self) -> dict[MachineSection, UsualRecording]:
+        """How the normal training clips of each machine and section were recorded."""
+        return self._headers.recorded(self.reference_clips, self.channel)
 
     def _take_train(self, clips: list[Clip]) -> None:
         trained = [clip for clip in clips if not clip.calibration]
@@ -209,7 +216,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         train = self._headers.lengths_of([*self.train_clips, *self.reference_clips, *mixed])
         lengths = [train, self._headers.lengths_of(self.query_clips, crop)]
         if self.disk_cache is not None:
-            return disk_caches(self.disk_cache, lengths, self.sample_rate, self.channel)
+            return disk_caches(self.disk_cache, lengths, self.sample_rate, self.channel, self.band_hz)
         return ram_caches(self.cache_gb, lengths, shared=self.workers > 0)
 
     # -- loaders
@@ -265,7 +272,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         cache = self._caches.get(Split.TEST if clips and clips[0].split == Split.TEST else Split.TRAIN)
         return ClipDataset(
             clips, labels, self.sample_rate, min(longest or self.seconds, self.seconds), self.pad, crop, self.channel,
-            cache, int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            cache, int(os.environ.get("PL_GLOBAL_SEED", "0")), band=self.band_hz,
         )  # fmt: skip
 
     def _mixer(self, dataset: ClipDataset) -> Mixer | None:
@@ -292,8 +299,3 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
             "pin_memory": on_cuda,
             "persistent_workers": again and self.workers > 0,
         }
-
-
-def _check(name: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise UserError(f"data.{name} must be {allowed}, got {value!r}")

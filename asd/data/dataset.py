@@ -42,6 +42,7 @@ class ClipDataset(Dataset[ClipBatch]):
         cache: Where decoded clips are kept; ``None``: each is read from disk each time.
         seed: Of the random crops.
         mixer: Noise that is added; ``None``: none.
+        band: Hz of bandwidth that is left, see `asd.data.audio.band`; ``None``: all.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ClipDataset(Dataset[ClipBatch]):
         cache: Cache | None = None,
         seed: int = 0,
         mixer: Mixer | None = None,
+        band: float | None = None,
     ) -> None:
         self.sounds = [clip.sound for clip in clips]
         self.labels = torch.tensor(labels, dtype=torch.int64)
@@ -69,6 +71,7 @@ class ClipDataset(Dataset[ClipBatch]):
         self.cache = cache
         self.seed = seed
         self.mixer = mixer
+        self.band = band
         self._slots = [-1 if cache is None else cache.slot(sound) for sound in self.sounds]
         # In shared memory, so that workers that live on see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -123,7 +126,7 @@ class ClipDataset(Dataset[ClipBatch]):
             stored = self.cache.get(slot)
             if stored is not None:
                 return stored
-        samples = decode(self.sounds[row], self.sample_rate, self.channel)
+        samples = decode(self.sounds[row], self.sample_rate, self.channel, self.band)
         if self.cache is not None and slot >= 0:
             return self.cache.put(slot, samples)
         # Rounded like a cached clip: a score must not depend on what the cache has room for.

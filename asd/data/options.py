@@ -12,6 +12,7 @@ from asd.data.classes import SupplementalClasses
 from asd.data.dataset import Pad
 from asd.data.mixing import NoiseMix
 from asd.data.sampling import Balance
+from asd.errors import UserError
 
 _INDENT = " " * 4
 """Of what stands below ``Args:``."""
@@ -37,6 +38,13 @@ class Options(TypedDict, total=False):
     noise_mix: NoiseMix | None
     disk_cache: Path | str | None
     calibration: float
+    band: float | Literal["shared"] | None
+
+
+def check_option(name: str, value: object, holds: bool, allowed: str) -> None:
+    """Raise `UserError` for the value of an option that cannot be."""
+    if not holds:
+        raise UserError(f"data.{name} must be {allowed}, got {value!r}")
 
 
 def spell_out(cls: type, base: type) -> None:

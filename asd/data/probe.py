@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from asd.data.audio import band as bands
 from asd.data.audio.decoding import AudioError, decode, read_header
 from asd.data.audio.disk_cache import DiskCache
 from asd.data.audio.ram_cache import WaveformCache
-from asd.data.clip import Clip, Sound, Split
+from asd.data.audio.usual_recording import UsualRecording, shared_band, usual_recording
+from asd.data.clip import Clip, Kind, Sound, Split
 from asd.data.dataset import LAST_WINDOW, Cache
 from asd.errors import UserError
-from asd.utils.log import notice
+from asd.machine import MachineSection, sections_of
+from asd.utils.log import logger, notice
 
 
 class Headers:
     """The headers of clips that were looked at.
 
     Attributes:
-        rates: Different sample rates in Hz.
+        rates: Sample rate of each sound in Hz.
         lengths: The most samples that each sound has at the rate that was asked for.
     """
 
     def __init__(self) -> None:
-        self.rates: set[int] = set()
+        self.rates: dict[Sound, int] = {}
         self.lengths: dict[Sound, int] = {}
+        self._said: list[int] = []
+        self._recorded: dict[MachineSection, UsualRecording] | None = None
+        self._band: tuple[float | None] | None = None
 
     def look(
         self, clips: Iterable[Clip], sample_rate: int, channel: int | None, decoding: bool = False
@@ -41,13 +47,65 @@ class Headers:
         for sound in (clip.sound for clip in clips):
             try:
                 header = read_header(sound, channel)
-                self.rates.add(header.sample_rate)
+                self.rates[sound] = header.sample_rate
                 self.lengths[sound] = header.samples_at(sample_rate)
                 if decoding:
                     decode(sound, sample_rate, channel)
             except AudioError as error:
                 faults[sound] = str(error)
         return faults
+
+    def say_resampled(self, sample_rate: int) -> None:
+        """Say which of the rates that were seen are not that of the encoder, once."""
+        others = sorted({*self.rates.values()} - {sample_rate})
+        if others and not self._said:
+            self._said = others
+            given = " and ".join(map(str, others))
+            logger.info(f"clips of {given} Hz are resampled to the {sample_rate} Hz that the encoder takes")
+
+    def recorded(self, clips: Sequence[Clip], channel: int | None) -> dict[MachineSection, UsualRecording]:
+        """How the clips of each machine and section were recorded; some of them are measured, once.
+
+        Raises:
+            AudioError: One cannot be used.
+        """
+        if self._recorded is None:
+            self._recorded = {}
+            for section in sections_of(clips):
+                sounds = [clip.sound for clip in clips if clip.machine_section == section]
+                usual = usual_recording(sounds, channel, self.rates.get)
+                if usual is not None:
+                    self._recorded[section] = usual
+        return self._recorded
+
+    def band(
+        self, asked: float | str | None, clips: Sequence[Clip], sample_rate: int, channel: int | None
+    ) -> float | None:
+        """Hz of bandwidth as asked for, or ``shared`` by the clips, which are measured once; ``None``: no limit.
+
+        Raises:
+            AudioError: One cannot be used.
+        """
+        if not isinstance(asked, str):
+            return asked
+        if self._band is None:
+            self._band = (self._shared_band(clips, sample_rate, channel),)
+        return self._band[0]
+
+    def _shared_band(self, clips: Sequence[Clip], sample_rate: int, channel: int | None) -> float | None:
+        every = list(self.recorded([clip for clip in clips if clip.kind == Kind.MACHINE], channel).values())
+        others = [clip for clip in clips if clip.kind != Kind.MACHINE]
+        for machine in sorted({clip.machine for clip in others}):
+            beside = usual_recording([one.sound for one in others if one.machine == machine], channel, self.rates.get)
+            every += [beside] if beside is not None else []
+        band = shared_band(every, sample_rate)
+        if band is not None:
+            widest = max(one.bandwidth[1] for one in every)
+            notice(
+                f"training recordings have {band / 1000:.2g} to {widest / 1000:.2g} kHz of bandwidth: what is above "
+                f"{bands.stop(band) / 1000:.2g} kHz is left out of all (data.band); `asd data check` names the narrow"
+            )
+        return band
 
     def say_longer(self, clips: Sequence[Clip], seconds: float, sample_rate: int) -> None:
         """Say how many test clips that were looked at are several windows for a detector, of which a test sees one."""
@@ -74,12 +132,12 @@ def stop_at(faults: dict[Sound, str], remedy: str = "") -> None:
 
 
 def disk_caches(
-    folder: Path, lengths: Sequence[dict[Sound, int]], sample_rate: int, channel: int | None
+    folder: Path, lengths: Sequence[dict[Sound, int]], sample_rate: int, channel: int | None, band: float | None = None
 ) -> dict[Split, Cache]:
     """Caches of training and test clips in files on disk."""
     names = (Split.TRAIN, Split.TEST)
     return {
-        name: DiskCache.built(folder, name, some, sample_rate, channel)
+        name: DiskCache.built(folder, name, some, sample_rate, channel, band)
         for name, some in zip(names, lengths, strict=True)
         if some
     }

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.decoding import read_header
+from asd.data.audio.recorded import Meter
 from asd.data.layouts.own_names import own_name, trains_on_own
 from asd.data.layouts.walk import recordings_in
 from asd.errors import Notice, UserError
 from asd.inference import explain, feedback
 from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
+from asd.inference.passes import passes_in
+from asd.inference.recordings import KnownRecordings, RecordedOtherwise
 from asd.inference.result import Result, Usual
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
 from asd.machine import titles
@@ -50,10 +53,17 @@ class Detector:
         config: The configuration it was trained with, whose ``data`` and precision hold here, too.
         hop: Seconds from one window to the next; ``None``: the length of a window.
         aggregate: What the score of a recording is of those of its windows.
+        recorded_otherwise: What follows where one was recorded otherwise than the normal sound, see
+            `asd.inference.recordings`: a remark, an error, or nothing.
     """
 
     def __init__(
-        self, model: Network, config: dict[str, Any], hop: float | None = None, aggregate: Aggregate = "mean"
+        self,
+        model: Network,
+        config: dict[str, Any],
+        hop: float | None = None,
+        aggregate: Aggregate = "mean",
+        recorded_otherwise: RecordedOtherwise = "remark",
     ) -> None:
         if not model.fitted:
             raise UserError(
@@ -66,6 +76,7 @@ class Detector:
         self.aggregate = aggregate
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
         self.cut = cut if hop is None else cut.with_hop(hop)
+        self.recorded_otherwise = recorded_otherwise
         self.precision = str(config["trainer"].get("precision") or "32")
         self._clip_name: Callable[[str], str] = own_name if trains_on_own(config) else str
         self.judge_by(self.model.sections)
@@ -78,6 +89,7 @@ class Detector:
         hop: float | None = None,
         aggregate: Aggregate = "mean",
         false_alarms: str | float | None = None,
+        recorded_otherwise: RecordedOtherwise = "remark",
     ) -> Self:
         """The detector of a checkpoint, or of the folder of a run; `false_alarms` as for `allow`, ``None``: as kept.
 
@@ -89,7 +101,7 @@ class Detector:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
-        detector = cls(model, config, hop, aggregate)
+        detector = cls(model, config, hop, aggregate, recorded_otherwise)
         detector.hear(feedback.read(feedback.log_of(checkpoint_at(checkpoint))))
         if false_alarms is not None:
             detector.allow(false_alarms)
@@ -128,9 +140,9 @@ class Detector:
         """
         number = self.section_index(machine)
         name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
-        return self.result(
-            name, number, [(start, score) for start, _, score in self._scored(source, sample_rate, number)]
-        )
+        meter = Meter()
+        scored = [(start, score) for start, _, score in self._scored(source, sample_rate, number, meter)]
+        return self.result(name, number, scored, meter)
 
     def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
         """Score files one after the other; folders are searched for recordings.
@@ -195,17 +207,9 @@ class Detector:
         for some in batched(windows):
             # A single one is not copied.
             batch = torch.stack(some) if len(some) > 1 else some[0][None]
-            with self._autocast():
+            with passes_in(self.precision, self.model.device):
                 parts.append(self.model.embed(batch.to(self.model.device)).cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.adapter.scored_dim)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        # As the trainer does it, so that scores are those of `asd test`.
-        kind = self.precision.partition("-")[0]
-        if kind not in ("bf16", "16"):
-            return contextlib.nullcontext()
-        half = torch.bfloat16 if kind == "bf16" else torch.float16
-        return torch.autocast(self.model.device.type, half)
 
     def weights_kept(self) -> contextlib.AbstractContextManager[object]:
         """Within it, this thread casts the weights to the precision of the passes once, not in each one anew.
@@ -230,31 +234,38 @@ class Detector:
         return len(source) / sample_rate if sample_rate else 0.0
 
     def _scored(
-        self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None, number: int
+        self,
+        source: Path | str | NDArray[np.floating] | Tensor,
+        sample_rate: int | None,
+        number: int,
+        meter: Meter | None = None,
     ) -> Iterator[tuple[float, Tensor, float]]:
         """Start, samples ``(T,)`` and score, which is finite, of each window."""
         name = ""
         if isinstance(source, (str, Path)):
-            name, windows = str(source), windows_of(source, self.cut)
+            name, windows = str(source), windows_of(source, self.cut, meter=meter)
         elif sample_rate is None:
             raise UserError("the samples have no rate; give sample_rate in Hz")
         else:
-            windows = windows_of_array(source, sample_rate, self.cut)
+            windows = windows_of_array(source, sample_rate, self.cut, meter)
         for some in batched(windows):
             scores = self.score_windows((part for _, part in some), number)
             check_scores(scores, name)
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
 
-    def result(self, name: str, number: int, windows: Sequence[tuple[float, float]]) -> Result:
-        """What the starts and scores of a recording's windows say.
+    def result(
+        self, name: str, number: int, windows: Sequence[tuple[float, float]], meter: Meter | None = None
+    ) -> Result:
+        """What the starts and scores of a recording's windows say, and what `meter` heard of how it was recorded.
 
         Raises:
-            AudioError: A score is not finite.
+            AudioError: A score is not finite, or the recording is refused.
         """
         scores = [score for _, score in windows]
         check_scores(scores, name)
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
-        return self._usual[number].result(name, score, windows)
+        result = self._usual[number].result(name, score, windows)
+        return replace(result, remarks=self.recordings.remarks(number, meter, name))
 
     def least_p_value(self, number: int) -> float:
         """The smallest p-value that the normal recordings of a machine can give."""
@@ -286,6 +297,7 @@ class Detector:
         """Judge by other scorers and limits."""
         self.model.sections = sections
         self._usual = [Usual.of(sections, number) for number in range(len(self.machines))]
+        self.recordings = KnownRecordings(sections, self.cut, self.recorded_otherwise)
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance, in seconds."""

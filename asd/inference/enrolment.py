@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asd.data.audio.usual_recording import usual_recording
 from asd.data.calibration import stretches
+from asd.data.clip import Sound
 from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
@@ -103,6 +105,9 @@ def enroll(
     bank = bank_of(detector, paths)
     groups = bank.group
     scorers = with_machine(detector.model.sections, detector, name, bank)
+    usual = usual_recording([Sound(path) for path in paths], detector.cut.channel)
+    if usual is not None:
+        scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
     content = checkpoints.load(source)
     path = Path(out)
     checkpoints.save(checkpoints.with_sections(content, scorers), path)

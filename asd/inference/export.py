@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from asd._version import __version__
+from asd.data.audio.band import stop
 from asd.errors import UserError
 from asd.inference.detector import Detector
 from asd.inference.quantise import Loss, loss_of, quantise
@@ -263,6 +264,8 @@ def _manifest(detector: Detector, names: tuple[str, ...], path: Path) -> dict[st
         "sample_rate": cut.sample_rate,
         "seconds": cut.seconds,
         "pad": cut.pad,
+        # What the graph was trained without: whoever feeds it filters first.
+        "nothing_above_hz": None if cut.band is None else stop(cut.band),
         "machines": list(names),
         "thresholds": [sections.limits(sections.index(name)).alarm for name in names],
         "inputs": inputs,

@@ -197,6 +197,7 @@ def _with_normal(
     )
     fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
     fitted.take_spectra(scorers)
+    fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
     scorers.take(number, fitted, 0)
 
 

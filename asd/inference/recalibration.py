@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from asd.data.audio.usual_recording import usual_recording
+from asd.data.clip import Sound
 from asd.data.layouts.walk import recordings_in
 from asd.evaluation.calibration import of_scorers
 from asd.evaluation.false_alarms import FalseAlarms
@@ -86,6 +88,9 @@ def calibrate(
     paths = list(recordings_in([folder]))
     bank = bank_of(detector, paths)
     scorers = recalibrated(detector, number, bank, false_alarms, add)
+    usual = usual_recording([Sound(path) for path in paths], detector.cut.channel)
+    if usual is not None:  # what comes from now on is recorded as these are
+        scorers.normal_clips(number).keep_recorded(usual.to_json())
     before, after = detector.model.sections.limits(number), scorers.limits(number)
     known = of_scorers(scorers, detector.cut.hop).machines[scorers.names[number]]
     added = len(scorers.normal_clips(number).embeddings) > len(detector.model.sections.normal_clips(number).embeddings)
@@ -139,6 +144,7 @@ def recalibrated(
     if add and kept is not None and len(bank.group.unique()) > 1:
         joined = kept.with_place(bank)
         fitted = SectionScorers(detector.model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
+        fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
         if bank.spectra is not None:
             fitted.normal_clips(0).spectrum = bank.spectra.mean(0)
         else:

@@ -41,6 +41,7 @@ class Result:
         p_value: Conformal p-value: how often normal sound would score as high; nan where none is known. See
             `asd.scoring.conformal.Ranks`.
         windows: The windows in order.
+        remarks: What is worth knowing of the recording, a line each, such as that it was recorded otherwise.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Result:
     percentile: float
     p_value: float
     windows: tuple[Window, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def anomalous(self) -> bool:
@@ -65,6 +67,7 @@ class Result:
             "decision": str(self.decision),
             **unknown,
             "windows": [dict(vars(window)) for window in self.windows],
+            "remarks": list(self.remarks),
         }
 
 

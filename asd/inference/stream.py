@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asd.data.audio.band import Resampler
 from asd.data.audio.decoding import AudioError, opened
 from asd.data.audio.ram_cache import in_16_bits
+from asd.data.audio.recorded import Meter
 from asd.data.audio.samples import why_broken, why_dead
 from asd.data.layouts.walk import is_recording, left_alone, sort_out, walk
 from asd.errors import Notice, UserError
 from asd.inference.windows import Cut, fitted
 
 BLOCK_SECONDS = 0.25
+_METERED_SECONDS = 60.0
 _BURST_SECONDS = 5.0
 """What a live source may hold back before it is read from."""
 
@@ -55,6 +57,7 @@ class Windower:
         time: Seconds of the stream up to the last sample that was taken.
         unusable: Windows in which nothing can be heard, or that are no sound; they are left out.
         left_out: Those that the last block completed: when each begins, in seconds, and why it is left out.
+        meter: Knows how the stream is recorded.
     """
 
     def __init__(self, cut: Cut, sample_rate: int) -> None:
@@ -62,11 +65,11 @@ class Windower:
         self.time = 0.0
         self.unusable = 0
         self.left_out: list[tuple[float, str]] = []
+        self.meter = Meter(sample_rate)
         self._restart()
 
     def _restart(self) -> None:
-        same = self.rate == self.cut.sample_rate
-        self._resampler = None if same else soxr.ResampleStream(self.rate, self.cut.sample_rate, 1, quality="HQ")
+        self._resampler = Resampler(self.rate, self.cut.sample_rate, self.cut.band)
         self._held = np.empty(0, np.float32)
         # Whether something can be heard is told before resampling, which rings on where a sound ends.
         self._own, self._own_begin = np.empty(0, np.float32), self.time
@@ -80,7 +83,10 @@ class Windower:
             self.time += block.lost / self.rate
             self._restart()
         self.time += len(block.samples) / self.rate
-        yield from self._take(self._mono(block.samples))
+        mono = self._mono(block.samples)
+        if self.meter.seconds < _METERED_SECONDS:
+            self.meter.add(mono)
+        yield from self._take(mono)
 
     def finish(self) -> Iterator[tuple[float, Tensor]]:
         """The same of the windows that the end of the stream, or a gap, completes: a resampler holds sound back."""
@@ -88,9 +94,9 @@ class Windower:
         yield from self._take(np.empty(0, np.float32), last=True)
 
     def _take(self, mono: NDArray[np.float32], last: bool = False) -> Iterator[tuple[float, Tensor]]:
-        if self._resampler is not None:
+        if not self._resampler.idle:
             self._own = np.concatenate([self._own, mono])
-            mono = self._resampler.resample_chunk(mono, last)
+            mono = self._resampler.push(mono, last)
         self._held = np.concatenate([self._held, mono])
         hop = round(self.cut.hop * self.cut.sample_rate)
         while True:
@@ -104,7 +110,7 @@ class Windower:
             self._begin += hop / self.cut.sample_rate
             self._skip = max(0, hop - len(self._held))
             self._held = self._held[hop:]
-            own = part if self._resampler is None else self._own_of(start)
+            own = part if self._resampler.idle else self._own_of(start)
             why = why_broken(own) or why_broken(part) or why_dead(own)
             if why:
                 self.unusable += 1

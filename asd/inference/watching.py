@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from asd.data.audio.decoding import AudioError, opened
+from asd.data.audio.recorded import Meter
 from asd.errors import UserError
 from asd.inference.commission import Commission
 from asd.inference.detector import Detector
@@ -77,7 +78,7 @@ class Watcher:
             live: It is made while it is listened to, so that its time is this one.
 
         Raises:
-            UserError: It ended before there could be an event, or nothing in it could be judged.
+            UserError: It ended before there could be an event, nothing in it could be judged, or it is refused.
         """
         windower = Windower(self.detector.cut, sample_rate)
         self._since = time.time() if live else None
@@ -86,6 +87,8 @@ class Watcher:
         def take(windows: Iterable[tuple[float, Tensor]]) -> None:
             nonlocal dead
             for start, window in windows:
+                if not self.monitor.windows + self.monitor.unusable:
+                    self._look(windower.meter, start, source)
                 self._hear(start, window)
                 dead = ""
             for start, why in windower.left_out:
@@ -159,7 +162,10 @@ class Watcher:
         def left_out(start: float, why: str) -> None:
             self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
 
-        for start, window in windows_of(path, self.detector.cut, file, left_out):
+        meter = Meter()
+        for start, window in windows_of(path, self.detector.cut, file, left_out, meter):
+            if not windows:
+                self._look(meter, begin, name, name)
             score = self._hear(begin + start, window, name)
             if math.isfinite(score):
                 windows.append((start, score))
@@ -197,6 +203,16 @@ class Watcher:
                 f"{source}: ended after {self.commission.windows} windows, before the {self.commission.seconds:g} s "
                 "were over in which it is commissioned; listen longer, or give a shorter time (--commission)"
             )
+
+    def _look(self, meter: Meter, at: float, source: str, name: str = "") -> None:
+        """Tell once how a recording differs from the normal sound, before it is judged; raises where it is refused."""
+        try:
+            for remark in self.detector.recordings.remarks(self.number, meter, source):
+                self._tell({"type": "remark", "time": at, "remark": remark}, name)
+        except AudioError as error:
+            if not name:
+                self._tell({"type": "unusable", "time": at, "reason": shown(str(error))})
+            raise
 
     def _take(self, at: float, score: float, name: str = "") -> None:
         if self.scores and math.isfinite(score):

@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asd.data.audio.band import LEAST_BAND, MOST_BAND
 from asd.data.audio.decoding import AudioError, AudioFile, opened, resampled, taken, unusable
 from asd.data.audio.ram_cache import in_16_bits
+from asd.data.audio.recorded import Meter
 from asd.data.audio.samples import Samples, why_broken, why_dead, zeros_at_end
 from asd.data.clip import Sound
 from asd.data.dataset import LAST_WINDOW, Pad
@@ -49,6 +51,7 @@ class Cut:
         hop: Seconds from one window to the next.
         pad: What follows a window that is too short: the sound again, or zeros.
         channel: The channel to take; ``None``: the mean of all.
+        band: Hz of bandwidth that is left, see `asd.data.audio.band`; ``None``: all.
     """
 
     sample_rate: int
@@ -56,6 +59,7 @@ class Cut:
     hop: float
     pad: Pad = "repeat"
     channel: int | None = None
+    band: float | None = None
 
     def with_hop(self, hop: float) -> Cut:
         """The same with another distance.
@@ -101,7 +105,10 @@ def cut_as_trained(data: Any, sample_rate: int) -> Cut:
             f"data.pad and data.channel of the checkpoint are {str(pad)[:50]} and {str(channel)[:50]}; give one that "
             "`asd fit` wrote"
         )
-    return Cut(sample_rate, float(seconds), float(seconds), pad, number)
+    band = data.get("band")
+    if band is not None and (not isinstance(band, int | float) or not LEAST_BAND <= band <= MOST_BAND):
+        raise UserError(f"data.band of the checkpoint is {str(band)[:50]}; give one that `asd fit` wrote")
+    return Cut(sample_rate, float(seconds), float(seconds), pad, number, band)
 
 
 def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -116,6 +123,7 @@ def windows_of(
     cut: Cut,
     file: AudioFile | None = None,
     on_unusable: Callable[[float, str], None] | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[float, Tensor]]:
     """Start in seconds and samples ``(T,)`` float32 of each window of a whole file, decoded as for training.
 
@@ -126,6 +134,7 @@ def windows_of(
         cut: How it becomes windows.
         file: The same, where it is `opened` already; closed after the last window.
         on_unusable: Called with the start of each window that is left out, and why; ``None``: a `Notice` at the end.
+        meter: Told how the file was recorded.
 
     Raises:
         AudioError: The file cannot be used, is too short, or nothing can be heard in any window.
@@ -136,11 +145,13 @@ def windows_of(
         check_length(str(whole), length, cut)
         if file.remark:
             warnings.warn(f"{whole}: {file.remark}", Notice, stacklevel=2)
-        yield from _living(str(whole), _of_file(file, whole, length, cut), on_unusable)
+        meter = Meter() if meter is None else meter
+        meter.open(file)
+        yield from _living(str(whole), _of_file(file, whole, length, cut, meter), on_unusable)
 
 
 def windows_of_array(
-    samples: NDArray[np.floating] | Tensor, sample_rate: int, cut: Cut
+    samples: NDArray[np.floating] | Tensor, sample_rate: int, cut: Cut, meter: Meter | None = None
 ) -> Iterator[tuple[float, Tensor]]:
     """The same of samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
 
@@ -151,7 +162,10 @@ def windows_of_array(
     mono = _checked(np.asarray(samples, np.float32), sample_rate, cut.channel)
     length = len(mono) / sample_rate
     check_length(_ARRAY, length, cut)
-    at_rate = resampled(mono.copy(), sample_rate, cut.sample_rate, _ARRAY)
+    if meter is not None:
+        meter.sample_rate = sample_rate
+        meter.add(mono)
+    at_rate = resampled(mono.copy(), sample_rate, cut.sample_rate, _ARRAY, cut.band)
     exact = np.rint(at_rate * 32768)
     if np.array_equal(exact / np.float32(32768), at_rate) and exact.max() <= 32767:
         at_rate = exact.astype(np.int16)  # as the 16-bit file they came from
@@ -186,18 +200,21 @@ def _checked(samples: NDArray[np.float32], sample_rate: int, channel: int | None
     return samples
 
 
-def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator[tuple[float, Tensor | str]]:
+def _of_file(
+    file: AudioFile, whole: Sound, length: float, cut: Cut, meter: Meter
+) -> Iterator[tuple[float, Tensor | str]]:
     """Start of each window, and its samples or why nothing can be heard in it."""
     rate = file.samplerate
     if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE:
         samples, dead = taken(file, whole, cut.channel)
         if dead:
             raise unusable(str(whole), dead)
+        meter.add(samples)
         if zeros := zeros_at_end(samples, rate):
             warnings.warn(
                 f"{whole}: ends in {zeros:.1f} s of zeros, its recorder may have stopped", Notice, stacklevel=2
             )
-        at_rate = resampled(samples, rate, cut.sample_rate, str(whole))
+        at_rate = resampled(samples, rate, cut.sample_rate, str(whole), cut.band)
         yield from _parts(samples, rate, at_rate, length, cut)
         return
     for start in cut.starts(length):
@@ -206,7 +223,8 @@ def _of_file(file: AudioFile, whole: Sound, length: float, cut: Cut) -> Iterator
         if dead:
             yield start, dead
         else:
-            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, str(part))), cut)
+            meter.add(samples)
+            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, str(part), cut.band)), cut)
 
 
 def _parts(

@@ -30,6 +30,7 @@ class NormalClips(nn.Module):
         facts: Of those name, attributes, recording, and whether they are of the target domain and set thresholds, as
             bytes of JSON.
         spectrum: ``(F,)`` usual level of each frequency as `spectrum.mean_level` has it; empty where not known.
+        recorded: How they were recorded, as bytes of text that is for others to read; empty where not known.
     """
 
     scores: Tensor
@@ -40,6 +41,7 @@ class NormalClips(nn.Module):
     embeddings: Tensor
     facts: Tensor
     spectrum: Tensor
+    recorded: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +54,7 @@ class NormalClips(nn.Module):
             embeddings=torch.empty(0, 0, dtype=torch.float16),
             facts=torch.empty(0, dtype=torch.uint8),
             spectrum=torch.empty(0),
+            recorded=torch.empty(0, dtype=torch.uint8),
         )
 
     def _keep(self, **buffers: Tensor) -> None:
@@ -113,6 +116,14 @@ class NormalClips(nn.Module):
             )
         except (ValueError, TypeError):  # of an earlier version, which kept names and attributes alone
             return None
+
+    def keep_recorded_as(self, other: NormalClips) -> None:
+        """Keep how the clips of another one were recorded."""
+        self._keep(recorded=other.recorded)
+
+    def keep_recorded(self, text: str) -> None:
+        """Keep how the clips were recorded."""
+        self._keep(recorded=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
 
     @property
     def names_and_attributes(self) -> list[tuple[str, str]]:

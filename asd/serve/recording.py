@@ -8,6 +8,7 @@ from itertools import islice
 from torch import Tensor
 
 from asd.data.audio.decoding import AudioError, AudioFile, Header, opened
+from asd.data.audio.recorded import Meter
 from asd.data.clip import Sound
 from asd.errors import UserError
 from asd.inference.windows import BATCH, LONGEST_AT_ONCE, MOST_AT_ONCE, Cut, windows_of
@@ -31,6 +32,7 @@ class Recording:
         seconds: Its length.
         samples: Of all channels, or at the rate of the windows, whichever are more.
         left_out: Where windows begin in which nothing can be heard.
+        meter: Knows how it was recorded, once all windows were taken.
 
     Raises:
         AudioError: It cannot be used.
@@ -53,7 +55,8 @@ class Recording:
             raise TooLongError(
                 f"{sound}: {self.seconds:.0f} s at {rate} Hz of {channels} channels; send fewer channels"
             )
-        self._windows = windows_of(sound, cut, file, lambda start, _: self.left_out.append(start))
+        self.meter = Meter()
+        self._windows = windows_of(sound, cut, file, lambda start, _: self.left_out.append(start), self.meter)
 
     def take(self) -> list[tuple[float, Tensor]]:
         """Start in seconds and samples ``(T,)`` of the next windows, a batch at most; none at the end.

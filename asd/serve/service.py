@@ -129,7 +129,7 @@ class Service:
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
                 windows = await self._decoding(recording.take) if len(windows) == BATCH else []
-            result = self.detector.result(upload.name, number, pairs)
+            result = self.detector.result(upload.name, number, pairs, recording.meter)
             answer = result.to_dict()
             if recording.left_out:
                 answer["unusable_windows"] = len(recording.left_out)

@@ -160,6 +160,14 @@ def history(described: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
+def with_band(config: dict[str, Any] | None, band: float | None) -> dict[str, Any] | None:
+    """The configuration with the limit of the band, in Hz, that was found in the training data."""
+    arguments = (config or {}).get("data", {}).get("init_args") or {}
+    if config is None or arguments.get("band") != "shared":
+        return config
+    return {**config, "data": {**config["data"], "init_args": {**arguments, "band": band}}}
+
+
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
     """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:

@@ -33,7 +33,7 @@ from asd.training import checkpoints, distributed
 from asd.training.accuracy import Accuracies
 from asd.training.by_hand import configuration
 from asd.training.collect import Rows
-from asd.training.lightning_seams import is_training
+from asd.training.lightning_seams import is_training, trainer_of
 from asd.training.losses import checked_loss
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
@@ -119,9 +119,9 @@ class AnomalyDetector(Network, pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
         config = configuration(self, self._parts()) if self.config is None else self.config
-        checkpoint[checkpoints.KEY] = checkpoints.describe(
-            settled(config, self.encoder), self.classes, self.sections.names
-        )
+        data = getattr(trainer_of(self), "datamodule", None)
+        config = settled(checkpoints.with_band(config, getattr(data, "band_hz", None)), self.encoder)
+        checkpoint[checkpoints.KEY] = checkpoints.describe(config, self.classes, self.sections.names)
 
     def _parts(self) -> dict[str, Any]:
         names = ("encoder", "adapter", "head", "scorer", "threshold", "mixup")
@@ -271,6 +271,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def _fit(self) -> None:
         # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
+        data = self._data()
         index, embeddings = self._rows.gathered("reference")
         self._keep("reference", index, embeddings)
         known = self.sections.knows_spectra
@@ -282,6 +283,8 @@ class AnomalyDetector(Network, pl.LightningModule):
             scorers.fit(bank, self._data().seconds)
             if known:
                 scorers.take_spectra(self.sections)
+            for section, usual in data.recorded().items():
+                scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
         scorers.load_state_dict(distributed.broadcast(scorers.state_dict()))
         self.sections = scorers.to(self.device)
 

@@ -202,9 +202,9 @@ def test_score_prints_and_its_exit_code_tells(trained: Path, here, clips: list[P
     raised = _with_threshold(trained, tmp_path, -1e9)
     done = here("score", clips[0].parent, "--checkpoint", raised, "--machine", "fan", "--csv", expect=1)
     lines = done.stdout.splitlines()
-    assert lines[0] == "file,machine,score,threshold,percentile,decision"
+    assert lines[0] == "file,machine,score,threshold,percentile,decision,remarks"
     assert len(lines) == len(clips) + 1
-    assert all(line.endswith(",anomalous") for line in lines[1:])
+    assert all(line.endswith(",anomalous,") for line in lines[1:])
     done = here("score", clips[0], "--checkpoint", raised, "--machine", "fan", "--json", expect=1)
     told = json.loads(done.stdout)
     assert told["decision"] == "anomalous"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from asd.data.audio import band as bands
 from asd.data.audio.audio_file import AudioError, AudioFile
 from asd.data.audio.containers import MOST_PER_BYTE
 from asd.data.audio.opening import opened
@@ -59,28 +59,33 @@ def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header
         return Header(file.samplerate, file.channels, frames)
 
 
-def decode(sound: Sound | Path | str, sample_rate: int, channel: int | None = None) -> Samples:
+def decode(
+    sound: Sound | Path | str, sample_rate: int, channel: int | None = None, band: float | None = None
+) -> Samples:
     """Samples ``(T,)``: int16 where the file holds just these, else float32 in [-1, 1].
 
     Args:
         sound: A file, or a part of one.
         sample_rate: Hz to resample to (soxr, high quality).
         channel: The channel to take; ``None``: the mean of all.
+        band: Hz of bandwidth that all recordings have, see `asd.data.audio.band`; ``None``: no limit.
 
     Raises:
         AudioError: See `read_header`; or fewer samples than are promised, or samples that cannot be judged, see
             `asd.data.audio.samples`.
     """
     with opened(sound, channel) as file:
-        return decode_opened(file, _sound(sound), sample_rate, channel)
+        return decode_opened(file, _sound(sound), sample_rate, channel, band)
 
 
-def decode_opened(file: AudioFile, sound: Sound, sample_rate: int, channel: int | None = None) -> Samples:
+def decode_opened(
+    file: AudioFile, sound: Sound, sample_rate: int, channel: int | None = None, band: float | None = None
+) -> Samples:
     """The same of a sound whose file is `opened`, and stays so."""
     samples, dead = taken(file, sound, channel)
     if dead:
         raise unusable(str(sound), dead)
-    return resampled(samples, file.samplerate, sample_rate, str(sound))
+    return resampled(samples, file.samplerate, sample_rate, str(sound), band)
 
 
 def taken(file: AudioFile, sound: Sound, channel: int | None) -> tuple[Samples, str]:
@@ -104,10 +109,10 @@ def taken(file: AudioFile, sound: Sound, channel: int | None) -> tuple[Samples, 
     return samples, dead
 
 
-def resampled(samples: Samples, rate: int, sample_rate: int, name: str) -> Samples:
-    """Samples ``(T,)`` in [-1, 1] at another rate; int16 where nothing is to be done."""
-    if rate != sample_rate:
-        samples = soxr.resample(_values(samples), rate, sample_rate, quality="HQ")
+def resampled(samples: Samples, rate: int, sample_rate: int, name: str, band: float | None = None) -> Samples:
+    """Samples ``(T,)`` in [-1, 1] at another rate, and within a band; int16 where nothing is to be done."""
+    if len(bands.rates(rate, sample_rate, band)) > 1:
+        samples = bands.resample(_values(samples), rate, sample_rate, band)
         if len(samples) == 0:
             raise AudioError(f"{name}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
     if samples.dtype != np.int16:

@@ -8,7 +8,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from asd.data.audio.decoding import AudioError, decode
 from asd.data.audio.ram_cache import in_16_bits
+from asd.data.audio.samples import Samples
 from asd.data.clip import Member, Sound
 from asd.errors import UserError
 from asd.utils.log import logger, notice
@@ -60,7 +61,13 @@ class DiskCache:
 
     @classmethod
     def built(
-        cls, folder: Path, name: str, lengths: Mapping[Sound, int], sample_rate: int, channel: int | None = None
+        cls,
+        folder: Path,
+        name: str,
+        lengths: Mapping[Sound, int],
+        sample_rate: int,
+        channel: int | None = None,
+        band: float | None = None,
     ) -> DiskCache:
         """Open the file of these clips, after making it where it is not there or no longer right.
 
@@ -72,12 +79,14 @@ class DiskCache:
             lengths: Samples to hold of each sound, at most.
             sample_rate: Hz of the samples.
             channel: The channel to take; ``None``: the mean of all.
+            band: Hz of bandwidth that is left; ``None``: all.
 
         Raises:
             UserError: The file cannot be written.
         """
         rows = [_row(sound) for sound in lengths]
-        key = json.dumps([rows, list(lengths.values()), sample_rate, channel]).encode()
+        asked = [sample_rate, channel] if band is None else [sample_rate, channel, band]
+        key = json.dumps([rows, list(lengths.values()), *asked]).encode()
         path = folder / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}.pcm"
         signature = _signature(lengths)
         try:
@@ -87,7 +96,7 @@ class DiskCache:
                 if not _is_right(path, signature):
                     logger.info(f"decoding {len(lengths)} clips into {path}, once")
                     _drop_stale(folder)
-                    _write(path, signature, lengths, sample_rate, channel)
+                    _write(path, signature, lengths, lambda sound: decode(sound, sample_rate, channel, band))
         except OSError as error:
             raise UserError(
                 f"cannot write the cache {path}: {error.strerror or error}; "
@@ -189,12 +198,12 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _write(path: Path, signature: str, lengths: Mapping[Sound, int], sample_rate: int, channel: int | None) -> None:
+def _write(path: Path, signature: str, lengths: Mapping[Sound, int], decoder: Callable[[Sound], Samples]) -> None:
     aside = path.with_suffix(".part")  # the lock makes it ours: what lies there is of a build that was stopped
     try:
         with aside.open("wb") as file:
             described: dict[str, Any] = {"version": VERSION, "signature": signature}
-            described |= _write_samples(file, lengths, sample_rate, channel)
+            described |= _write_samples(file, lengths, decoder)
             described["held"] = _signature([_sound(row) for row in described["sounds"]])
             start, text = file.tell(), json.dumps(described).encode()
             file.write(text + _TRAILER.pack(start, len(text), _MAGIC))
@@ -206,14 +215,14 @@ def _write(path: Path, signature: str, lengths: Mapping[Sound, int], sample_rate
 
 
 def _write_samples(
-    file: BinaryIO, lengths: Mapping[Sound, int], sample_rate: int, channel: int | None
+    file: BinaryIO, lengths: Mapping[Sound, int], decoder: Callable[[Sound], Samples]
 ) -> dict[str, list[Any]]:
     sounds, places, steps, checksums = [], [], [], []
     end = 0
 
     def decoded(item: tuple[Sound, int]) -> tuple[Sound, NDArray[np.int16], float] | None:
         try:
-            samples, step = in_16_bits(decode(item[0], sample_rate, channel))
+            samples, step = in_16_bits(decoder(item[0]))
         except AudioError:
             return None
         return item[0], np.ascontiguousarray(samples[: item[1]]), step

@@ -13,6 +13,7 @@ import numpy as np
 
 from asd.data.check.duplicates import Pair, find_pairs
 from asd.data.check.measure import FileFacts, measure
+from asd.data.check.otherwise import recorded_otherwise
 from asd.data.clip import Clip, Condition, Kind, Split
 from asd.data.layouts.dcase import Listing, list_machines, missing_training, overlaps
 from asd.data.layouts.folders import SUBSETS, subsets_there
@@ -112,7 +113,7 @@ def check(
     remarks = [note for listing in listings for note in listing.notes]
     groups = _groups(files, home)
     remarks += [*_mixtures(files, home), *_hidden(groups, own), *odd_classes(clips), *doubles]
-    remarks += [file.remark for file in files if file.remark]
+    remarks += [*recorded_otherwise(files), *(file.remark for file in files if file.remark)]
     return Report(root, own, groups, tuple(files), tuple(map(shown, faults)), tuple(map(shown, remarks)))
 
 

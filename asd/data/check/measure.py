@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd.data.audio.decoding import AudioError, opened, unusable
+from asd.data.audio.recorded import Meter, Recorded
 from asd.data.audio.samples import why_broken_range, why_dead_range, zeros_worth_a_remark
 from asd.data.check.duplicates import Fingerprint
 from asd.data.clip import Clip
@@ -39,6 +40,7 @@ class FileFacts:
         remark: What is worth knowing though the file can be used; empty: nothing.
         digest: Of the samples; equal for files that hold the same. Empty where the file cannot be read.
         print: How the energy of the first channel moves, see `duplicates`; ``None``: nothing to tell it by.
+        recorded: How the file was recorded; ``None``: it cannot be read, or is shorter than a frame.
     """
 
     clip: Clip
@@ -50,6 +52,7 @@ class FileFacts:
     remark: str = ""
     digest: bytes = b""
     print: NDArray[np.float32] | None = None
+    recorded: Recorded | None = None
 
 
 @dataclass(slots=True)
@@ -74,13 +77,16 @@ def measure(clip: Clip) -> FileFacts:
         with opened(clip.sound) as file:
             rate, channels, noted = file.samplerate, file.channels, file.remark
             digest = hashlib.blake2b(f"{rate} {channels}".encode(), digest_size=16)
-            fingerprint = Fingerprint(rate)
+            fingerprint, meter = Fingerprint(rate), Meter()
+            meter.open(file)
             nothing = np.full(channels, np.inf, np.float32)
             levels = _Levels(nothing, -nothing, nothing, np.zeros(channels))
             for block in file.parts(max(1, _BLOCK // channels)):
                 _add(levels, block)
                 digest.update(block.data)
                 fingerprint.add(block[:, 0])
+                if np.isfinite(levels.energy):
+                    meter.add(block.mean(1))
     except AudioError as error:
         return FileFacts(clip, fault=str(error))
     fault, remarks = _findings(levels, rate)
@@ -93,6 +99,7 @@ def measure(clip: Clip) -> FileFacts:
         str(unusable(path, fault)) if fault else "",
         f"{path}: {'; '.join(remarks)}" if remarks and not fault else "",
         digest.digest() if known else b"", fingerprint.finish() if known else None,
+        meter.recorded() if known else None,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Loudness:
     def __init__(self) -> None:
         sections = SimpleNamespace(limits=lambda _: LIMITS, training_scores=lambda _: (torch.zeros(4),))
         self.model = SimpleNamespace(sections=sections)
+        self.recordings = SimpleNamespace(remarks=lambda number, meter, name: ())
 
     def score_windows(self, windows: list[torch.Tensor], number: int) -> list[float]:
         return [float(one.square().mean().sqrt()) for one in windows]
