@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.data.layouts.walk import recordings_in
     from asd.inference import Detector
     from asd.inference.discoveries import discoveries
+    from asd.inference.result import Usual
 
     detector = Detector.load(
         args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms, args.recorded_otherwise
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 write(result)
             results.append(result)
     if args.fdr is not None:
-        least = detector.least_p_value(number)
+        least = Usual.of(detector.model.sections, number).normal.p_value(math.inf)
         if least > args.fdr:
             print(
                 f"asd: warning: {1 / least - 1:.0f} normal recordings give no p-value below "

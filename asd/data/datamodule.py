@@ -95,9 +95,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         check_option("workers", workers, workers >= 0, "at least 0")
         check_option("pad", pad, pad in get_args(Pad), "repeat or zeros")
         number = _CHANNELS.get(channel, -1) if isinstance(channel, str) else channel
-        check_option(
-            "channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean of all"
-        )
+        check_option("channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean")
         check_option("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
         check_option("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), "stop or skip")
         check_option("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
@@ -200,8 +198,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         used = list(dict.fromkeys([*self.train_clips, *self.reference_clips, *mixed]))
         faults = self._faults(used, decoding=skip)
         if faults and skip:
-            every = "; ".join(faults.values())
-            notice(f"left out {len(faults)} of {len(used)} training clips that cannot be used: {every}")
+            notice(f"left out {len(faults)} of {len(used)} clips that cannot be used: {'; '.join(faults.values())}")
             self._take_train([clip for clip in used if clip.sound not in faults])
         else:
             stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")

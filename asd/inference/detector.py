@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -267,10 +266,6 @@ class Detector:
         result = self._usual[number].result(name, score, windows)
         return replace(result, remarks=self.recordings.remarks(number, meter, name))
 
-    def least_p_value(self, number: int) -> float:
-        """The smallest p-value that the normal recordings of a machine can give."""
-        return self._usual[number].normal.p_value(math.inf)
-
     def allow(self, false_alarms: str | float) -> None:
         """Set the limits of every machine anew, to allow so many false alarms: ``1/day``, ``5%``.
 
@@ -279,11 +274,8 @@ class Detector:
         Raises:
             UserError: See `asd.scoring.budget.Budget`; or a machine of which no such scores are kept.
         """
-        sections = self.model.sections
-        sections.threshold = sections.threshold.allowing(false_alarms)
-        for number in range(len(self.machines)):
-            sections.set_limits(number, self.cut.hop)
-        self.judge_by(sections)
+        self.model.sections.allow(false_alarms, self.cut.hop)
+        self.judge_by(self.model.sections)
 
     def hear(self, said: Sequence[feedback.Said]) -> None:
         """Take what people said of its verdicts; a `Notice` tells what could not be heeded."""

@@ -107,6 +107,12 @@ class SectionScorers(nn.Module):
         self.scorers[number], self.held_out[number] = other.scorers[at], other.held_out[at]
         self.thresholds[number], self.abstain_above[number] = other.limits(at)
 
+    def allow(self, false_alarms: str | float, hop: float) -> None:
+        """Set all limits anew, to allow so many false alarms with a decision every `hop` seconds."""
+        self.threshold = self.threshold.allowing(false_alarms)
+        for number in range(len(self.names)):
+            self.set_limits(number, hop)
+
     def set_limits(self, number: int, hop: float = math.nan) -> None:
         """Set the limits of a section by what is known of its normal clips; `hop` as for `fit`."""
         clips = self.normal_clips(number)
