@@ -246,3 +246,24 @@ def test_the_explanation_is_of_the_most_anomalous_window(detector: Detector, tmp
     short = detector.explain(path, machine="fan")
     assert short.name == str(path)
     assert short.span_edges[-1] == pytest.approx(0.5), "the repeated end is not explained"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("asd.data.Recordings", "monday 3.wav"), ("asd.data.ToyADMOS2", "section_00_train_normal_0003_monday 3.wav")],
+)
+def test_own_recordings_are_called_as_their_files_are(data: str, name: str) -> None:
+    model = small_model()
+    row = torch.arange(20)
+    rows = torch.randn(20, model.adapter.scored_dim, generator=torch.Generator().manual_seed(0))
+    facts = tuple(("section_00_train_normal_0003_monday 3.wav", "") for _ in row)
+    model.sections = SectionScorers(KMeansScorer(2), QuantileThreshold(), ["fan_section_00"])
+    model.sections.fit(Bank(rows, row * 0, row < 0, row, row, facts))
+    own = Detector(model, {"data": {"class_path": data, "init_args": {"seconds": 1.0}}, "trainer": {}})
+    assert {one.name for one in own.explain(SOUND, RATE).nearest} == {name}
+
+
+def test_machines_have_titles_for_people() -> None:
+    assert of_sections(["fan_section_00", "fan_section_01", "pump_section_02"]).titles == (
+        "fan_section_00", "fan_section_01", "pump",
+    )  # fmt: skip
