@@ -198,7 +198,8 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         used = list(dict.fromkeys([*self.train_clips, *self.reference_clips, *mixed]))
         faults = self._faults(used, decoding=skip)
         if faults and skip:
-            notice(f"left out {len(faults)} of {len(used)} clips that cannot be used: {'; '.join(faults.values())}")
+            every = "; ".join(faults.values())
+            notice(f"left out {len(faults)} of {len(used)} training clips that cannot be used: {every}")
             self._take_train([clip for clip in used if clip.sound not in faults])
         else:
             stop_at(faults, "; or leave out such training clips with data.on_bad_file=skip")
