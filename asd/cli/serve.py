@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from asd.inference import Detector
+    from asd.inference.feedback import log_of
+    from asd.run_folder import checkpoint_at
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         limits,
         args.batch_wait_ms / 1000,
+        log_of(checkpoint_at(args.checkpoint)),
     )
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]

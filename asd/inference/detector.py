@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +18,17 @@ from asd.data.audio.decoding import read_header
 from asd.data.audio.recorded import Meter
 from asd.data.layouts.own_names import own_name, trains_on_own
 from asd.data.layouts.walk import recordings_in
-from asd.errors import Notice, UserError
+from asd.errors import UserError
 from asd.inference import explain, feedback
 from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
+from asd.inference.judging import Judging
 from asd.inference.passes import passes_in
 from asd.inference.recordings import KnownRecordings, RecordedOtherwise
-from asd.inference.result import Result, Usual
+from asd.inference.result import Result
 from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
 from asd.machine import titles
 from asd.run_folder import checkpoint_at
-from asd.scoring.sections import SectionScorers
 from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.text import as_text
@@ -75,10 +74,10 @@ class Detector:
         self.aggregate = aggregate
         cut = cut_as_trained(config["data"].get("init_args") or {}, model.encoder.sample_rate)
         self.cut = cut if hop is None else cut.with_hop(hop)
-        self.recorded_otherwise = recorded_otherwise
+        self.recordings = KnownRecordings(model.sections, cut, recorded_otherwise)
         self.precision = str(config["trainer"].get("precision") or "32")
         self._clip_name: Callable[[str], str] = own_name if trains_on_own(config) else str
-        self.judge_by(self.model.sections)
+        self.judging = Judging(self.model)
 
     @classmethod
     def load(
@@ -189,7 +188,7 @@ class Detector:
             title=self.titles[section],
             start=start,
             score=score,
-            threshold=self._usual[section].limits.alarm,
+            threshold=self.judging.usual[section].limits.alarm,
             band_edges=explain.band_edges(rate),
             span_edges=start + explain.span_edges(seconds),
             by_band=by_band,
@@ -263,7 +262,7 @@ class Detector:
         scores = [score for _, score in windows]
         check_scores(scores, name)
         score = max(scores) if self.aggregate == "max" else sum(scores) / len(scores)
-        result = self._usual[number].result(name, score, windows)
+        result = self.judging.usual[number].result(name, score, windows)
         return replace(result, remarks=self.recordings.remarks(number, meter, name))
 
     def allow(self, false_alarms: str | float) -> None:
@@ -274,22 +273,11 @@ class Detector:
         Raises:
             UserError: See `asd.scoring.budget.Budget`; or a machine of which no such scores are kept.
         """
-        self.model.sections.allow(false_alarms, self.cut.hop)
-        self.judge_by(self.model.sections)
+        self.judging.allow(false_alarms, self.cut.hop)
 
     def hear(self, said: Sequence[feedback.Said]) -> None:
-        """Take what people said of its verdicts; a `Notice` tells what could not be heeded."""
-        if said:
-            sections, told = feedback.applied(self.model, said, self.cut.hop)
-            self.judge_by(sections)
-            for line in told:
-                warnings.warn(line, Notice, stacklevel=2)
-
-    def judge_by(self, sections: SectionScorers) -> None:
-        """Judge by other scorers and limits."""
-        self.model.sections = sections
-        self._usual = [Usual.of(sections, number) for number in range(len(self.machines))]
-        self.recordings = KnownRecordings(sections, self.cut, self.recorded_otherwise)
+        """Take all that people said of its verdicts; a `Notice` tells what could not be heeded."""
+        self.judging.hear(said, self.cut.hop)
 
     def with_hop(self, hop: float) -> Detector:
         """The same detector with windows at another distance, in seconds."""

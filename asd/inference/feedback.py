@@ -139,7 +139,9 @@ def read(log: Path) -> list[Said]:
     return list(found.values())
 
 
-def applied(model: Network, said: Sequence[Said], hop: float) -> tuple[SectionScorers, list[str]]:
+def applied(
+    model: Network, plain: SectionScorers, said: Sequence[Said], hop: float
+) -> tuple[SectionScorers, list[str]]:
     """The scorers with what was said, and what has to be told about it, a sentence each.
 
     Normal clips become references and set limits as well. Faults lower the threshold below the lowest of their scores,
@@ -147,10 +149,11 @@ def applied(model: Network, said: Sequence[Said], hop: float) -> tuple[SectionSc
 
     Args:
         model: The detector, which stays as it is.
+        plain: Its scorers without anything said, which stay, too.
         said: Lines of its log.
         hop: Seconds from one decision to the next.
     """
-    scorers, told = copy.deepcopy(model.sections), list[str]()
+    scorers, told = copy.deepcopy(plain), list[str]()
     width, own = model.adapter.scored_dim, fingerprint(model)
     other = [one for one in said if one.weights != own or one.machine not in scorers.names]
     if other:

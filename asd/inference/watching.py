@@ -186,7 +186,7 @@ class Watcher:
             if not self.commission.push(at, window, name):
                 return math.nan
             scorers, expected = self.commission.finished()
-            self.detector.judge_by(scorers)
+            self.detector.judging.take(scorers)
             self.monitor = self._new_monitor()
             self.commissioned(scorers)
             limits, hop = scorers.limits(self.number), self.detector.cut.hop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -45,6 +45,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="asd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.service = service
     _add_scoring(app, service)
+    _add_feedback(app, service)
     _add_state(app, service)
     add_page(app)
     _answer_errors(app)
@@ -69,6 +70,20 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
                 answer = await unless_gone(request, service.score(upload, number, explain))
         service.observed.latency.observe(time.perf_counter() - begin)
         return JSONResponse(answer)
+
+
+def _add_feedback(app: FastAPI, service: Service) -> None:
+    @app.post("/feedback", openapi_extra={"requestBody": _BODY})
+    async def feedback(
+        request: Request, kind: Literal["false_alarm", "missed"], machine: str | None = None, name: str = ""
+    ) -> JSONResponse:
+        """Say that the verdict on a recording, sent as for `/score`, was a false alarm, or missed a fault."""
+        number = service.section_index(machine)
+        async with AsyncExitStack() as kept:
+            with service.arriving(request.scope["asd.body"]):
+                upload = await kept.enter_async_context(received(request, name))
+            with service.admitted():
+                return JSONResponse(await unless_gone(request, service.feedback(upload, number, kind)))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:

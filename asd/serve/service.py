@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,8 @@ from asd.data.clip import Sound
 from asd.errors import UserError
 from asd.inference import Detector
 from asd.inference.explanation import Explanation
+from asd.inference.feedback import Kind, Said, append, read
+from asd.inference.result import Result
 from asd.inference.sensitivity import Step, steps
 from asd.inference.windows import BATCH
 from asd.serve.batching import Worker
@@ -29,6 +32,7 @@ from asd.serve.upload import Upload, telling_full_disk
 
 _BINS = 30
 _DECODERS = 2
+_VERDICT = ("machine", "score", "decision", "threshold")
 _QUICK_BYTES, _QUICK_SAMPLES = 1_000_000, 500_000
 _Value = TypeVar("_Value")
 
@@ -40,6 +44,7 @@ class Service:
         load: Gives the detector, in the thread that will use it.
         limits: What is refused.
         batch_wait: Seconds that a recording may wait for others to be scored with.
+        log: Where feedback is kept; ``None``: none is taken.
 
     Attributes:
         waiting: Recordings that wait or are scored.
@@ -49,8 +54,11 @@ class Service:
         UserError: The detector cannot be loaded.
     """
 
-    def __init__(self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0) -> None:
+    def __init__(
+        self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0, log: Path | None = None
+    ) -> None:
         self.limits = limits
+        self.log = log
         self.waiting = 0
         self.ended = False
         self.started = time.time()
@@ -138,6 +146,34 @@ class Service:
         self.observed.recordings.labels(result.machine, result.decision).inc()
         self.observed.audio.inc(recording.seconds)
         return answer
+
+    async def feedback(self, upload: Upload, number: int, kind: Kind) -> dict[str, Any]:
+        """Take what people say of a recording, into the log and into what is judged by from now on.
+
+        Raises:
+            HTTPException: As for `score`; 409, the service keeps no log.
+        """
+        log = self.log
+        if log is None:
+            raise HTTPException(
+                409, "this service keeps no feedback"
+            )
+        with _refusing(upload), telling_full_disk():
+            recording, windows = await self._begun(upload.sound)
+            heard: list[Tensor] = []
+            while windows:
+                heard += [window for _, window in windows]
+                windows = await self._decoding(recording.take) if len(windows) == BATCH else []
+
+            def hear() -> tuple[Said, Result]:
+                detector, name = self.detector, self.detector.machines[number]
+                said = append(log, Said.of(kind, name, upload.name, detector.embed(heard), detector.model))
+                detector.hear(read(log))
+                scores = detector.score_windows(heard, number)
+                return said, detector.result(upload.name, number, [(0.0, score) for score in scores])
+
+            said, result = await asyncio.wrap_future(self.worker.call(hear))
+        return {"mark": said.mark, "kind": kind, **{key: result.to_dict()[key] for key in _VERDICT}}
 
     async def _begun(self, sound: Sound) -> tuple[Recording, list[tuple[float, Tensor]]]:
         """A recording and its first windows."""

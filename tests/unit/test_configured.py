@@ -46,7 +46,7 @@ def test_any_kind_is_built_with_the_parts_inside_it() -> None:
         ({"class_path": "GammaThreshold", "init_args": {"quantil": 0.5}}, Threshold, "no argument quantil; it has"),
         ({"class_path": "GammaThreshold", "init_args": {"quantile": 1.5}}, Threshold, "quantile is 1.5"),
         ({"class_path": "GammaThreshold", "init_args": {"quantile": "half"}}, Threshold, "quantile is 'half'"),
-        ({"class_path": "GammaThreshold", "init_args": {"abstain": [1]}}, Threshold, r"GammaThreshold: .*\[1\]"),
+        ({"class_path": "GammaThreshold", "init_args": {"abstain": [1]}}, Threshold, "GammaThreshold: .*abstain"),
         ({"class_path": "LocalDensity", "init_args": {"scorer": "KMean"}}, Scorer, "scorer.scorer.*Did you mean KM"),
         ("os.system", Scorer, "no registered Scorer"),
         (["KMeansScorer"], Scorer, "class_path and init_args"),

@@ -16,6 +16,7 @@ from asd.data.audio.decoding import AudioError
 from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
 from asd.inference.detector import Detector
+from asd.inference.passes import passes_in
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
@@ -219,7 +220,7 @@ def test_embeddings_do_not_depend_on_the_batch(detector: Detector) -> None:
 )
 def test_passes_have_the_precision_of_the_training(precision: str | None, kind: Any, small_run: SmallRun) -> None:
     one = Detector(small_run.model, {**small_run.config, "trainer": {"precision": precision}})
-    with one._autocast():
+    with passes_in(one.precision, one.model.device):
         assert torch.is_autocast_enabled("cpu") == (kind is not None)
         assert kind is None or torch.get_autocast_dtype("cpu") == kind
     with one.weights_kept():

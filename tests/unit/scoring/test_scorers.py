@@ -123,10 +123,10 @@ def test_a_band_of_abstention_lies_below_the_threshold() -> None:
     sections = SectionScorers(KMeansScorer(3), QuantileThreshold(0.9, abstain=0.3), ["fan"])
     own = bank(1)
     sections.fit(own)
-    scores = sections(own.embeddings, own.section)
     limits = sections.limits(0)
+    scores = torch.linspace(0, 2 * limits.alarm, 20)
     assert limits == (float(sections.thresholds[0]), float(sections.abstain_above[0]))
-    decisions = sections.decide(scores, own.section)
+    decisions = sections.decide(scores, torch.zeros(20, dtype=torch.int64))
     assert set(decisions) == {"normal", "abstain", "anomalous"}
     assert decisions == [limits.decide(score) for score in scores.tolist()]
     assert [one != "normal" for one in decisions] == (scores > limits.abstain).tolist()
