@@ -105,6 +105,24 @@ async function score(sound, name, machine) {
   }
 }
 
+// What people say of the verdict goes into the detector's log, and the recording is scored anew.
+async function say(kind) {
+  const { answer, sound } = last, query = new URLSearchParams({ machine: answer.machine, name: answer.name, kind });
+  for (const name of ["was-normal", "was-fault"]) by(name).disabled = true;
+  try {
+    const now = await ask(`feedback?${query}`, { method: "POST", body: sound });
+    known = await ask("machines");
+    delete chosen[answer.machine];
+    describe();
+    await score(sound, answer.name, answer.machine);
+    by("said").textContent = `kept as ${now.mark}: ${now.decision} now, threshold ${draw.short(now.threshold)}`;
+  } catch (error) {
+    by("said").textContent = error.message;
+  } finally {
+    for (const name of ["was-normal", "was-fault"]) by(name).disabled = false;
+  }
+}
+
 // What stands there is of a recording before the one that was sent last, until that one is told.
 function outdate(old) {
   by("result").classList.toggle("old", old);
@@ -158,6 +176,8 @@ function show(entry) {
     ? `The most anomalous of ${answer.windows.length} windows, ${draw.short(start)} to ${draw.short(start + seconds)} s:` : "";
   by("why").textContent =
     `Raised most from ${Math.round(band[0])} to ${hertz(band[1])}, and from ${span[0].toFixed(1)} to ${span[1].toFixed(1)} s.`;
+  by("remarks").textContent = (answer.remarks || []).join("; ");
+  by("said").textContent = "";
   by("usual-key").hidden = !answer.explanation.usual_db.length;
   showLikeness(answer.explanation);
   tell();
@@ -270,6 +290,8 @@ by("drop").addEventListener("drop", (event) => {
   send([...event.dataTransfer.files].map((file) => [file, file.name]));
 });
 by("record").addEventListener("click", record);
+by("was-normal").addEventListener("click", () => say("false_alarm"));
+by("was-fault").addEventListener("click", () => say("missed"));
 by("overlay").addEventListener("change", () => { by("key").hidden = !by("overlay").checked; drawSound(); });
 by("player").addEventListener("play", follow);
 by("player").addEventListener("timeupdate", drawCursor);
