@@ -88,7 +88,7 @@ class UsualRecording:
             UserError: It would not write that.
         """
         try:
-            found = strict_json.loads(text[:_LONGEST_TEXT])
+            found: Any = strict_json.loads(text) if len(text) <= _LONGEST_TEXT else None
             return cls(
                 recordings=_number(found["recordings"], 1, 10**9),
                 sample_rate=_range(found["sample_rate"], *_HERTZ),
