@@ -13,7 +13,7 @@ from asd.data.audio.decoding import opened, taken
 from asd.data.audio.samples import Samples
 from asd.data.clip import Sound
 
-_FRAMES_AT_ONCE, _MOST_FRAMES = 128, 1024
+_FRAMES_AT_ONCE, _MOST_FRAMES = 64, 512
 _QUIET = 0.05
 """Part of the frames that are quieter than the others: their level is that of the noise between the sounds."""
 

@@ -86,7 +86,7 @@ def measure(clip: Clip) -> FileFacts:
                 digest.update(block.data)
                 fingerprint.add(block[:, 0])
                 if np.isfinite(levels.energy):
-                    meter.add(block.mean(1))
+                    meter.add(block.mean(1) if channels > 1 else block[:, 0])
     except AudioError as error:
         return FileFacts(clip, fault=str(error))
     fault, remarks = _findings(levels, rate)
