@@ -135,7 +135,8 @@ def describe(spec: Any) -> str:
     if isinstance(spec, Mapping) and "class_path" in spec:
         arguments = spec.get("init_args") or {}
         inner = ", ".join(
-            describe(value) if name == "scorer" else f"{name}={describe(value)}" for name, value in arguments.items()
+            describe(value) if name in ("scorer", "scorers") else f"{name}={describe(value)}"
+            for name, value in arguments.items()
         )
         return f"{spec['class_path'].rpartition('.')[2]}({inner})" if inner else spec["class_path"].rpartition(".")[2]
-    return str(spec)
+    return " + ".join(map(describe, spec)) if isinstance(spec, list | tuple) else str(spec)

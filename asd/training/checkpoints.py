@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any, TypeGuard
 
 import torch
 
+from asd import plugins
 from asd._version import __version__
+from asd.described import Described
 from asd.encoders.base import Encoder
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
@@ -139,7 +142,23 @@ def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> 
     """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
         return False
-    return any(then["model"].get(key) != now["model"].get(key) for key in _SCORING)
+    return any(_spelt_out(then["model"].get(key)) != _spelt_out(now["model"].get(key)) for key in _SCORING)
+
+
+def _spelt_out(value: Any) -> Any:
+    """A part of a configuration with the defaults of all that it does not say, such as options newer than it."""
+    if isinstance(value, list | tuple):
+        return [_spelt_out(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    cls = plugins.registered(str(value.get("class_path")), Described)
+    if cls is None:
+        return {key: _spelt_out(one) for key, one in value.items()}
+    usual = {
+        name: one.default for name, one in inspect.signature(cls).parameters.items() if one.default is not one.empty
+    }
+    arguments = {**usual, **(value.get("init_args") or {})}
+    return {**value, "init_args": {key: _spelt_out(one) for key, one in arguments.items()}}
 
 
 def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:

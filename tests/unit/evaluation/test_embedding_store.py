@@ -229,6 +229,16 @@ def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
     assert config["model"]["scorer"]["init_args"]["scorer"]["init_args"] == {"k": 4}
 
 
+def test_a_fusion_of_back_ends_from_the_command_line(here, tmp_path: Path) -> None:
+    scorers = "scorers=[KMeansScorer, {class_path: LocalDensity, init_args: {mode: varmin, k: 4}}]"
+    done = here("rescore", written(tmp_path), "--scorer", "ZFusion", "--set", scorers)
+    assert "ZFusion(KMeansScorer + LocalDensity(mode=varmin, k=4))" in done.stdout
+    again = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "scorer=LocalDensity", "--set", "bands=4")
+    assert "BEAMScorer(LocalDensity, bands=4)" in again.stdout
+    refused = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "bands=7", expect=2)
+    assert "hold no 7 bands of equal width" in refused.stderr
+
+
 def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:
     folder = written(tmp_path)
     alarms = {}
