@@ -50,7 +50,8 @@ class BEAMScorer(Scorer):
                 f"BEAMScorer: embeddings of {embeddings.shape[1]} columns hold no {bands} bands of equal width; set "
                 "bands to their number, or to null for what the embedding says"
             )
-        return embeddings.split(width, 1)
+        parts: tuple[Tensor, ...] = embeddings.split(width, 1)
+        return parts
 
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit a scorer on each band."""

@@ -14,6 +14,7 @@ import torch
 from asd import plugins
 from asd._version import __version__
 from asd.described import Described
+from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
@@ -139,10 +140,20 @@ def save(checkpoint: dict[str, Any], path: Path | str) -> None:
 
 
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
-    """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
+    """Whether scorer, threshold or what is scored are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
         return False
-    return any(_spelt_out(then["model"].get(key)) != _spelt_out(now["model"].get(key)) for key in _SCORING)
+    parts = [
+        [*(_spelt_out(one["model"].get(key)) for key in _SCORING), _embedding(one["model"])] for one in (then, now)
+    ]
+    return parts[0] != parts[1]
+
+
+def _embedding(model: dict[str, Any]) -> dict[str, Any]:
+    """What of the adapter, apart from its weights, makes an embedding."""
+    given = model.get("adapter")
+    adapter = _spelt_out(given if isinstance(given, dict) else {"class_path": f"{Adapter.__module__}.Adapter"})
+    return {key: one for key, one in (adapter.get("init_args") or {}).items() if key != "dropout"}
 
 
 def _spelt_out(value: Any) -> Any:

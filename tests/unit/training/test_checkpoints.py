@@ -86,6 +86,16 @@ def test_options_newer_than_a_checkpoint_do_not_change_its_scorer() -> None:
     assert checkpoints.scoring_differs(run(), run(cluster_exit=True))
 
 
+def test_scorers_of_another_embedding_are_fitted_anew() -> None:
+    def run(**arguments: object) -> dict[str, object]:
+        adapter = {"class_path": "asd.encoders.Adapter", "init_args": arguments} if arguments else None
+        return {"model": {"adapter": adapter, "scorer": None}}
+
+    assert checkpoints.scoring_differs(run(embedding="pooled"), run(embedding="bands/rdp4"))
+    assert checkpoints.scoring_differs(run(), run(pooling="max"))
+    assert not checkpoints.scoring_differs(run(), run(embedding="projected", dropout=0.1, bands=False))
+
+
 def detector() -> AnomalyDetector:
     torch.manual_seed(0)
     return AnomalyDetector(
