@@ -49,17 +49,17 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
+    if args.grid is not None and args.set:
+        raise UserError("--set goes with --scorer; in a grid, use vary")
+    specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
     whole = embedding_store.read(args.store)
-    names = whole.query.names if "all" in args.what else tuple(dict.fromkeys(args.what)) or whole.query.names[:1]
+    usual = whole.query.what
+    names = whole.query.names if "all" in args.what else tuple(dict.fromkeys(args.what)) or (usual,)
     stores = [whole.of(name) for name in names]
     out = _place(args.store) if args.out is None else args.out
     if args.grid is None and len(stores) == 1:
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
-        what = "" if names[0] == whole.query.what else names[0]
-        return _one(stores[0], _spec(args.scorer, args.set), out, threshold, args.projection, what)
-    if args.grid is not None and args.set:
-        raise UserError("--set goes with --scorer; in a grid, use vary")
-    specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
+        return _one(stores[0], specs[0], out, threshold, args.projection, "" if names[0] == usual else names[0])
     done: list[Rescored] = []
     for found, spec in itertools.product(stores, specs):
         scorer = configured(spec, Scorer, importing=args.grid is None)  # type: ignore[type-abstract]
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"asd: warning: left out {back_ends.describe(spec)}: {error}", file=sys.stderr)
     if not done:
         raise UserError(f"{args.grid or args.scorer}: no back end could be fitted")
-    return _grid(done, out, whole.query.what, several=len(stores) > 1)
+    return _grid(done, out, usual, several=len(stores) > 1)
 
 
 def _place(store: Path) -> Path:
