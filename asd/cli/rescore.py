@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             done.append(back_ends.score(found, scorer, spec))
         except UserError as error:
-            print(f"asd: warning: left out {back_ends.describe(spec)}: {error}", file=sys.stderr)
+            named = f"{found.query.what}: " if len(stores) > 1 else ""
+            print(f"asd: warning: left out {named}{back_ends.describe(spec)}: {error}", file=sys.stderr)
     if not done:
         raise UserError(f"{args.grid or args.scorer}: no back end could be fitted")
     return _grid(done, out, usual, several=len(stores) > 1)

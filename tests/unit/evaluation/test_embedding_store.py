@@ -154,6 +154,9 @@ def test_several_vectors_from_the_command_line(here, tmp_path: Path) -> None:
     assert sorted(line.split("  ")[0].strip() for line in table) == [
         "bands/rdp4: BEAMScorer", "bands/rdp4: KMeansScorer", "projected: BEAMScorer", "projected: KMeansScorer",
     ]  # fmt: skip
+    done = here("rescore", folder, "--scorer", "BEAMScorer", "--set", "bands=24", "--what", "all")
+    assert "left out projected: BEAMScorer(bands=24): BEAMScorer: embeddings of 8 columns hold no 24" in done.stderr
+    assert "bands/rdp4: BEAMScorer(bands=24)" in done.stdout
     here("rescore", folder, "--scorer", "BEAMScorer", "--what", "bands/rdp4")
     config = yaml.safe_load((tmp_path / "rescored" / "scorer.yaml").read_text())["model"]
     assert config["adapter"] == {"init_args": {"embedding": "bands/rdp4"}}
