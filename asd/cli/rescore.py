@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="PLACE=VALUE", action="append", default=[], help="an argument of it: k=4, scorer.metric=cosine"
     )
+    parser.add_argument(
+        "--what", metavar="NAME", action="append", default=[], help="vector of each clip: a name in the store, or all"
+    )
     parser.add_argument("--grid", metavar="NAME|FILE", type=Path, help="list of scorers, such as grid/back_ends")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder)")
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
@@ -45,23 +49,28 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
-    found = embedding_store.read(args.store)
-    out = _place(args.store) if args.out is None else args.out
-    if args.grid is None:
-        threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
-        return _one(found, _spec(args.scorer, args.set), out, threshold, args.projection)
-    if args.set:
+    if args.grid is not None and args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
-    specs = back_ends.read_grid(args.grid)
+    specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
+    whole = embedding_store.read(args.store)
+    usual = whole.query.what
+    names = whole.query.names if "all" in args.what else tuple(dict.fromkeys(args.what)) or (usual,)
+    stores = [whole.of(name) for name in names]
+    out = _place(args.store) if args.out is None else args.out
+    if args.grid is None and len(stores) == 1:
+        threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
+        return _one(stores[0], specs[0], out, threshold, args.projection, "" if names[0] == usual else names[0])
     done: list[Rescored] = []
-    for spec in specs:
+    for found, spec in itertools.product(stores, specs):
+        scorer = configured(spec, Scorer, importing=args.grid is None)  # type: ignore[type-abstract]
         try:
-            done.append(back_ends.score(found, configured(spec, Scorer), spec))  # type: ignore[type-abstract]
+            done.append(back_ends.score(found, scorer, spec))
         except UserError as error:
-            print(f"asd: warning: left out {back_ends.describe(spec)}: {error}", file=sys.stderr)
+            named = f"{found.query.what}: " if len(stores) > 1 else ""
+            print(f"asd: warning: left out {named}{back_ends.describe(spec)}: {error}", file=sys.stderr)
     if not done:
-        raise UserError(f"{args.grid}: no back end could be fitted")
-    return _grid(done, out)
+        raise UserError(f"{args.grid or args.scorer}: no back end could be fitted")
+    return _grid(done, out, usual, several=len(stores) > 1)
 
 
 def _place(store: Path) -> Path:
@@ -92,7 +101,7 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
     return spec
 
 
-def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection) -> int:
+def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection, what: str) -> int:
     from asd import plots
     from asd.configured import configured
     from asd.evaluation import back_ends, calibration
@@ -103,14 +112,14 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     rows, scorers = back_ends.decided(found, scorer, threshold)
     known = calibration.of_scorers(scorers, found.query.seconds)
     written = outputs.write(out, rows, known, back_ends.describe(spec))
-    _write_config(out / "scorer.yaml", spec)
+    _write_config(out / "scorer.yaml", spec, what)
     plots.draw_embeddings(found, RunFolder(out).pictures, projection)
     print(written.table)
     print(out)
     return 0
 
 
-def _grid(done: list[Rescored], out: Path) -> int:
+def _grid(done: list[Rescored], out: Path, usual: str, several: bool) -> int:
     from asd import plots
     from asd.evaluation import back_ends, tables
     from asd.utils.files import replace_text
@@ -119,14 +128,15 @@ def _grid(done: list[Rescored], out: Path) -> int:
     lines = []
     for one in ordered:
         means = tables.metrics_table(one.metrics).summary[0][1:] if one.metrics else ["-", "-", "-"]
-        lines.append([back_ends.describe(one.spec), tables.percent(one.official), *means])
+        named = f"{one.what}: " if several else ""
+        lines.append([named + back_ends.describe(one.spec), tables.percent(one.official), *means])
     headers = ["back end", "official score", "AUC source", "AUC target", "pAUC"]
     print(tables.Table(headers, lines).text())
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([headers, *lines])
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "rescored.csv", text.getvalue())
-    _write_config(out / "best.yaml", ordered[0].spec)
+    _write_config(out / "best.yaml", ordered[0].spec, "" if ordered[0].what == usual else ordered[0].what)
     if ordered[0].metrics:
         rows = [(line[0], [float(cell) for cell in line[1:]]) for line in lines if "-" not in line[1:]]
         plots.back_end_chart(rows, out / "rescored.png")
@@ -137,9 +147,18 @@ def _grid(done: list[Rescored], out: Path) -> int:
     return 0
 
 
-def _write_config(path: Path, spec: Spec) -> None:
+def _write_config(path: Path, spec: Spec, what: str) -> None:
+    """The back end as a config, and what it scored, where that is another vector than the run's.
+
+    With every argument, or it would take those of a run's scorer of the same class that it does not name.
+    """
     import yaml
 
+    from asd.configured import configured
+    from asd.described import described
+    from asd.scoring import Scorer
     from asd.utils.files import replace_text
 
-    replace_text(path, yaml.safe_dump({"model": {"scorer": spec}}, sort_keys=False))
+    scorer = described(configured(spec, Scorer, importing=True))  # type: ignore[type-abstract]
+    scored = {"adapter": {"init_args": {"embedding": what}}} if what else {}
+    replace_text(path, yaml.safe_dump({"model": {**scored, "scorer": scorer}}, sort_keys=False))

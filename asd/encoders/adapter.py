@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, Self, get_args
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from asd.described import Described
+from asd.encoders.pooling import pooled
+from asd.encoders.scored import Tokens
+from asd.encoders.token_layout import TokenLayout
 from asd.errors import UserError
 
 Layers = Literal["mix", "concatenate", "last"]
-Pooling = Literal["mean", "max", "mean_max", "attentive_statistics"]
-Place = Literal["projected", "pooled"]
+Pooling = Literal["mean", "max", "mean_max", "attentive_statistics", "rdp", "gem", "rdp_gem"]
 
 
 class Adapter(Described, nn.Module):
@@ -24,19 +27,25 @@ class Adapter(Described, nn.Module):
     Args:
         layers: A learnable weighted mean of the encoder's layers, all of them side by side, or the deepest alone.
         pooling: How frames become one vector; attentive statistics are the weighted mean and standard deviation
-            (Okabe et al. 2018, arXiv 1803.10963).
+            (Okabe et al. 2018, arXiv 1803.10963); ``rdp``, ``gem`` and ``rdp_gem`` are in `asd.encoders.pooling`.
         hidden: Widths of linear layers before the last, each with normalisation and activation.
         embedding_dim: Width of the last linear layer; ``None``: no linear layers, the pooled vector goes to the head.
         dropout: Part of the inputs of each linear layer that is dropped in training.
-        embedding: Which vector is scored: the last linear layer's output, or the pooled vector before the layers.
+        embedding: Which vector is scored: ``projected``, the last linear layer's output; ``pooled``, before the layers;
+            or the encoder's tokens, such as ``bands/rdp4`` for each row of frequency pooled by itself, whatever is
+            trained on: see `asd.encoders.scored.Tokens.parse`.
+        exponent: Of the relative deviation by which ``rdp`` and ``rdp_gem`` weigh a frame.
+        bands: Pool each row of frequency of the encoder's tokens by itself: the pooled vector holds one for each.
 
     Attributes:
         head_dim: Width of the head's input, after `build`.
         scored_dim: Width of the embedding that is scored, after `build`.
+        scored_bands: How many bands lie side by side in it, after `build`.
     """
 
     head_dim: int
     scored_dim: int
+    scored_bands: int
 
     def __init__(
         self,
@@ -45,35 +54,48 @@ class Adapter(Described, nn.Module):
         hidden: Sequence[int] = (),
         embedding_dim: int | None = None,
         dropout: float = 0.0,
-        embedding: Place = "projected",
+        embedding: str = "projected",
+        exponent: float = 4.0,
+        bands: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("layers", layers, Layers),
-            ("pooling", pooling, Pooling),
-            ("embedding", embedding, Place),
-        ):
+        for name, value, known in (("layers", layers, Layers), ("pooling", pooling, Pooling)):
             if value not in get_args(known):
                 raise UserError(f"Adapter: {name} is {value!r}; choose one of {', '.join(get_args(known))}")
         if embedding_dim is None and hidden:
             raise UserError("Adapter: hidden layers are given but no embedding_dim; give the width of the last layer")
+        if not 0 <= exponent < math.inf:
+            raise UserError(f"Adapter: exponent is {exponent}; give 0, which is the mean, or more")
+        Tokens.parse(embedding)
         self.layers = layers
         self.pooling = pooling
         self.hidden = tuple(hidden)
         self.width = embedding_dim
         self.dropout = dropout
         self.embedding = embedding
+        self.exponent = exponent
+        self.bands = bands
 
-    def build(self, layers: int, feature_dim: int) -> Self:
-        """Create the parameters for features ``(B, L, F, D)`` with ``L`` = `layers`, ``D`` = `feature_dim`."""
+    def build(self, layers: int, feature_dim: int, layout: TokenLayout = TokenLayout()) -> Self:  # noqa: B008
+        """Create the parameters for features ``(B, L, F, D)`` with ``L`` = `layers`, ``D`` = `feature_dim`.
+
+        Raises:
+            UserError: A layer is scored that there is not.
+        """
+        self.layout = layout
+        self._token_layers, self._token_dim = layers, feature_dim
+        if layout.order == "width":
+            self._token_dim //= layout.rows
+        rows = layout.rows if self.bands else 1
+        feature_dim = self._token_dim if self.bands else feature_dim
         self.mixture = nn.Parameter(torch.zeros(layers)) if self.layers == "mix" and layers > 1 else None
         width = feature_dim * layers if self.layers == "concatenate" else feature_dim
         self.attention = None
         if self.pooling == "attentive_statistics":
             self.attention = nn.Sequential(nn.Linear(width, 128), nn.Tanh(), nn.Linear(128, width))
-        pooled = width * (2 if self.pooling in ("mean_max", "attentive_statistics") else 1)
+        self.pooled_dim = rows * width * (2 if self.pooling in ("mean_max", "attentive_statistics") else 1)
         self.projection = nn.Sequential()
-        self.head_dim = pooled
+        self.head_dim = self.pooled_dim
         if self.width is not None:
             for out in self.hidden:
                 self.projection.extend(
@@ -82,11 +104,32 @@ class Adapter(Described, nn.Module):
                 self.head_dim = out
             self.projection.extend([nn.Dropout(self.dropout), nn.Linear(self.head_dim, self.width)])
             self.head_dim = self.width
-        self.scored_dim = self.head_dim if self.embedding == "projected" else pooled
+        self.scored_dim, self.scored_bands = self.size_of(self.embedding)
         return self
+
+    def size_of(self, what: str) -> tuple[int, int]:
+        """Width of a vector that may be scored, and how many bands lie side by side in it.
+
+        Raises:
+            UserError: There is no such vector.
+        """
+        tokens = Tokens.parse(what)
+        if tokens is not None:
+            tokens.check(self._token_layers)
+            return self._token_dim * tokens.rows(self.layout), tokens.rows(self.layout)
+        if what == "projected":
+            return self.head_dim, 1 if len(self.projection) or not self.bands else self.layout.rows
+        return self.pooled_dim, self.layout.rows if self.bands else 1
 
     def pool(self, features: Tensor) -> Tensor:
         """``(B, L, F, D)`` to the pooled vector ``(B, P)``."""
+        if not self.bands:
+            return self._pool(features)
+        grid = self.layout.grid(features).movedim(3, 1)  # (B, R, L, F', D)
+        vectors: Tensor = self._pool(grid.flatten(0, 1)).unflatten(0, (-1, grid.shape[1]))
+        return vectors.flatten(1)
+
+    def _pool(self, features: Tensor) -> Tensor:
         if self.mixture is not None:
             rows = torch.einsum("l,blfd->bfd", self.mixture.softmax(0).to(features.dtype), features)
         elif self.layers == "concatenate":
@@ -98,18 +141,17 @@ class Adapter(Described, nn.Module):
             mean = (weight * rows).sum(1)
             variance = (weight * rows.float().square()).sum(1) - mean.square()
             return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
-        if self.pooling == "max":
-            return rows.amax(1)
-        if self.pooling == "mean_max":
-            return torch.cat([rows.mean(1), rows.amax(1)], dim=1)
-        return rows.mean(1)
+        return pooled(rows, self.pooling, self.exponent)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, L, F, D)`` to the head's input ``(B, head_dim)``."""
         projected: Tensor = self.projection(self.pool(features))
         return projected
 
-    def embed(self, features: Tensor) -> Tensor:
-        """``(B, L, F, D)`` to the embedding that is scored, ``(B, scored_dim)``."""
-        pooled = self.pool(features)
-        return pooled if self.embedding == "pooled" else self.projection(pooled)
+    def embed(self, features: Tensor, what: str | None = None) -> Tensor:
+        """``(B, L, F, D)`` to the embedding that is scored, ``(B, scored_dim)``, or to another vector, `what`."""
+        what = self.embedding if what is None else what
+        tokens = Tokens.parse(what)
+        if tokens is not None:
+            return tokens.pool(features, self.layout)
+        return self(features) if what == "projected" else self.pool(features)

@@ -34,11 +34,13 @@ class Rescored:
         spec: Class path and arguments of the scorer.
         rows: The query clips with their scores.
         metrics: By machine, where labels are known.
+        what: Which vector of a clip was scored, as the store names it.
     """
 
     spec: Spec
     rows: list[ClipScore]
     metrics: dict[str, SectionMetrics]
+    what: str = ""
 
     @property
     def official(self) -> float:
@@ -49,6 +51,7 @@ class Rescored:
 def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> SectionScorers:
     """Fit a scorer for each machine and section on the reference clips, with thresholds from held-out scores."""
     names = [str(section) for section in sections_of(store.reference.clips)]
+    scorer.take_bands(store.reference.bands)
     scorers = SectionScorers(scorer, GammaThreshold() if threshold is None else threshold, names)
     return scorers.fit(Bank.build(store.reference.embeddings, store.reference.clips, names), store.reference.seconds)
 
@@ -60,6 +63,7 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
     bank = Bank.build(store.reference.embeddings, store.reference.clips, names)
     bank.check(names)
     bank.warn(names)
+    scorer.take_bands(store.reference.bands)
     values = torch.empty(len(store.query.clips))
     of = torch.tensor([names.index(str(clip.machine_section)) for clip in store.query.clips], dtype=torch.int64)
     for number, name in enumerate(names):
@@ -72,7 +76,7 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
             raise UserError(f"{name}: {type(scorer).__name__} gave scores that are not finite")
         values[asked] = found
     rows = [clip.scored(one) for clip, one in zip(store.query.clips, values.tolist(), strict=True)]
-    return Rescored(spec or {"class_path": type(scorer).__name__}, rows, measure(rows))
+    return Rescored(spec or {"class_path": type(scorer).__name__}, rows, measure(rows), store.query.what)
 
 
 @torch.no_grad()
@@ -135,7 +139,8 @@ def describe(spec: Any) -> str:
     if isinstance(spec, Mapping) and "class_path" in spec:
         arguments = spec.get("init_args") or {}
         inner = ", ".join(
-            describe(value) if name == "scorer" else f"{name}={describe(value)}" for name, value in arguments.items()
+            describe(value) if name in ("scorer", "scorers") else f"{name}={describe(value)}"
+            for name, value in arguments.items()
         )
         return f"{spec['class_path'].rpartition('.')[2]}({inner})" if inner else spec["class_path"].rpartition(".")[2]
-    return str(spec)
+    return " + ".join(map(describe, spec)) if isinstance(spec, list | tuple) else str(spec)

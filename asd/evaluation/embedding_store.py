@@ -1,17 +1,19 @@
 """Embeddings on disk: embed once, score often.
 
 A store is a folder with ``reference.safetensors``, the normal training clips, and ``query.safetensors``, the test
-clips. Each file holds the embeddings ``(N, E)`` and, as JSON in its header, a row of facts for each clip. Reading maps
-the file into memory; nothing in it can be run as code.
+clips. Each file holds the embeddings ``(N, E)`` and, as JSON in its header, a row of facts for each clip; it may hold
+other embeddings of the same clips, each by its name. Reading maps the file into memory; nothing in it can be run as
+code.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +33,8 @@ from asd.utils.pairs import check_names, first_few
 
 SUBSETS = ("reference", "query")
 _VERSION = 1
+_OTHER = "embeddings/"
+"""Before the names of other vectors than that which is scored."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,28 @@ class Stored:
         clips: Facts of the ``N`` clips.
         fingerprint: Of the weights that made the embeddings.
         seconds: Length of the clips.
+        what: Which vector of a clip the embeddings are, as the adapter's `embedding` says it; empty where not known.
+        bands: How many bands lie side by side in them.
+        others: Other vectors of the same clips, by the same names: embeddings ``(N, E)`` and how many bands they have.
     """
 
     embeddings: Tensor
     clips: tuple[StoredClip, ...]
     fingerprint: str
     seconds: float
+    what: str = ""
+    bands: int = 1
+    others: Mapping[str, tuple[Tensor, int]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which vectors of a clip there are, that of `embeddings` first."""
+        return (self.what, *self.others)
+
+    def of(self, what: str) -> Stored:
+        """With another vector, which is there, in the place of the embeddings, and without the others."""
+        embeddings, bands = (self.embeddings, self.bands) if what == self.what else self.others[what]
+        return replace(self, embeddings=embeddings, what=what, bands=bands, others={})
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,22 @@ class Store:
 
     reference: Stored
     query: Stored
+
+    def of(self, what: str) -> Store:
+        """With another vector of each clip as the embeddings.
+
+        Raises:
+            UserError: The store does not hold it.
+        """
+        names = self.query.names
+        if what not in names:
+            near = difflib.get_close_matches(what, names, n=1)
+            raise UserError(
+                f"the store holds no {what!r}{f'; did you mean {near[0]}?' if near else ';'} it has "
+                f"{', '.join(name or 'embeddings without a name' for name in names)}; store others with "
+                "`asd predict --outputs.also NAMES`"
+            )
+        return Store(self.reference.of(what), self.query.of(what))
 
 
 def fingerprint(modules: Sequence[nn.Module]) -> str:
@@ -123,10 +159,13 @@ def write(path: Path, stored: Stored) -> Path:
         "fingerprint": stored.fingerprint,
         "seconds": repr(stored.seconds),
         "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
+        "what": stored.what,
+        "bands": json.dumps({stored.what: stored.bands, **{name: one[1] for name, one in stored.others.items()}}),
     }
+    tensors = {"embeddings": stored.embeddings, **{_OTHER + name: one[0] for name, one in stored.others.items()}}
     try:
         with written(path) as place:
-            save_file({"embeddings": stored.embeddings.contiguous()}, place, header)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place, header)
             mask = os.umask(0)
             os.umask(mask)
             place.chmod(0o666 & ~mask)  # safetensors writes for the owner alone
@@ -152,18 +191,26 @@ def read_file(path: Path) -> Stored:
             seconds = float(header["seconds"])
             clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(header["clips"]))
             mark = header["fingerprint"]
+            # Files from before there were several have no names.
+            what, bands = header.get("what", ""), dict(strict_json.loads(header.get("bands", "{}")))
+            names = [key.removeprefix(_OTHER) for key in file.keys() if key.startswith(_OTHER)]  # noqa: SIM118
+            others = {name: (file.get_tensor(_OTHER + name), int(bands[name])) for name in sorted(names)}
+            stored = Stored(embeddings, clips, mark, seconds, what, int(bands.get(what, 1)), others)
     except UserError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); write it anew with `asd predict`") from error
-    if embeddings.ndim != 2 or len(clips) != len(embeddings):
-        raise UserError(
-            f"{path}: {len(embeddings)} embeddings for {len(clips)} clips; write it anew with `asd predict`"
-        )
-    bad = [clip.name for clip, row in zip(clips, embeddings.isfinite().all(1).tolist(), strict=True) if not row]
-    if bad:
-        raise UserError(f"{path}: the embeddings of {first_few(bad)} are not finite; embed in float32, or train anew")
-    return Stored(embeddings, clips, mark, seconds)
+    for rows, count in ((embeddings, stored.bands), *others.values()):
+        if rows.ndim != 2 or len(clips) != len(rows):
+            raise UserError(f"{path}: {len(rows)} embeddings for {len(clips)} clips; write it anew with `asd predict`")
+        if count < 1 or rows.shape[1] % count:
+            raise UserError(f"{path}: {rows.shape[1]} columns are no {count} bands; write it anew with `asd predict`")
+        bad = [clip.name for clip, row in zip(clips, rows.isfinite().all(1).tolist(), strict=True) if not row]
+        if bad:
+            raise UserError(
+                f"{path}: the embeddings of {first_few(bad)} are not finite; embed in float32, or train anew"
+            )
+    return stored
 
 
 def _checked(clip: StoredClip) -> StoredClip:
@@ -178,6 +225,11 @@ def _checked(clip: StoredClip) -> StoredClip:
     return clip
 
 
+def _widths(stored: Stored) -> dict[str, tuple[int, int]]:
+    every = {stored.what: (stored.embeddings, stored.bands), **stored.others}
+    return {name: (rows.shape[1], bands) for name, (rows, bands) in every.items()}
+
+
 def read(folder: Path) -> Store:
     """The store in a folder, or in the folder ``embeddings`` of a run.
 
@@ -190,7 +242,7 @@ def read(folder: Path) -> Store:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; `asd predict --ckpt_path CHECKPOINT` writes one of embeddings")
     reference, query = (read_file(folder / f"{name}.safetensors") for name in SUBSETS)
-    if reference.fingerprint != query.fingerprint or reference.embeddings.shape[1] != query.embeddings.shape[1]:
+    if reference.fingerprint != query.fingerprint or _widths(reference) != _widths(query):
         raise UserError(
             f"{folder}: reference and query clips were embedded by different checkpoints; write both anew with "
             "`asd predict`"

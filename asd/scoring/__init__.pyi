@@ -1,12 +1,14 @@
 from .base import NotFittedError as NotFittedError
 from .base import ReferenceScorer as ReferenceScorer
 from .base import Scorer as Scorer
+from .beam import BEAMScorer as BEAMScorer
 from .fusion import ScoreFusion as ScoreFusion
 from .gaussian import GaussianMixtureScorer as GaussianMixtureScorer
 from .gaussian import MahalanobisScorer as MahalanobisScorer
 from .kmeans import KMeansScorer as KMeansScorer
 from .limits import Decision as Decision
 from .limits import Limits as Limits
+from .median_scale import MedianScaled as MedianScaled
 from .neighbours import NeighboursScorer as NeighboursScorer
 from .normalise import ConformalMap as ConformalMap
 from .normalise import LocalDensity as LocalDensity
@@ -22,3 +24,4 @@ from .threshold import ConformalThreshold as ConformalThreshold
 from .threshold import GammaThreshold as GammaThreshold
 from .threshold import QuantileThreshold as QuantileThreshold
 from .threshold import Threshold as Threshold
+from .z_fusion import ZFusion as ZFusion

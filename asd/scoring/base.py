@@ -78,6 +78,15 @@ class Scorer(Described, nn.Module, ABC):
             scores[out] = fitted(embeddings[out]).float()
         return scores
 
+    def take_bands(self, bands: int) -> None:
+        """Be told, before the fit, of how many frequency bands the embeddings hold a vector each, side by side.
+
+        Scorers that this one is made of are told as well; most need not know.
+        """
+        for part in self.modules():
+            if part is not self and isinstance(part, Scorer):
+                part.take_bands(bands)
+
     def remember(self, **tensors: Tensor) -> None:
         """Keep fitted tensors as buffers and mark the scorer as fitted."""
         for name, tensor in tensors.items():

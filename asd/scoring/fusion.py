@@ -36,6 +36,9 @@ class ScoreFusion(Scorer):
         prototype = KMeansScorer() if scorer is None else scorer
         self.parts = nn.ModuleList(copy.deepcopy(prototype) for _ in self.widths or range(2))
 
+    def take_bands(self, bands: int) -> None:
+        """Bands are of the whole embedding, not of its parts."""
+
     def _split(self, embeddings: Tensor) -> list[tuple[Scorer, Tensor]]:
         width = embeddings.shape[1]
         widths = [width // 2, width - width // 2] if self.widths is None else self.widths

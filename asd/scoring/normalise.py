@@ -13,11 +13,12 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring.base import ReferenceScorer, Scorer, own_recordings
+from asd.scoring.cluster_exit import within_cluster
 from asd.scoring.conformal import Surprise
 from asd.scoring.distances import distances, nearest, placed
 from asd.scoring.neighbours import NeighboursScorer
 
-Mode = Literal["ratio", "difference"]
+Mode = Literal["ratio", "difference", "varmin", "log_varmin"]
 Density = Literal["mean", "kth"]
 
 _BLOCK = 4096
@@ -27,24 +28,37 @@ class LocalDensity(Scorer):
     """Local-density normalisation: a distance counts by how near to one another the clips are where it is measured.
 
     The distance to each reference is divided by, or lessened by, the distance from that reference to its own nearest
-    normal clips; the smallest result counts (Wilkinghoff et al. 2025, arXiv 2602.18777). Clips of a reference's own
+    normal clips; the smallest result counts (Wilkinghoff et al. 2025, arXiv 2509.10951). Clips of a reference's own
     recording do not count as its neighbours: they lie so near that every other recording would look anomalous.
+
+    With ``varmin``, the weight of what is subtracted is that which leaves the least variance among the normal clips,
+    each against the references of other recordings (Matsumoto et al., DCASE Workshop 2025); with ``log_varmin``, so are
+    logarithms of the distances, whose weight of one would be the ratio (arXiv 2603.04605).
 
     A scorer without references, such as a Gaussian, is normalised by the mean held-out score of the k normal clips
     that are nearest to the query.
 
     Args:
         scorer: What is normalised; ``None``: the nearest neighbour.
-        mode: Ratio or difference.
+        mode: ``ratio``, ``difference``, ``varmin``, a difference of least variance (papers use k = 4), or
+            ``log_varmin``, a difference of logarithms of least variance (k = 1).
         k: Number of neighbours that make the density.
         density: Mean distance to these neighbours, or the distance to the k-th of them.
+        cluster_exit: Neighbours beyond the first gap in their distances do not count, so that a large `k`, such as 16
+            to 64, does not leave the cluster of a reference; see `within_cluster`.
     """
 
     references: Tensor
     spacing: Tensor
+    weight: Tensor
 
     def __init__(
-        self, scorer: Scorer | None = None, mode: Mode = "ratio", k: int = 1, density: Density = "mean"
+        self,
+        scorer: Scorer | None = None,
+        mode: Mode = "ratio",
+        k: int = 1,
+        density: Density = "mean",
+        cluster_exit: bool = False,
     ) -> None:
         super().__init__()
         if mode not in get_args(Mode) or density not in get_args(Density) or k < 1:
@@ -56,6 +70,7 @@ class LocalDensity(Scorer):
         self.mode = mode
         self.k = k
         self.density = density
+        self.cluster_exit = cluster_exit
 
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Fit the scorer, and measure how dense the normal clips are around its references."""
@@ -70,28 +85,47 @@ class LocalDensity(Scorer):
             clip = nearest(references, rows, 1, metric)
             own = torch.where(clip[0][:, 0] <= 1e-6, group[clip[1][:, 0]], -1)
             away = nearest(references, rows, self.k, metric, (own, group))[0]
-            spacing = self._spacing(away)
+            spacing = self._spacing(away, away)
+            raw, place = (part[:, 0] for part in nearest(rows, references, 1, metric, (group, own)))
         else:
             references = rows
-            held_out = self.scorer.held_out(embeddings, target, group)
-            if self.mode == "ratio" and bool((held_out < 0).any()):
+            raw = held_out = self.scorer.held_out(embeddings, target, group)
+            if self.mode in ("ratio", "log_varmin") and bool((held_out < 0).any()):
                 raise UserError(
                     f"LocalDensity: {type(self.scorer).__name__} gives negative scores, whose ratios mean nothing; set "
                     "mode to difference"
                 )
-            place = nearest(rows, rows, self.k, metric, (group, group))
-            neighbours = held_out[place[1]].masked_fill(place[0].isinf(), torch.inf)
-            spacing = self._spacing(neighbours)
+            away, near = nearest(rows, rows, self.k, metric, (group, group))
+            spacing = self._spacing(held_out[near].masked_fill(away.isinf(), torch.inf), away)
+            place = near[:, 0]
         self.remember(references=references, spacing=spacing)
+        if self.mode in ("varmin", "log_varmin"):
+            there = raw.isfinite()
+            self.remember(weight=self._least_variance(raw[there], spacing[place[there]]))
         return self
+
+    def _least_variance(self, raw: Tensor, spacing: Tensor) -> Tensor:
+        """By how much of the spacings ``(n,)`` raw scores ``(n,)`` are lessened to vary least."""
+        if self.mode == "log_varmin":
+            raw, spacing = (part.clamp_min(self._floor()).log() for part in (raw, spacing))
+        if len(raw) == 0:
+            return raw.new_zeros(())
+        # In float64, which not every device has: on the CPU.
+        scores, density = raw.cpu().double(), spacing.cpu().double()
+        variance = density.var(correction=0)
+        if float(variance) <= 1e-12 * float(density.square().mean()):  # all alike: nothing to gain
+            return raw.new_zeros(())
+        return (((scores - scores.mean()) * (density - density.mean())).mean() / variance).to(raw)
 
     @property
     def _metric(self) -> Literal["cosine", "euclidean"]:
         return self.scorer.metric if isinstance(self.scorer, ReferenceScorer) else "cosine"
 
-    def _spacing(self, away: Tensor) -> Tensor:
-        """``(R, k)`` ascending, infinite where there is no neighbour, to ``(R,)``."""
+    def _spacing(self, away: Tensor, distance: Tensor) -> Tensor:
+        """Scores and distances of neighbours ``(R, k)``, nearest first, infinite where there is none, to ``(R,)``."""
         known = away.isfinite()
+        if self.cluster_exit:
+            known &= torch.arange(away.shape[1], device=away.device) < within_cluster(distance)[:, None]
         if self.density == "kth":
             last = (known.sum(1) - 1).clamp_min(0)
             spacing = away.gather(1, last[:, None])[:, 0]
@@ -101,30 +135,34 @@ class LocalDensity(Scorer):
         usual = spacing[~lonely].median() if not bool(lonely.all()) else spacing.new_ones(())
         return spacing.where(~lonely, usual)
 
+    def _floor(self) -> Tensor:
+        """A thousandth of the usual spacing: identical clips leave no distance to divide by."""
+        middle = self.spacing.abs().sort().values[(len(self.spacing) - 1) // 2]
+        return 1e-3 * torch.where(middle > 0, middle, 1.0)
+
+    def _normalised(self, scores: Tensor, spacing: Tensor) -> Tensor:
+        if self.mode == "ratio":
+            return scores / spacing.clamp_min(self._floor())
+        if self.mode == "log_varmin":
+            floor = self._floor()
+            return scores.clamp_min(floor).log() - self.weight * spacing.clamp_min(floor).log()
+        return scores - (self.weight * spacing if self.mode == "varmin" else spacing)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to normalised scores ``(B,)``."""
         self.check_fitted()
         metric = self._metric
         rows = placed(embeddings, metric)
-        # Identical clips leave no distance to divide by: such a place counts as a thousandth of the usual spacing.
-        spacing = self.spacing
-        middle = spacing.abs().sort().values[(len(spacing) - 1) // 2]
-        usual = torch.where(middle > 0, middle, 1.0)
         if isinstance(self.scorer, ReferenceScorer):
             size = max(1, _BLOCK * 1024 // max(1, len(self.references)))
-            blocks = []
-            for part in [rows] if torch.compiler.is_exporting() else rows.split(size):
-                away = distances(part, self.references, metric)
-                if self.mode == "ratio":
-                    blocks.append((away / spacing.clamp_min(1e-3 * usual)).amin(1))
-                else:
-                    blocks.append((away - spacing).amin(1))
+            blocks = [
+                self._normalised(distances(part, self.references, metric), self.spacing).amin(1)
+                for part in ([rows] if torch.compiler.is_exporting() else rows.split(size))
+            ]
             return torch.cat(blocks) if blocks else rows.new_empty(0)
         scores: Tensor = self.scorer(embeddings)
         place = nearest(rows, self.references, 1, metric)[1][:, 0]
-        if self.mode == "ratio":
-            return scores / spacing[place].clamp_min(1e-3 * usual)
-        return scores - spacing[place]
+        return self._normalised(scores, self.spacing[place])
 
 
 class _ByDomain(Scorer):
@@ -160,8 +198,8 @@ class _ByDomain(Scorer):
     def _scores(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the raw scores ``(P, B)`` of the fitted parts."""
         self.check_fitted()
-        # Asked of the names, for a graph that is exported has no values yet: a fit leaves more than the flag.
-        both = any(name != "fitted" for name, _ in self.target.named_buffers())
+        # Asked of the names, for a graph that is exported has no values yet: a fit leaves more than the flags.
+        both = any(name.rpartition(".")[2] != "fitted" for name, _ in self.target.named_buffers())
         scorers = [self.source, self.target] if both else [self.source]
         return torch.stack([scorer(embeddings) for scorer in scorers])
 

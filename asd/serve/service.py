@@ -155,9 +155,7 @@ class Service:
         """
         log = self.log
         if log is None:
-            raise HTTPException(
-                409, "this service keeps no feedback"
-            )
+            raise HTTPException(409, "this service keeps no feedback")
         with _refusing(upload), telling_full_disk():
             recording, windows = await self._begun(upload.sound)
             heard: list[Tensor] = []

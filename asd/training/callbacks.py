@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -90,19 +91,32 @@ class RunOutputs(pl.Callback):
         scores: Write the score and decision files of the challenge.
         folder: Where a test or a prediction writes; ``None``: the folder of the run that the checkpoint is of, or else
             of this one. Training has its logger's.
+        also: Other vectors of a clip that a prediction stores beside the one that is scored, named as the adapter's
+            `embedding` is: ``projected``, ``pooled``, ``bands/rdp4``.
 
     Attributes:
         summary: The table of the last test and the run folder, for the screen once progress bars are gone.
     """
 
-    def __init__(self, pictures: bool = True, scores: bool = True, folder: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        pictures: bool = True,
+        scores: bool = True,
+        folder: Path | str | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
+        self.also = tuple(also)
         self.pictures = pictures
         self.scores = scores
         self.folder = None if folder is None else Path(folder)
         self.summary = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that the run folder can be written before any work is done."""
+        """Make sure, before any work is done, that the run folder can be written and that what shall be there is."""
+        if stage == "predict" and isinstance(pl_module, AnomalyDetector):
+            pl_module.also = tuple(name for name in dict.fromkeys(self.also) if name != pl_module.adapter.embedding)
+            for name in pl_module.also:
+                pl_module.adapter.size_of(name)
         run = run_folder(trainer) if stage == "fit" else self.run(trainer)
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return

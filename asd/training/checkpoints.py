@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,10 @@ from typing import Any, TypeGuard
 
 import torch
 
+from asd import plugins
 from asd._version import __version__
+from asd.described import Described
+from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
@@ -169,17 +173,36 @@ def with_band(config: dict[str, Any] | None, band: float | None) -> dict[str, An
 
 
 def scoring_differs(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
-    """Whether scorer or threshold are configured otherwise than when the checkpoint was written."""
+    """Whether scorer, threshold or what is scored are configured otherwise than when the checkpoint was written."""
     if then is None or now is None:
         return False
-    return any(_given(then["model"].get(key)) != _given(now["model"].get(key)) for key in _SCORING)
+    parts = [
+        [*(_spelt_out(one["model"].get(key)) for key in _SCORING), _embedding(one["model"])] for one in (then, now)
+    ]
+    return parts[0] != parts[1]
 
 
-def _given(value: Any) -> Any:
-    """A part of a configuration without what it leaves to the class."""
+def _embedding(model: dict[str, Any]) -> dict[str, Any]:
+    """What of the adapter, apart from its weights, makes an embedding."""
+    given = model.get("adapter")
+    adapter = _spelt_out(given if isinstance(given, dict) else {"class_path": f"{Adapter.__module__}.Adapter"})
+    return {key: one for key, one in (adapter.get("init_args") or {}).items() if key != "dropout"}
+
+
+def _spelt_out(value: Any) -> Any:
+    """A part of a configuration with the defaults of all that it does not say, such as options newer than it."""
+    if isinstance(value, list | tuple):
+        return [_spelt_out(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {key: _given(one) for key, one in value.items() if one is not None}
+    cls = plugins.registered(str(value.get("class_path")), Described)
+    if cls is None:
+        return {key: _spelt_out(one) for key, one in value.items()}
+    usual = {
+        name: one.default for name, one in inspect.signature(cls).parameters.items() if one.default is not one.empty
+    }
+    arguments = {**usual, **(value.get("init_args") or {})}
+    return {**value, "init_args": {key: _spelt_out(one) for key, one in arguments.items()}}
 
 
 def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:

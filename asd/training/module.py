@@ -32,7 +32,7 @@ from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
 from asd.training.accuracy import Accuracies
 from asd.training.by_hand import configuration
-from asd.training.collect import Rows
+from asd.training.collect import Rows, add_others, with_others
 from asd.training.lightning_seams import is_training, trainer_of
 from asd.training.losses import checked_loss
 from asd.training.network import Network
@@ -78,6 +78,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
+        self.also: tuple[str, ...] = ()  # vectors that `predict` keeps beside the one that is scored
         self._rows = Rows(self.adapter.scored_dim)
         self._group_sizes: list[int] | None = None
         self.accuracies: Accuracies | None = None
@@ -218,24 +219,28 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
-        self._collect(batch, dataloader_idx, self.trainer.predict_dataloaders)
+        self._collect(batch, dataloader_idx, self.trainer.predict_dataloaders, self.also)
 
     def on_predict_epoch_end(self) -> None:
         """Gather the embeddings of reference and query clips from all processes, each clip once."""
         weights = embedding_store.fingerprint([self.encoder, self.adapter])
         for kind in embedding_store.SUBSETS:
             self._keep(kind, *self._rows.gathered(kind), weights)
+            self.embedded[kind] = with_others(self.embedded[kind], self._rows, kind, self.adapter, self.also)
 
     def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
         data = self._data()
         clips = data.reference_clips if kind == "reference" else data.query_clips
         rows = tuple(embedding_store.StoredClip.of(clips[row]) for row in index.tolist())
-        self.embedded[kind] = embedding_store.Stored(embeddings, rows, weights, data.seconds)
+        what = self.adapter.embedding, self.adapter.scored_bands
+        self.embedded[kind] = embedding_store.Stored(embeddings, rows, weights, data.seconds, *what)
 
-    def _collect(self, batch: ClipBatch, loader: int, loaders: Any) -> None:
+    def _collect(self, batch: ClipBatch, loader: int, loaders: Any, also: Sequence[str] = ()) -> None:
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
-        self._rows.add(kind, batch.index, self.embed(batch.waveform))
+        features = self.encoder(batch.waveform)
+        self._rows.add(kind, batch.index, self.adapter.embed(features).float())
+        add_others(self._rows, kind, batch.index, features, self.adapter, also)
         if kind == "reference" and not self.sections.knows_spectra:
             self._rows.add("spectra", batch.index, mean_level(batch.waveform, self.encoder.sample_rate))
 
@@ -254,12 +259,11 @@ class AnomalyDetector(Network, pl.LightningModule):
         self._log_metrics("test")
 
     def _fit_and_score(self, refit: bool) -> None:
-        data = self._data()
         if refit:
             self._fit()
         index, embeddings = self._rows.gathered("query")
         self._keep("query", index, embeddings)
-        clips = [data.query_clips[i] for i in index.tolist()]
+        clips = [self._data().query_clips[i] for i in index.tolist()]
         own = torch.tensor([self.sections.index(clip.machine_section) for clip in clips], dtype=torch.int64)
         with torch.no_grad():
             scorers = self.sections.to(embeddings.device)
@@ -280,7 +284,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         bank.check(self.sections.names)
         scorers = SectionScorers(self.scorer, self.threshold, self.sections.names)
         if distributed.rank() == 0:
-            scorers.fit(bank, self._data().seconds)
+            scorers.fit(bank, data.seconds)
             if known:
                 scorers.take_spectra(self.sections)
             for section, usual in data.recorded().items():
@@ -289,9 +293,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.sections = scorers.to(self.device)
 
     def _log_metrics(self, stage: str) -> None:
-        values: dict[str, float] = {}
-        for machine, one in self.metrics.items():
-            values |= {f"{stage}/{machine}/{name}": value for name, value in one.parts.items()}
+        parts = [(machine, name, value) for machine, one in self.metrics.items() for name, value in one.parts.items()]
         if self.metrics:
             self.log(f"{stage}/official_score", official_score(self.metrics), prog_bar=True, rank_zero_only=True)
-        self.log_dict(values, rank_zero_only=True)
+        self.log_dict({f"{stage}/{machine}/{name}": value for machine, name, value in parts}, rank_zero_only=True)

@@ -49,9 +49,12 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.adapter = (Adapter() if adapter is None else adapter).build(encoder.layers, encoder.feature_dim)
+        self.adapter = (Adapter() if adapter is None else adapter).build(
+            encoder.layers, encoder.feature_dim, encoder.layout
+        )
         self.head: Head = USUAL["head"]() if head is None else head
         self.scorer: Scorer = USUAL["scorer"]() if scorer is None else scorer
+        self.scorer.take_bands(self.adapter.scored_bands)
         self.threshold: Threshold = USUAL["threshold"]() if threshold is None else threshold
         self.classes: tuple[str, ...] = ()
         self.sections = SectionScorers(self.scorer, self.threshold, ())
@@ -85,12 +88,14 @@ class Network(nn.Module):
         described = checkpoints.read_description(checkpoint)
         checkpoint["state_dict"] = checkpoints.current_state(checkpoint["state_dict"])
         self.build(described["classes"], described["sections"])
+        # The prototype, which is never fitted, is made of other parts where it is configured otherwise.
+        own: dict[str, nn.Module] = {"scorer.": self.scorer}
         if checkpoints.scoring_differs(described["config"], self.config):
-            for key in [key for key in checkpoint["state_dict"] if key.startswith("sections.")]:
+            own["sections."] = self.sections
+        for prefix, module in own.items():
+            for key in [key for key in checkpoint["state_dict"] if key.startswith(prefix)]:
                 del checkpoint["state_dict"][key]
-            checkpoint["state_dict"].update(
-                {f"sections.{key}": value for key, value in self.sections.state_dict().items()}
-            )
+            checkpoint["state_dict"].update({prefix + key: value for key, value in module.state_dict().items()})
 
     def embed(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to the embeddings ``(B, E)`` that are scored, float32."""

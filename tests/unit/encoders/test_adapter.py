@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from asd.encoders.adapter import Adapter
+from asd.encoders.adapter import Adapter, Pooling
 from asd.encoders.augment import Mixup, SpecAugment
 from asd.errors import UserError
 
@@ -17,7 +18,7 @@ FEATURES = torch.randn(3, 4, 7, 10, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize(
     ("layers", "pooling", "width"),
-    [*product(["mix", "concatenate", "last"], ["mean", "max", "mean_max", "attentive_statistics"], [None, 6])],
+    [*product(["mix", "concatenate", "last"], get_args(Pooling), [None, 6])],
 )
 def test_every_combination_has_the_declared_widths_and_trains(layers: str, pooling: str, width: int | None) -> None:
     adapter = Adapter(layers, pooling, [12] if width else [], width).build(4, 10)

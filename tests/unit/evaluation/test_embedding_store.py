@@ -14,11 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asd.configured import configured
+from asd.described import described
 from asd.errors import Notice, UserError
 from asd.evaluation import back_ends, calibration, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import official_score
-from asd.scoring import KMeansScorer, LocalDensity, NeighboursScorer, Scorer
+from asd.scoring import BEAMScorer, KMeansScorer, LocalDensity, NeighboursScorer, Scorer
 
 ROOT = Path(__file__).parents[3]
 
@@ -68,6 +69,101 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "query.safetensors",
         "reference.safetensors",
     ]
+
+
+def several() -> Store:
+    content = made()
+    parts = [
+        dataclasses.replace(part, what="projected", others={"bands/rdp4": (part.embeddings.repeat(1, 3) ** 2, 3)})
+        for part in (content.reference, content.query)
+    ]
+    return Store(*parts)
+
+
+def test_several_vectors_of_each_clip_are_read_by_their_names(tmp_path: Path) -> None:
+    content = several()
+    found = embedding_store.read(written(tmp_path, content))
+    assert found.query.names == ("projected", "bands/rdp4")
+    bands = found.of("bands/rdp4")
+    assert torch.equal(bands.query.embeddings, content.query.embeddings.repeat(1, 3) ** 2)
+    assert (bands.query.bands, bands.query.what, found.query.bands) == (3, "bands/rdp4", 1)
+    assert torch.equal(found.of("projected").reference.embeddings, content.reference.embeddings)
+    with pytest.raises(UserError, match=r"no 'pooled'; it has projected, bands/rdp4; .* --outputs.also"):
+        found.of("pooled")
+
+
+def test_stores_from_before_there_were_names_are_read(tmp_path: Path) -> None:
+    content = made()
+    for name in embedding_store.SUBSETS:
+        part = getattr(content, name)
+        clips = json.dumps([dataclasses.asdict(clip) for clip in part.clips])
+        header = {"asd_store": "1", "fingerprint": "a", "seconds": "10.0", "clips": clips}
+        save_file({"embeddings": part.embeddings}, tmp_path / f"{name}.safetensors", header)
+    found = embedding_store.read(tmp_path)
+    assert (found.query.names, found.query.bands) == (("",), 1)
+    assert [row.score for row in back_ends.score(found, KMeansScorer()).rows] == [
+        row.score for row in back_ends.score(content, KMeansScorer()).rows
+    ]
+    with pytest.raises(UserError, match="it has embeddings without a name"):
+        found.of("pooled")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bands": 5}, "24 columns are no 5 bands"),
+        ({"bands": 0}, "24 columns are no 0 bands"),
+        ({"clips": 3}, "3 embeddings for 64 clips"),
+        ({"nan": 1}, r"1 clip \(q7\.wav\) are not finite"),
+    ],
+)
+def test_other_vectors_that_cannot_be_scored_are_named(change: dict[str, int], message: str, tmp_path: Path) -> None:
+    content = several()
+    rows, bands = content.query.others["bands/rdp4"]
+    rows = rows[: change.get("clips", len(rows))].clone()
+    if "nan" in change:
+        rows[7, 2] = torch.nan
+    query = dataclasses.replace(content.query, others={"bands/rdp4": (rows, change.get("bands", bands))})
+    with pytest.raises(UserError, match=message):
+        embedding_store.read(written(tmp_path, Store(content.reference, query)))
+
+
+def test_vectors_of_other_widths_are_of_other_checkpoints(tmp_path: Path) -> None:
+    content = several()
+    reference = dataclasses.replace(content.reference, others={})
+    with pytest.raises(UserError, match="embedded by different checkpoints"):
+        embedding_store.read(written(tmp_path, Store(reference, content.query)))
+
+
+def test_a_store_tells_a_scorer_how_many_bands_there_are() -> None:
+    bands = several().of("bands/rdp4")
+    told, given = BEAMScorer(), BEAMScorer(bands=3)
+    assert [row.score for row in back_ends.score(bands, told).rows] == [
+        row.score for row in back_ends.score(bands, given).rows
+    ]
+    _, scorers = back_ends.decided(bands, BEAMScorer())
+    assert len(scorers.scorers[0].parts) == 3
+
+
+def test_several_vectors_from_the_command_line(here, tmp_path: Path) -> None:
+    folder = written(tmp_path, several())
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("[KMeansScorer, BEAMScorer]")
+    done = here("rescore", folder, "--grid", grid, "--what", "all")
+    table = [line for line in done.stdout.splitlines() if ": " in line and "Scorer" in line]
+    assert sorted(line.split("  ")[0].strip() for line in table) == [
+        "bands/rdp4: BEAMScorer", "bands/rdp4: KMeansScorer", "projected: BEAMScorer", "projected: KMeansScorer",
+    ]  # fmt: skip
+    done = here("rescore", folder, "--scorer", "BEAMScorer", "--set", "bands=24", "--what", "all")
+    assert "left out projected: BEAMScorer(bands=24): BEAMScorer: embeddings of 8 columns hold no 24" in done.stderr
+    assert "bands/rdp4: BEAMScorer(bands=24)" in done.stdout
+    here("rescore", folder, "--scorer", "BEAMScorer", "--what", "bands/rdp4")
+    config = yaml.safe_load((tmp_path / "rescored" / "scorer.yaml").read_text())["model"]
+    assert config["adapter"] == {"init_args": {"embedding": "bands/rdp4"}}
+    here("rescore", folder, "--scorer", "KMeansScorer")
+    assert "adapter" not in yaml.safe_load((tmp_path / "rescored" / "scorer.yaml").read_text())["model"]
+    done = here("rescore", folder, "--scorer", "KMeansScorer", "--what", "bands/rdp", expect=2)
+    assert "the store holds no 'bands/rdp'; did you mean bands/rdp4? it has projected, bands/rdp4" in done.stderr
 
 
 def test_fingerprints_tell_weights_apart() -> None:
@@ -226,7 +322,18 @@ def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
     assert len((out / "scores" / "decision_result_fan_section_00_test.csv").read_text().splitlines()) == 32
     assert "false alarms promised" in done.stdout
     config = yaml.safe_load((out / "scorer.yaml").read_text())
-    assert config["model"]["scorer"]["init_args"]["scorer"]["init_args"] == {"k": 4}
+    whole = described(LocalDensity(KMeansScorer(4)))
+    assert config["model"]["scorer"] == whole, "every argument, for a run's own would fill in those left out"
+
+
+def test_a_fusion_of_back_ends_from_the_command_line(here, tmp_path: Path) -> None:
+    scorers = "scorers=[KMeansScorer, {class_path: LocalDensity, init_args: {mode: varmin, k: 4}}]"
+    done = here("rescore", written(tmp_path), "--scorer", "ZFusion", "--set", scorers)
+    assert "ZFusion(KMeansScorer + LocalDensity(mode=varmin, k=4))" in done.stdout
+    again = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "scorer=LocalDensity", "--set", "bands=4")
+    assert "BEAMScorer(LocalDensity, bands=4)" in again.stdout
+    refused = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "bands=7", expect=2)
+    assert "hold no 7 bands of equal width" in refused.stderr
 
 
 def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -37,6 +38,8 @@ def separation(scorer: object) -> float:
 NORMALISERS = {
     "ratio": lambda: LocalDensity(NeighboursScorer(1, "euclidean"), "ratio"),
     "difference": lambda: LocalDensity(NeighboursScorer(1, "euclidean"), "difference", k=4),
+    "varmin": lambda: LocalDensity(NeighboursScorer(1, "euclidean"), "varmin", k=4),
+    "log varmin": lambda: LocalDensity(NeighboursScorer(1, "euclidean"), "log_varmin"),
     "kth": lambda: LocalDensity(NeighboursScorer(1, "euclidean"), "ratio", k=2, density="kth"),
     "centres": lambda: LocalDensity(KMeansScorer(4, "euclidean"), "ratio", k=4),
     "no references": lambda: LocalDensity(MahalanobisScorer("selective", 0.5), "difference", k=8),
@@ -64,6 +67,62 @@ def test_local_density_ratio_and_difference_by_hand() -> None:
     assert float(LocalDensity(base, "difference", k=2, density="kth").fit(rows, none)(query)) == pytest.approx(-2.0)
 
 
+def varmin_by_hand(rows: np.ndarray, group: np.ndarray, query: np.ndarray, k: int, log: bool) -> np.ndarray:
+    """Distances less a multiple of how far each reference is from its k nearest others, of least variance."""
+    place = np.log if log else np.asarray
+    away = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    away[group[:, None] == group[None]] = np.inf
+    density = np.sort(away, axis=1)[:, :k].mean(1)
+    raw, near = place(away.min(1)), place(density[away.argmin(1)])
+    weight = np.cov(raw, near, bias=True)[0, 1] / near.var()
+    distance = place(np.linalg.norm(query[:, None] - rows[None], axis=2))
+    return (distance - weight * place(density)).min(1)
+
+
+@pytest.mark.parametrize(("mode", "k"), [("varmin", 4), ("log_varmin", 1), ("log_varmin", 3)])
+def test_the_subtracted_density_leaves_the_least_variance(mode: str, k: int) -> None:
+    group = torch.arange(220) // 2
+    scorer = LocalDensity(NeighboursScorer(1, "euclidean"), mode, k).fit(ROWS, TARGET, group)
+    arrays = ROWS.double().numpy(), group.numpy(), ANOMALY.double().numpy()
+    np.testing.assert_allclose(scorer(ANOMALY), varmin_by_hand(*arrays, k, mode == "log_varmin"), rtol=1e-3, atol=1e-3)
+
+
+def test_a_single_recording_leaves_the_density_without_weight() -> None:
+    one = torch.zeros(220, dtype=torch.int64)
+    for base in (NeighboursScorer(1, "euclidean"), MahalanobisScorer(shrinkage=0.5)):
+        scorer = LocalDensity(base, "varmin").fit(ROWS, TARGET, one)
+        assert float(scorer.weight) == 0
+        torch.testing.assert_close(scorer(ANOMALY), base.fit(ROWS, TARGET)(ANOMALY))
+
+
+@pytest.mark.parametrize("mode", ["varmin", "log_varmin"])
+def test_scores_without_references_are_weighted_by_their_held_out_neighbours(mode: str) -> None:
+    base = MahalanobisScorer("selective", 0.5)
+    group = torch.arange(220)
+    place = (lambda one: one.log()) if mode == "log_varmin" else (lambda one: one)
+    held_out = base.held_out(ROWS, TARGET, group)
+    unit = torch.nn.functional.normalize(ROWS)
+    near = (unit @ unit.T - 9 * torch.eye(220)).argmax(1)
+    raw, density = place(held_out).numpy(), place(held_out[near][near]).numpy()
+    weight = np.cov(raw, density, bias=True)[0, 1] / density.var()
+    nearest = (torch.nn.functional.normalize(ANOMALY) @ unit.T).argmax(1)
+    expected = place(base.fit(ROWS, TARGET)(ANOMALY)) - weight * place(held_out[near][nearest])
+    found = LocalDensity(base, mode).fit(ROWS, TARGET)(ANOMALY)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-3)
+
+
+def test_identical_clips_and_their_like_have_a_logarithm() -> None:
+    rows = ROWS[:1].repeat(6, 1)
+    scores = LocalDensity(mode="log_varmin").fit(rows, TARGET[:6])(torch.cat([rows[:1], -rows[:1]]))
+    assert bool(scores.isfinite().all()) and float(scores[1]) > float(scores[0])
+
+
+@pytest.mark.parametrize("kind", [Standardised, ConformalMap])
+def test_one_domain_alone_is_enough_for_a_scorer_of_parts(kind: type[Standardised]) -> None:
+    scorer = kind(LocalDensity(NeighboursScorer(1, "euclidean")), by_domain=False)
+    assert bool(scorer.fit(ROWS, TARGET)(ANOMALY).isfinite().all())
+
+
 def test_clips_of_one_recording_are_no_neighbours_of_each_other() -> None:
     rows = torch.tensor([[0.0], [0.01], [4.0], [4.01]])
     none = torch.zeros(4, dtype=torch.bool)
@@ -76,8 +135,9 @@ def test_clips_of_one_recording_are_no_neighbours_of_each_other() -> None:
 
 def test_a_ratio_of_scores_that_may_be_negative_is_refused() -> None:
     likely = GaussianMixtureScorer(1)
-    with pytest.raises(UserError, match=r"LocalDensity: GaussianMixtureScorer gives negative scores.*difference"):
-        LocalDensity(likely, "ratio").fit(SOURCE * 0.01, TARGET[:200])
+    for mode in ("ratio", "log_varmin"):
+        with pytest.raises(UserError, match=r"LocalDensity: GaussianMixtureScorer gives negative scores.*difference"):
+            LocalDensity(likely, mode).fit(SOURCE * 0.01, TARGET[:200])
 
 
 def test_standardised_scores_by_hand() -> None:

@@ -77,6 +77,25 @@ def test_scoring_differs_only_by_scorer_and_threshold() -> None:
     assert not checkpoints.scoring_differs(None, then)
 
 
+def test_options_newer_than_a_checkpoint_do_not_change_its_scorer() -> None:
+    def run(**inner: object) -> dict[str, object]:
+        density = {"class_path": "asd.scoring.LocalDensity", "init_args": {"mode": "ratio", **inner}}
+        return {"model": {"scorer": {"class_path": "asd.scoring.Standardised", "init_args": {"scorer": density}}}}
+
+    assert not checkpoints.scoring_differs(run(), run(cluster_exit=False))
+    assert checkpoints.scoring_differs(run(), run(cluster_exit=True))
+
+
+def test_scorers_of_another_embedding_are_fitted_anew() -> None:
+    def run(**arguments: object) -> dict[str, object]:
+        adapter = {"class_path": "asd.encoders.Adapter", "init_args": arguments} if arguments else None
+        return {"model": {"adapter": adapter, "scorer": None}}
+
+    assert checkpoints.scoring_differs(run(embedding="pooled"), run(embedding="bands/rdp4"))
+    assert checkpoints.scoring_differs(run(), run(pooling="max"))
+    assert not checkpoints.scoring_differs(run(), run(embedding="projected", dropout=0.1, bands=False))
+
+
 def detector() -> AnomalyDetector:
     torch.manual_seed(0)
     return AnomalyDetector(

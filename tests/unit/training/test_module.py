@@ -16,10 +16,11 @@ from asd_plugins.beats import BEATs
 
 from asd.data.classes import ClassTable
 from asd.data.clip import ClipBatch
+from asd.described import described
 from asd.errors import Notice, UserError
 from asd.evaluation import embedding_store
 from asd.heads import AdaCos
-from asd.scoring import KMeansScorer
+from asd.scoring import KMeansScorer, Scorer, ZFusion
 from asd.scoring.threshold import GammaThreshold
 from asd.training import checkpoints as kept
 from asd.training.module import AnomalyDetector
@@ -253,6 +254,21 @@ def test_predict_embeds_each_clip_once(small_run: SmallRun, tmp_path: Path) -> N
         torch.testing.assert_close(found.embeddings, before.embeddings, rtol=1e-4, atol=1e-5)
         assert found.fingerprint == embedding_store.fingerprint([model.encoder, model.adapter])
         assert found.seconds == 1.0
+        assert (found.what, found.bands, dict(found.others)) == (model.adapter.embedding, 1, {})
+
+
+def test_predict_keeps_other_vectors_of_the_same_pass(small_run: SmallRun, tmp_path: Path) -> None:
+    model = copy.deepcopy(small_run.model)
+    model.also = ("pooled", "tokens/rdp4")
+    small_trainer(tmp_path).predict(model, datamodule=small_data(small_run.data.root), return_predictions=False)
+    for found in model.embedded.values():
+        assert found.names == (model.adapter.embedding, *model.also)
+        pooled, bands = found.others["pooled"]
+        assert bands == 1
+        # Each row is of the same clip: the projection makes of it what is scored.
+        with torch.no_grad():
+            torch.testing.assert_close(model.adapter.projection(pooled), found.embeddings, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.others["tokens/rdp4"][0], pooled)  # a single frame, whatever the pooling
 
 
 # -- the checkpoint
@@ -280,11 +296,11 @@ def test_a_loaded_one_scores_as_the_saved_one(small_run: SmallRun) -> None:
         assert torch.equal(model.eval()(WAVES, numbers), small_run.model.eval()(WAVES, numbers))
 
 
-def test_other_scoring_leaves_the_fitted_scorers_of_the_file_out(small_run: SmallRun) -> None:
+@pytest.mark.parametrize("scorer", [KMeansScorer(1), ZFusion()], ids=["of the same parts", "of others"])
+def test_other_scoring_leaves_the_fitted_scorers_of_the_file_out(scorer: Scorer, small_run: SmallRun) -> None:
     content = saved(small_run)
-    model = small_model(scorer=KMeansScorer(1))
-    scorer = {"class_path": "asd.scoring.kmeans.KMeansScorer", "init_args": {"k": 1}}
-    model.config = {**small_run.config, "model": {**small_run.config["model"], "scorer": scorer}}
+    model = small_model(scorer=scorer)
+    model.config = {**small_run.config, "model": {**small_run.config["model"], "scorer": described(scorer)}}
     model.on_load_checkpoint(content)
     model.load_state_dict(content["state_dict"])
     assert not model.fitted
