@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asd.scoring.reference_bank import Bank
 
-_WIDEST = 4096
+_WIDEST = 8192
 _MOST = 2000
 
 
@@ -26,7 +26,7 @@ class NormalClips(nn.Module):
         block: ``(N,)`` int64, equal for clips of one block, see `asd.scoring.blocks`.
         recording: ``(N,)`` int64, equal for clips of one recording.
         target: ``(N,)`` bool, of the target domain.
-        embeddings: ``(n, E)`` float16 of all clips, or of 2000 spread evenly; none, where they are wider than 4096.
+        embeddings: ``(n, E)`` float16 of all clips, or of 2000 spread evenly; none, where they are wider than 8192.
         facts: Of those name, attributes, recording, and whether they are of the target domain and set thresholds, as
             bytes of JSON.
         spectrum: ``(F,)`` usual level of each frequency as `spectrum.mean_level` has it; empty where not known.
