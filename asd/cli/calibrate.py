@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     done = calibrate(args.checkpoint, args.folder, args.machine, out, args.false_alarms, args.add, args.hop)
     use = "references from now on" if done.added else "no references: limits alone follow from them"
     print(f"{done.machine_section.machine}: {done.recordings} recordings, {done.windows} windows; {use}")
-    print(f"threshold {done.before.alarm:.6g} before: {done.was_expected.line(done.hop)}")
+    print(f"threshold {done.before.alarm:.6g} before; {done.was_expected.line(done.hop)}")
     band = f", uncertain above {done.after.abstain:.6g}" if done.after.abstain < done.after.alarm else ""
-    print(f"threshold {done.after.alarm:.6g} now{band}: {done.expected.line(done.hop)}")
+    print(f"threshold {done.after.alarm:.6g} now{band}; {done.expected.line(done.hop)}")
     unkept = done.expected.unkept(args.false_alarms, done.hop)
     if unkept:
         print(unkept)

@@ -109,6 +109,8 @@ def enroll(
     if usual is not None:
         scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
     content = checkpoints.load(source)
+    if false_alarms is not None:
+        content = checkpoints.with_budget(content, false_alarms)
     path = Path(out)
     checkpoints.save(checkpoints.with_sections(content, scorers), path)
     number = scorers.index(section)

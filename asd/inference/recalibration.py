@@ -93,7 +93,7 @@ def calibrate(
         scorers.normal_clips(number).keep_recorded(usual.to_json())
     before, after = detector.model.sections.limits(number), scorers.limits(number)
     known = of_scorers(scorers, detector.cut.hop).machines[scorers.names[number]]
-    added = len(scorers.normal_clips(number).embeddings) > len(detector.model.sections.normal_clips(number).embeddings)
+    added = add and _joined(detector.model.sections, number, bank) is not None
     path = Path(out)
     done = {
         "what": "calibrate",
@@ -121,6 +121,7 @@ def rewrite(checkpoint: Path | str, out: Path, scorers: SectionScorers, done: di
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
     content = checkpoints.load(checkpoint_at(checkpoint))
+    content = checkpoints.with_budget(content, done["false_alarms"])
     checkpoints.save(checkpoints.with_sections(content, scorers, {"when": when, **done}), out)
 
 
@@ -139,10 +140,9 @@ def recalibrated(
     """
     scorers = copy.deepcopy(detector.model.sections)
     scorers.threshold = scorers.threshold.allowing(false_alarms)
-    kept = scorers.normal_clips(number).bank()
     hop = detector.cut.hop
-    if add and kept is not None and len(bank.group.unique()) > 1:
-        joined = kept.with_place(bank)
+    joined = _joined(scorers, number, bank) if add else None
+    if joined is not None:
         fitted = SectionScorers(detector.model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
         fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
         if bank.spectra is not None:
@@ -156,3 +156,9 @@ def recalibrated(
     scorers.normal_clips(number).judge_by(scores, bank)
     scorers.set_limits(number, hop)
     return scorers
+
+
+def _joined(scorers: SectionScorers, number: int, bank: Bank) -> Bank | None:
+    """The references of a machine with the windows of another place; ``None``: none is kept, or nothing held out."""
+    kept = scorers.normal_clips(number).bank()
+    return kept.with_place(bank) if kept is not None and len(bank.group.unique()) > 1 else None

@@ -102,9 +102,11 @@ class NormalClips(nn.Module):
     def bank(self) -> Bank | None:
         """The clips of `embeddings`, to fit on again; ``None``: none is kept, or not all that is needed."""
         text = bytes(self.facts.tolist())
-        rows = json.loads(text) if text else []
         try:
+            rows = json.loads(text or b"[]")
             names, attributes, group, target, judged = zip(*rows, strict=True)
+            if len(rows) != len(self.embeddings):
+                return None
             return Bank(
                 embeddings=self.embeddings.float(),
                 section=torch.zeros(len(rows), dtype=torch.int64),
@@ -114,7 +116,7 @@ class NormalClips(nn.Module):
                 facts=tuple(zip(map(str, names), map(str, attributes), strict=True)),
                 calibration=torch.tensor(judged, dtype=torch.bool),
             )
-        except (ValueError, TypeError):  # of an earlier version, which kept names and attributes alone
+        except (ValueError, TypeError, RuntimeError):  # of an earlier version, which kept less, or broken
             return None
 
     def keep_recorded_as(self, other: NormalClips) -> None:

@@ -158,6 +158,25 @@ def with_sections(
     return {**content, "state_dict": weights, KEY: described}
 
 
+def with_budget(content: dict[str, Any], false_alarms: str | float) -> dict[str, Any]:
+    """The content of a checkpoint whose threshold allows so many false alarms wherever it is set again.
+
+    A threshold of one's own that takes no such argument stays as it is.
+    """
+    described = content[KEY]
+    config = described["config"]
+    if config is None:
+        return content
+    threshold = config["model"].get("threshold") or "asd.scoring.GammaThreshold"
+    threshold = threshold if isinstance(threshold, dict) else {"class_path": threshold}
+    cls = plugins.registered(str(threshold.get("class_path")), Described)
+    if cls is None or "false_alarms" not in inspect.signature(cls).parameters:
+        return content
+    arguments = {**(threshold.get("init_args") or {}), "false_alarms": false_alarms}
+    model = {**config["model"], "threshold": {**threshold, "init_args": arguments}}
+    return {**content, KEY: {**described, "config": {**config, "model": model}}}
+
+
 def history(described: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was done to a checkpoint after it was trained, oldest first; nothing where it says nothing of use."""
     found = described.get("history", [])

@@ -18,7 +18,7 @@ FOUND = {
 }
 # Its deepest blocks see all bands, where their weights are random.
 FOUND["MobileNet, rows kept"] = lambda: MobileNet(width=0.2, blocks=6, rows="kept")
-WHATS = ("bands", "bands/max", "bands/gem", "bands/rdp4", "bands/rdp8+gem")
+VECTORS = ("bands", "bands/max", "bands/gem", "bands/rdp4", "bands/rdp8+gem")
 POOLINGS = ("mean", "max", "mean_max", "attentive_statistics", "rdp", "gem", "rdp_gem")
 TONES = (0.01, 0.1, 0.4)
 """Frequencies as parts of the sample rate: a low row, a higher one, and one for comparison."""
@@ -61,7 +61,7 @@ def test_what_comes_later_is_pooled_the_same_and_rows_stay_apart(encoder: Encode
     rows = encoder.layout.rows
     later, higher = rolled(encoder, features, frames=1), rolled(encoder, features, rows=1)
     adapter = adapter_of(encoder)
-    for what in WHATS:
+    for what in VECTORS:
         usual = by_row(adapter, features, what)
         assert usual.shape[1] == rows
         torch.testing.assert_close(by_row(adapter, later, what), usual, rtol=1e-4, atol=1e-5)

@@ -94,6 +94,8 @@ def test_every_calibration_is_in_the_history(checkpoint: Path, place: Path, tmp_
     assert told[0]["after"] == told[1]["before"] == list(first.after)
     assert all(one["machine"] == "fan_section_00" and one["when"] and one["from"] == str(place) for one in told)
     assert checkpoints.history({"history": "torn"}) == []
+    asked = Detector.load(second.path).model.sections.threshold.false_alarms
+    assert asked == "1/day", "what sets limits again knows what was asked for"
 
 
 def test_one_long_recording_is_enough(checkpoint: Path, tmp_path: Path) -> None:
