@@ -17,8 +17,8 @@ from asd.utils.text import shown
 if TYPE_CHECKING:
     from asd.inference import Result
 
-_COLUMNS = ("file", "machine", "score", "threshold", "percentile", "p-value", "decision")
-_MORE = ("remarks",)
+_COLUMNS = ("file", "machine", "score", "threshold", "percentile", "decision")
+_MORE = ("remarks", "p_value")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _cells(result: Result) -> tuple[str, ...]:
     return (
         shown(result.name), result.machine, f"{result.score:.6g}", f"{result.threshold:.6g}",
-        f"{result.percentile:.1f}", f"{result.p_value:.3g}", result.decision,
+        f"{result.percentile:.1f}", result.decision,
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ class _Csv:
     def __call__(self, result: Result) -> None:
         # Data, as it is; but no control characters for a terminal, and no end of line that csv leaves unquoted.
         name = shown(result.name) if sys.stdout.isatty() or "\r" in result.name else result.name
-        self.writer.writerow((name, *_cells(result)[1:], "; ".join(result.remarks)))
+        self.writer.writerow((name, *_cells(result)[1:], "; ".join(result.remarks), f"{result.p_value:.6g}"))
 
 
 class _Table:
@@ -116,7 +116,7 @@ class _Table:
         self.widths = (
             max(len(shown(str(p))) for p in [*paths, "file"]),
             max(map(len, [*titles.values(), "machine"])),
-            *(10, 10, 10, 7),
+            *(10, 10, 10),
         )
         self._print(_COLUMNS)
 

@@ -196,7 +196,7 @@ def _warnings(recordings: int, groups: Tensor) -> list[str]:
         return ["a single window: nothing could be held out, so the threshold is too low; give longer recordings"]
     if recordings < LEAST_RECORDINGS:
         return [
-            f"{recordings} recordings, {len(groups)} windows: the threshold is rough; give {LEAST_RECORDINGS} or more, "
+            f"{recordings} recording{'s' * (recordings > 1)}, {len(groups)} windows: the threshold is rough; give {LEAST_RECORDINGS} or more, "
             "of different days and loads"
         ]
     return []

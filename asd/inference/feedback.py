@@ -31,6 +31,7 @@ from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
 from asd.training.network import Network
 from asd.utils.pairs import first_few
+from asd.utils.text import as_text
 
 Kind = Literal["false_alarm", "missed", "undo"]
 
@@ -63,7 +64,7 @@ class Said:
     def of(cls, kind: Kind, machine: str, clip: str, embeddings: Tensor, model: Network) -> Said:
         """What is said of a clip with embeddings ``(W, E)`` of its windows."""
         windows = base64.b64encode(embeddings.cpu().float().numpy().astype("<f4").tobytes()).decode()
-        return cls(kind, machine, clip, windows, fingerprint(model))
+        return cls(kind, machine, as_text(clip), windows, fingerprint(model))
 
     def embeddings(self, width: int) -> Tensor:
         """``(W, E)`` with `width` columns.

@@ -61,11 +61,13 @@ def machine(plant: Path) -> Path:
 
 
 COMMANDS: dict[str, list[str]] = {
+    "calibrate": ["{run}", "{normal}", "--out", "new.ckpt"],
     "data": ["check", "{plant}", "--html", "page.html"],
     "enroll": ["{run}", "{normal}", "--machine", "n\udce4u", "--out", "new.ckpt"],
     "evaluate": ["{run}/scores"],
     "explain": ["{normal}", "--checkpoint", "{run}", "--out", "why"],
     "export": ["{run}", "{cwd}/bundle"],
+    "feedback": ["{run}", "{clip}", "--false-alarm"],
     "predict": ["--ckpt_path", "{run}/checkpoints/last.ckpt", "--out", "{cwd}/store"],
     "report": ["{run}"],
     "score": ["{normal}", "--checkpoint", "{run}"],
@@ -86,7 +88,8 @@ def test_every_command_is_tried() -> None:
 def test_no_name_stops_a_command(command: str, plant: Path, run: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     from asd.cli import main
 
-    places = {"plant": plant, "run": run, "normal": machine(plant) / "normal", "cwd": tmp_path}
+    normal = machine(plant) / "normal"
+    places = {"plant": plant, "run": run, "normal": normal, "clip": min(normal.iterdir()), "cwd": tmp_path}
     monkeypatch.chdir(tmp_path)
     code = main([command, *(one.format(**places) for one in COMMANDS[command])])
     shown = capsys.readouterr()

@@ -88,8 +88,8 @@ def test_a_folder_is_decided_by_a_false_discovery_rate(here, trained: Path, synt
     assert {row[place["decision"]] for row in rows[1:]} == {"normal"}
     code = here("score", folder, "--checkpoint", trained, "--machine", "fan", "--csv", "--fdr", "0.9", expect=1)
     rows = [line.split(",") for line in code.stdout.splitlines()[1:]]
-    called = [float(row[place["p-value"]]) for row in rows if row[place["decision"]] == "anomalous"]
-    others = [float(row[place["p-value"]]) for row in rows if row[place["decision"]] == "normal"]
+    called = [float(row[place["p_value"]]) for row in rows if row[place["decision"]] == "anomalous"]
+    others = [float(row[place["p_value"]]) for row in rows if row[place["decision"]] == "normal"]
     assert called
     assert max(called) <= 0.9 * len(called) / len(rows)
     assert not others or min(others) > max(called)

@@ -20,6 +20,7 @@ pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from asd.scoring.limits import Limits
 from tests.integration.browser import chromium
 
 TOKEN = "open sesame"
@@ -157,8 +158,8 @@ def test_every_sensitivity_has_its_price_and_decides(page: Page, clips: list[Pat
     pictures = []
     for number, one in enumerate(steps):
         page.slide(number)
-        anomalous = expected["score"] > one["threshold"]
-        assert page.find("verdict").get_attribute("textContent") == ("anomalous" if anomalous else "normal")
+        limits = Limits(one["threshold"], one["abstain_above"])
+        assert page.find("verdict").get_attribute("textContent") == limits.decide(expected["score"])
         assert f"threshold {one['threshold']:.3g}"[:14] in page.find("summary").text
         said = page.find("price").text
         told = [float(word.replace(",", "")) for word in re.findall(r"[\d,.]+(?= false)|(?<=between )[\d,.]+", said)]
