@@ -195,8 +195,6 @@ def _warnings(recordings: int, groups: Tensor) -> list[str]:
     if len(groups.unique()) == 1:
         return ["a single window: nothing could be held out, so the threshold is too low; give longer recordings"]
     if recordings < LEAST_RECORDINGS:
-        return [
-            f"{recordings} recording{'s' * (recordings > 1)}, {len(groups)} windows: the threshold is rough; give {LEAST_RECORDINGS} or more, "
-            "of different days and loads"
-        ]
+        counted = f"{recordings} recording{'s' * (recordings > 1)}, {len(groups)} windows"
+        return [f"{counted}: the threshold is rough; give {LEAST_RECORDINGS} or more, of different days and loads"]
     return []

@@ -134,6 +134,11 @@ class NormalClips(nn.Module):
         return [(name, attributes) for name, attributes, *_ in json.loads(text)] if text else []
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        clips = len(state_dict.get(prefix + "scores", self.scores))
+        for name in ("apart", "block", "recording"):
+            # What is not of the same clips says nothing of them.
+            if len(state_dict.get(prefix + name, ())) not in (0, clips):
+                state_dict[prefix + name] = state_dict[prefix + name][:0]
         for name, own in list(self._buffers.items()):
             assert own is not None
             # Checkpoints from before it was kept have none.

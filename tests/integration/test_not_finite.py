@@ -287,7 +287,9 @@ def test_embeddings_beyond_float16_are_kept_finite() -> None:
     rows = torch.tensor([[1e6, 2e6], [1.0, 2.0]])
     zeros = torch.zeros(2, dtype=torch.int64)
     kept = NormalClips()
-    kept.remember(torch.zeros(2), Bank(rows, zeros, zeros.bool(), zeros, zeros, (("a", ""), ("b", ""))))
+    kept.remember(
+        torch.zeros(2), torch.zeros(2), zeros, Bank(rows, zeros, zeros.bool(), zeros, zeros, (("a", ""), ("b", "")))
+    )
     assert bool(kept.embeddings.isfinite().all())
     assert torch.allclose(
         torch.nn.functional.normalize(kept.embeddings.float())[0], rows[1] / rows[1].norm(), atol=1e-3

@@ -51,7 +51,8 @@ def test_a_single_class_and_no_test_clips_say_so(here: Any, plant: Callable[[int
         done = here("fit", *recordings(plant(6)))
     first, second, third, folder = done.stdout.strip().splitlines()[-4:]
     assert first == "no test clips: nothing is measured"
-    assert second.startswith("pump_section_00: 6 normal clips, threshold ")
+    assert second.startswith("pump: threshold ")
+    assert "by 2 independent blocks of 2 clips" in second, "a third of six is kept for calibration"
     assert third == f"next: asd score RECORDING --checkpoint {folder}"
     assert here("score", plant(1) / "pump/normal/0.wav", "--checkpoint", folder).stdout
 
