@@ -1,4 +1,4 @@
-"""The README's words hold: its commands are parsed, its table is current, its plug-in works."""
+"""The README's words hold: its commands and those of other pages are parsed, its table is current, its plug-in works."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from asd.encoders.base import Encoder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = [
     line.split("&&")[-1].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for page in PAGES
+    for block in re.findall(r"```bash\n(.*?)```", page, re.S)
     for line in block.splitlines()
-    if "asd " in line
+    if line.split("&&")[-1].strip().startswith("asd ")
 ]
 SHOWN_PLUGIN = re.search(r"<!-- plugin:begin -->\n```python\n(.*?)```", README, re.S).group(1)
 
