@@ -9,17 +9,15 @@ code.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from asd.data.clip import Clip, Condition, Domain
 from asd.errors import UserError
@@ -136,16 +134,6 @@ class Store:
                 "`asd predict --outputs.also NAMES`"
             )
         return Store(self.reference.of(what), self.query.of(what))
-
-
-def fingerprint(modules: Sequence[nn.Module]) -> str:
-    """SHA-256 over the weights and buffers that make an embedding."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in module.state_dict().items():
-            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def write(path: Path, stored: Stored) -> Path:

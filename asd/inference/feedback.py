@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.evaluation import embedding_store
 from asd.evaluation.calibration import of_scorers
 from asd.run_folder import RunFolder
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
 from asd.training.network import Network
+from asd.utils import fingerprint as weights
 from asd.utils.pairs import first_few
 from asd.utils.text import as_text
 
@@ -81,7 +81,7 @@ class Said:
 
 def fingerprint(model: Network) -> str:
     """Of the weights that make embeddings."""
-    return embedding_store.fingerprint([model.encoder, model.adapter])
+    return weights.fingerprint([model.encoder, model.adapter])
 
 
 def log_of(checkpoint: Path) -> Path:

@@ -41,6 +41,7 @@ from asd.training.resume import go_on
 from asd.training.statistics import fit_statistics
 from asd.training.summary import summary
 from asd.training.warmup import epoch_steps, warmup_of
+from asd.utils.fingerprint import fingerprint
 from asd.utils.log import logger, notice
 from asd.utils.seeds import seed_all
 
@@ -223,7 +224,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_predict_epoch_end(self) -> None:
         """Gather the embeddings of reference and query clips from all processes, each clip once."""
-        weights = embedding_store.fingerprint([self.encoder, self.adapter])
+        weights = fingerprint([self.encoder, self.adapter])
         for kind in embedding_store.SUBSETS:
             self._keep(kind, *self._rows.gathered(kind), weights)
             self.embedded[kind] = with_others(self.embedded[kind], self._rows, kind, self.adapter, self.also)

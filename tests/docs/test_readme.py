@@ -1,4 +1,4 @@
-"""The README's words hold: its commands and those of other pages are parsed, its table is current, its plug-in works."""
+"""The README's words hold: commands, also of other pages, are parsed, its table is current, its plug-in works."""
 
 from __future__ import annotations
 

@@ -34,6 +34,12 @@ def test_the_list_of_encoders_imports_neither_lightning_nor_transformers() -> No
     assert not loaded & {"lightning", "transformers"}
 
 
+def test_what_judges_imports_no_more_than_torch() -> None:
+    loaded = modules_after("import asd; asd.Detector; import asd.inference.discoveries, asd.cli.score")
+    assert "torch" in loaded
+    assert not loaded & ({*HEAVY, "scipy", "pandas"} - {"torch"})
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"asd {__version__}\n"

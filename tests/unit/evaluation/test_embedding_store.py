@@ -20,6 +20,7 @@ from asd.evaluation import back_ends, calibration, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import official_score
 from asd.scoring import BEAMScorer, KMeansScorer, LocalDensity, NeighboursScorer, Scorer
+from asd.utils.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[3]
 
@@ -168,8 +169,8 @@ def test_several_vectors_from_the_command_line(here, tmp_path: Path) -> None:
 
 def test_fingerprints_tell_weights_apart() -> None:
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
-    assert embedding_store.fingerprint([first]) == embedding_store.fingerprint([first])
-    assert embedding_store.fingerprint([first]) != embedding_store.fingerprint([second])
+    assert fingerprint([first]) == fingerprint([first])
+    assert fingerprint([first]) != fingerprint([second])
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from asd.scoring.threshold import GammaThreshold
 from asd.training import checkpoints as kept
 from asd.training.module import AnomalyDetector
 from asd.training.optim import OptimizerOptions
+from asd.utils.fingerprint import fingerprint
 from tests.unit.conftest import SmallRun, small_data, small_model, small_trainer
 
 NAMES = ("fan_section_00", "valve_section_00")
@@ -252,7 +253,7 @@ def test_predict_embeds_each_clip_once(small_run: SmallRun, tmp_path: Path) -> N
         found, before = model.embedded[part], small_run.model.embedded[part]
         assert found.clips == before.clips
         torch.testing.assert_close(found.embeddings, before.embeddings, rtol=1e-4, atol=1e-5)
-        assert found.fingerprint == embedding_store.fingerprint([model.encoder, model.adapter])
+        assert found.fingerprint == fingerprint([model.encoder, model.adapter])
         assert found.seconds == 1.0
         assert (found.what, found.bands, dict(found.others)) == (model.adapter.embedding, 1, {})
 
