@@ -38,6 +38,11 @@ def trained(out: Path, name: str, seed: int, part: str, arguments: list[str]) ->
     return done[-1].parent
 
 
+def quickstart(out: Path, seed: int) -> list[str]:
+    """The arguments of the quickstart on data of each seed's own."""
+    return ["--config", "quickstart", "--data.root", str(out / f"data_{seed}"), "--data.seed", str(seed)]
+
+
 def rates(run: Path, lower_edge: bool, nominal: float) -> list[tuple[float, ...]]:
     """For each machine with labels: alarms among normal source and target clips, those of both in the band, and found
     faults, all in percent; then what the ideal threshold finds."""
@@ -70,11 +75,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="*", help="run folders, instead of training")
     parser.add_argument("arguments", nargs="*", help="of asd fit, after --")
     given = parser.parse_args()
-    arguments = given.arguments or ["--config", "quickstart", "--data.root", str(given.out / "data")]
     print("| limit | false alarms source | target | normal in the band | faults found | ideal threshold |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, part in PARTS.items():
-        runs = given.runs or [trained(given.out, name, seed, part, arguments) for seed in given.seeds]
+        runs = given.runs or [
+            trained(given.out, name, seed, part, given.arguments or quickstart(given.out, seed)) for seed in given.seeds
+        ]
         machines = [one for run in runs for one in rates(run, name == "before", given.nominal)]
         means = [statistics.mean(values) for values in zip(*machines, strict=True)]
         print(f"| {name} | {' | '.join(f'{mean:.1f}' for mean in means)} |", flush=True)
