@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate and print; returns the exit code."""
-    from asd.inference.recalibration import calibrate
+    from asd.inference import calibrate
 
     out = args.out or Path(f"{args.machine or 'calibrated'}.ckpt")
     done = calibrate(args.checkpoint, args.folder, args.machine, out, args.false_alarms, args.add, args.hop)

@@ -3,5 +3,7 @@ from .enrolment import Enrolled as Enrolled
 from .enrolment import enroll as enroll
 from .explanation import Explanation as Explanation
 from .monitor import Monitor as Monitor
+from .recalibration import Calibrated as Calibrated
+from .recalibration import calibrate as calibrate
 from .result import Result as Result
 from .result import Window as Window
