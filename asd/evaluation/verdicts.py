@@ -10,8 +10,7 @@ from asd.evaluation.calibration import Calibrations
 from asd.evaluation.intervals import LEVEL, Rate
 from asd.evaluation.metrics import SectionMetrics
 from asd.evaluation.tables import Table
-
-_DAY = 24 * 3600
+from asd.scoring.budget import DAY
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def verdicts_table(verdicts: Sequence[Verdicts], known: Calibrations | None = No
             cells.append(f"{100 * some[0].abstained:.1f}" if len(some) == 1 else "")
         cells += [f"{false_alarms.clips:.0f}", f"{misses.clips:.0f}"]
         if known is not None:
-            daily = false_alarms.value * _DAY / known.seconds
+            daily = false_alarms.value * DAY / known.seconds
             cells.append("-" if math.isnan(daily) else f"{daily:.0f}")
         return cells
 

@@ -185,20 +185,12 @@ def _with_normal(
     if kept is None:
         yield f"{scorers.names[number]}: the checkpoint keeps no references, so false alarms cannot join them"
         return
-    first = int(kept.group.max()) + 1
     rows = torch.cat([own for _, own in clips])
-    group = torch.tensor([first + place for place, (_, own) in enumerate(clips) for _ in own])
+    group = torch.tensor([place for place, (_, own) in enumerate(clips) for _ in own])
+    nothing = torch.zeros_like(group)
     names = tuple((clip, "") for clip, own in clips for _ in own)
-    new = torch.ones(len(rows), dtype=torch.bool)
-    joined = Bank(
-        embeddings=torch.cat([kept.embeddings, rows]),
-        section=torch.zeros(len(kept.group) + len(rows), dtype=torch.int64),
-        target=torch.cat([kept.target, new]),
-        group=torch.cat([kept.group, group]),
-        index=torch.arange(len(kept.group) + len(rows)),
-        facts=(*kept.facts, *names),
-        calibration=torch.cat([kept.judged, new]),
-    )
+    new = Bank(rows, nothing, nothing.bool(), group, torch.arange(len(rows)), names)
+    joined = kept.with_more(new, alone=False)
     fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
     fitted.take_spectra(scorers)
     fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))

@@ -161,4 +161,4 @@ def recalibrated(
 def _joined(scorers: SectionScorers, number: int, bank: Bank) -> Bank | None:
     """The references of a machine with the windows of another place; ``None``: none is kept, or nothing held out."""
     kept = scorers.normal_clips(number).bank()
-    return kept.with_place(bank) if kept is not None and len(bank.group.unique()) > 1 else None
+    return kept.with_more(bank, alone=True) if kept is not None and len(bank.group.unique()) > 1 else None

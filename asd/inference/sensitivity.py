@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from asd.evaluation.intervals import Rate
+from asd.scoring.budget import DAY
 from asd.scoring.limits import Limits
-
-_DAY = 24 * 3600
 
 
 class Step(NamedTuple):
@@ -29,7 +28,7 @@ class Step(NamedTuple):
     def a_day(self, seconds: float) -> tuple[float, float, float]:
         """False alarms a day, and the ends of the interval, where a clip of so many seconds follows another."""
         low, high = self.false_alarms.interval
-        clips = _DAY / seconds
+        clips = DAY / seconds
         return self.false_alarms.value * clips, low * clips, high * clips
 
 

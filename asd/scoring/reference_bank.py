@@ -156,20 +156,23 @@ class Bank:
             return self.block
         return blocks_of(self.embeddings, self.group, self.target, [attributes for _, attributes in self.facts])
 
-    def with_place(self, new: Bank) -> Bank:
-        """These clips of one section and those of another place or day, by which alone thresholds are set now.
+    def with_more(self, new: Bank, alone: bool) -> Bank:
+        """These clips of one section and more of them, which are of the target domain.
 
-        The `new` ones are of the target domain, and the blocks are theirs: what the old ones resemble does not matter.
+        Args:
+            new: Clips of another place or day.
+            alone: Thresholds are set by the new ones alone, whose blocks are theirs: what the old ones resemble does
+                not matter. Else by those that set them before as well, with blocks among all.
         """
         first = int(self.group.max()) + 1
-        known = bool(self.facts) and bool(new.facts)
+        added = torch.ones_like(new.target)
         return Bank(
             embeddings=torch.cat([self.embeddings, new.embeddings]),
             section=torch.cat([self.section, torch.full_like(new.section, int(self.section[0]))]),
-            target=torch.cat([self.target, torch.ones_like(new.target)]),
+            target=torch.cat([self.target, added]),
             group=torch.cat([self.group, first + new.group]),
             index=torch.arange(len(self.index) + len(new.index)),
-            facts=(*self.facts, *new.facts) if known else (),
-            calibration=torch.cat([torch.zeros_like(self.target), torch.ones_like(new.target)]),
-            block=torch.cat([self.group, first + new.blocks()]),
+            facts=(*self.facts, *new.facts) if self.facts and new.facts else (),
+            calibration=torch.cat([torch.zeros_like(self.target) if alone else self.judged, added]),
+            block=torch.cat([self.group, first + new.blocks()]) if alone else None,
         )
