@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Append to the log and print what changes; returns the exit code."""
     from asd.inference import Detector, feedback
-    from asd.inference.enrolment import bank_of
+    from asd.inference.windows import windows_of
     from asd.run_folder import checkpoint_at
 
     checkpoint = checkpoint_at(args.checkpoint)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(checkpoint)
     before = detector.score(args.clip, machine=args.machine)
     kind: feedback.Kind = "missed" if args.missed else "false_alarm"
-    windows = bank_of(detector, [args.clip]).embeddings
+    windows = detector.embed(part for _, part in windows_of(args.clip, detector.cut))
     said = feedback.append(log, feedback.Said.of(kind, before.machine, args.clip.name, windows, detector.model))
     after = Detector.load(checkpoint).score(args.clip, machine=args.machine)
     for when, result in (("before", before), ("now", after)):

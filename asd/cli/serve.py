@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=256, metavar="N", help="that may be open (256)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows of a long recording (a window)")
     add_false_alarms(parser, "as the checkpoint has it")
+    parser.add_argument(
+        "--calibrated", metavar="FILE", type=Path,
+        help="where POST /calibrate writes the checkpoint; it is served where it is there",
+    )  # fmt: skip
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
     add_otherwise(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (as many as there are cores)")
@@ -56,13 +60,12 @@ def run(args: argparse.Namespace) -> int:
         from asd.serve.hosts import Hosts
         from asd.serve.limits import Limits
         from asd.serve.server import listen, serve
-        from asd.serve.service import Service
+        from asd.serve.service import Kept, Service
     except ImportError as error:
         raise UserError(f"{error}; the service needs more packages: pip install 'asd-zoo[serve]'") from error
     import torch
 
     from asd.inference import Detector
-    from asd.inference.feedback import log_of
     from asd.run_folder import checkpoint_at
 
     if args.threads is not None:
@@ -70,9 +73,11 @@ def run(args: argparse.Namespace) -> int:
     token = _token(args.token_file)
     hosts = Hosts.of(args.host, args.allowed_hosts)
     limits = Limits(args.max_megabytes, args.max_seconds, args.queue, token, hosts, args.connections)
+    calibrated = args.calibrated
+    checkpoint = calibrated if calibrated is not None and calibrated.is_file() else checkpoint_at(args.checkpoint)
     service = Service(
         lambda: Detector.load(
-            args.checkpoint,
+            checkpoint,
             hop=args.hop,
             aggregate=args.aggregate,
             false_alarms=args.false_alarms,
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         limits,
         args.batch_wait_ms / 1000,
-        log_of(checkpoint_at(args.checkpoint)),
+        Kept(checkpoint, calibrated),
     )
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]

@@ -16,8 +16,8 @@ from asd.utils import strict_json
 
 if TYPE_CHECKING:
     from asd.inference.monitor import Message
+    from asd.inference.recalibration import Calibrated
     from asd.inference.watching import Watcher
-    from asd.scoring.sections import SectionScorers
 
 _FORMATS = ("s16le", "s32le", "f32le")
 
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import Detector
     from asd.inference.commission import Commission, seconds_of
     from asd.inference.monitor import Rules
-    from asd.inference.recalibration import USUAL_BUDGET, rewrite
+    from asd.inference.recalibration import USUAL_BUDGET
+    from asd.inference.rewriting import rewrite
     from asd.inference.watching import Watcher
     from asd.inference.webhook import Webhook
 
@@ -81,10 +82,9 @@ def run(args: argparse.Namespace) -> int:
     if args.commission is not None:
         commission = Commission(detector, number, seconds_of(args.commission), budget)
 
-    def keep(scorers: SectionScorers) -> None:
+    def keep(found: Calibrated) -> None:
         if args.out is not None:
-            done = {"what": "commission", "machine": detector.machines[number], "from": args.source}
-            rewrite(args.checkpoint, args.out, scorers, {**done, "false_alarms": str(budget)})
+            rewrite(args.checkpoint, args.out, detector, found, "commission", args.source, budget)
 
     def tell(message: Message) -> None:
         print(strict_json.dumps(message), flush=True)

@@ -64,7 +64,7 @@ class ClipScore:
 
     def decided(self, decision: Decision) -> ClipScore:
         """The same with a decision."""
-        return replace(self, decision=int(decision == Decision.ANOMALOUS), abstain=decision == Decision.ABSTAIN)
+        return replace(self, decision=int(decision == Decision.ANOMALOUS), abstain=decision == Decision.UNCERTAIN)
 
 
 Results = Mapping[str, SectionMetrics]
@@ -142,12 +142,15 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(results: Results, title: str = "", known: Calibrations | None = None) -> str:
-    """The verdicts where decisions are known, the parts of the official score by machine, and the official F1."""
+def table(results: Results, title: str = "", known: Calibrations | None = None, own: bool = False) -> str:
+    """The verdicts where decisions are known, the parts of the official score by machine, and the official F1.
+
+    Of one's `own` recordings without the challenge's words, and so without that F1.
+    """
     shown = [
         verdicts_table(verdicts_of(results, known), known),
-        tables.metrics_table(results),
-        tables.decisions_table(results),
+        tables.metrics_table(results, own),
+        None if own else tables.decisions_table(results),
     ]
     return "\n\n".join([*([title] if title else []), *(one.text() for one in shown if one is not None)])
 

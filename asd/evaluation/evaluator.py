@@ -128,7 +128,7 @@ def _with_abstentions(rows: Sequence[ClipScore], known: calibration.Calibrations
     marked = []
     for row in rows:
         own = known.of(str(row.machine_section))
-        abstain = own is not None and own.limits.decide(row.score) == Decision.ABSTAIN
+        abstain = own is not None and own.limits.decide(row.score) == Decision.UNCERTAIN
         marked.append(dataclasses.replace(row, abstain=abstain))
     return marked
 

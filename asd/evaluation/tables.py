@@ -53,10 +53,14 @@ def percent(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def metrics_table(results: Mapping[str, SectionMetrics]) -> Table:
-    """The parts of the official score of every machine, their means, and the official score."""
+def metrics_table(results: Mapping[str, SectionMetrics], own: bool = False) -> Table:
+    """The parts of the official score of every machine, their means, and the official score.
+
+    Of one's `own` recordings the score is called that of the ranking, and what none of them has is left out.
+    """
     rule = rule_of(results)
-    parts = rule.parts
+    parts = [part for part in rule.parts if not own or any(not math.isnan(one.parts[part]) for one in results.values())]
+    titles = {**_TITLES, "auc_source": "AUC"} if own and "auc_target" not in parts else _TITLES
     rows = [[name, *(percent(one.parts[part]) for part in parts)] for name, one in results.items()]
     means = []
     for part in parts:
@@ -64,13 +68,14 @@ def metrics_table(results: Mapping[str, SectionMetrics]) -> Table:
         known = values[~np.isnan(values)]
         means.append(percent(float(mean_by_rule(known, rule))) if len(known) else "-")
     kind = "arithmetic mean" if rule == Rule.IDS_2020 else "harmonic mean"
-    summary = [[kind, *means], ["official score", percent(official_score(results)), *("" for _ in parts[1:])]]
-    missing = sum(math.isnan(value) for one in results.values() for value in one.parts.values())
+    title = "ranking score" if own else "official score"
+    summary = [[kind, *means], [title, percent(official_score(results)), *("" for _ in parts[1:])]]
+    missing = sum(math.isnan(one.parts[part]) for one in results.values() for part in parts)
     note = ""
     if missing:
         total = len(results) * len(parts)
         note = f"{missing} of {total} values cannot be measured on these clips and are left out of the means."
-    return Table(["machine", *(_TITLES[part] for part in parts)], rows, summary, note)
+    return Table(["machine", *(titles[part] for part in parts)], rows, summary, note)
 
 
 def decisions_table(results: Mapping[str, SectionMetrics]) -> Table | None:

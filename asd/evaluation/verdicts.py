@@ -92,7 +92,7 @@ def verdicts_table(verdicts: Sequence[Verdicts], known: Calibrations | None = No
     rows = [line(f"{one.machine} {one.domain}" if several else one.machine, [one]) for one in verdicts]
     of_domains = {domain: [one for one in verdicts if one.domain == domain] for domain in domains}
     summary = [line(f"all {domain}" if several else "all", some) for domain, some in of_domains.items()]
-    headers = ["verdicts", "false alarms", "misses", *(["abstained"] if abstained else [])]
+    headers = ["verdicts", "false alarms", "misses", *(["uncertain"] if abstained else [])]
     headers += ["normal clips", "anomalous clips"]
     note = f"In percent, with exact {100 * LEVEL:.0f} % intervals."
     if known is not None:

@@ -4,6 +4,6 @@ from .enrolment import enroll as enroll
 from .explanation import Explanation as Explanation
 from .monitor import Monitor as Monitor
 from .recalibration import Calibrated as Calibrated
-from .recalibration import calibrate as calibrate
 from .result import Result as Result
 from .result import Window as Window
+from .rewriting import calibrate as calibrate

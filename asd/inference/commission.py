@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from asd.data.calibration import stretches
 from asd.errors import UserError
-from asd.evaluation.calibration import of_scorers
-from asd.evaluation.false_alarms import FalseAlarms
 from asd.inference.detector import Detector
-from asd.inference.recalibration import recalibrated
+from asd.inference.recalibration import Calibrated
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import SectionScorers
 
 _MOST = 4096
 """Windows that are kept; of more every second one is, spread evenly."""
@@ -39,7 +37,7 @@ class Commission:
     """Listens to normal sound for a time, in bounded memory; then the limits follow from it.
 
     Args:
-        detector: The detector, which stays as it is.
+        detector: The detector, whose limits it sets in the end.
         number: Of the machine and section.
         seconds: How long it listens.
         false_alarms: How many are allowed from then on, see `asd.scoring.budget.Budget`.
@@ -77,8 +75,8 @@ class Commission:
             self._kept, self._every = self._kept[::2], 2 * self._every
         return False
 
-    def finished(self) -> tuple[SectionScorers, FalseAlarms]:
-        """The scorers and limits that follow, and the false alarms to be expected of them.
+    def finished(self) -> Calibrated:
+        """Set the limits of the detector; returns what follows for the machine.
 
         Raises:
             UserError: Too little was heard: a single stretch, of which nothing can be held out.
@@ -96,6 +94,5 @@ class Commission:
             torch.stack([self._kept[row][2] for row in rows]), nothing, nothing.bool(), groups[rows],
             torch.arange(len(rows)), tuple((f"{self._kept[row][1]} at {self._kept[row][0]:g} s", "") for row in rows),
         )  # fmt: skip
-        scorers = recalibrated(self.detector, self.number, bank, self.false_alarms, self.add)
-        name = self.detector.machines[self.number]
-        return scorers, of_scorers(scorers, self.detector.cut.hop).machines[name].expected()
+        found = self.detector.calibrate_by(self.number, bank, self.false_alarms, self.add)
+        return replace(found, windows=self._heard, recordings=len(files))

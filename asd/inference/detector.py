@@ -9,29 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from asd.data.audio.decoding import read_header
 from asd.data.audio.recorded import Meter
+from asd.data.audio.usual_recording import UsualRecording, usual_recording
+from asd.data.clip import Sound
 from asd.data.layouts.own_names import own_name, trains_on_own
 from asd.data.layouts.walk import recordings_in
 from asd.errors import UserError
 from asd.inference import explain, feedback
 from asd.inference.explanation import Explanation
 from asd.inference.finite import check_scores, check_stored
+from asd.inference.hearing import bank_of
 from asd.inference.judging import Judging
 from asd.inference.passes import passes_in
+from asd.inference.recalibration import USUAL_BUDGET, Calibrated
 from asd.inference.recordings import KnownRecordings, RecordedOtherwise
 from asd.inference.result import Result
-from asd.inference.windows import batched, cut_as_trained, windows_of, windows_of_array
+from asd.inference.sources import Source, length_of, name_of, windows_in
+from asd.inference.windows import batched, cut_as_trained
 from asd.machine import titles
 from asd.run_folder import checkpoint_at
+from asd.scoring.reference_bank import Bank
 from asd.training.network import Network
 from asd.training.restore import restore
-from asd.utils.text import as_text
 
 Aggregate = Literal["mean", "max"]
 
@@ -124,12 +126,7 @@ class Detector:
         """
         return self.model.sections.index(machine)
 
-    def score(
-        self,
-        source: Path | str | NDArray[np.floating] | Tensor,
-        sample_rate: int | None = None,
-        machine: str | None = None,
-    ) -> Result:
+    def score(self, source: Source, sample_rate: int | None = None, machine: str | None = None) -> Result:
         """Score a file, or samples ``(T,)`` or ``(T, C)`` in [-1, 1] at `sample_rate` Hz.
 
         Raises:
@@ -137,10 +134,9 @@ class Detector:
             UserError: An unknown machine, or samples without their rate.
         """
         number = self.section_index(machine)
-        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
         meter = Meter()
         scored = [(start, score) for start, _, score in self._scored(source, sample_rate, number, meter)]
-        return self.result(name, number, scored, meter)
+        return self.result(name_of(source), number, scored, meter)
 
     def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
         """Score files one after the other; folders are searched for recordings.
@@ -154,18 +150,13 @@ class Detector:
             yield self.score(path, machine=machine)
 
     @torch.inference_mode()
-    def explain(
-        self,
-        source: Path | str | NDArray[np.floating] | Tensor,
-        sample_rate: int | None = None,
-        machine: str | None = None,
-    ) -> Explanation:
+    def explain(self, source: Source, sample_rate: int | None = None, machine: str | None = None) -> Explanation:
         """Why the most anomalous window of a recording scores as it does; arguments and errors as of `score`."""
         number = self.section_index(machine)
-        length = self._length(source, sample_rate)
+        length = length_of(source, sample_rate, self.cut)
         start, window, score = max(self._scored(source, sample_rate, number), key=lambda one: one[2])
-        name = as_text(str(source)) if isinstance(source, (str, Path)) else ""
-        return self.explain_window(window, number, start, min(length - start, self.cut.seconds), score, name)
+        seconds = min(length - start, self.cut.seconds)
+        return self.explain_window(window, number, start, seconds, score, name_of(source))
 
     @torch.inference_mode()
     def explain_window(
@@ -225,30 +216,13 @@ class Detector:
         scores: list[float] = self.model.sections(embeddings, which).tolist()
         return scores
 
-    def _length(self, source: Path | str | NDArray[np.floating] | Tensor, sample_rate: int | None) -> float:
-        if isinstance(source, (str, Path)):
-            header = read_header(Path(source), self.cut.channel)
-            return header.frames / header.sample_rate
-        return len(source) / sample_rate if sample_rate else 0.0
-
     def _scored(
-        self,
-        source: Path | str | NDArray[np.floating] | Tensor,
-        sample_rate: int | None,
-        number: int,
-        meter: Meter | None = None,
+        self, source: Source, sample_rate: int | None, number: int, meter: Meter | None = None
     ) -> Iterator[tuple[float, Tensor, float]]:
         """Start, samples ``(T,)`` and score, which is finite, of each window."""
-        name = ""
-        if isinstance(source, (str, Path)):
-            name, windows = str(source), windows_of(source, self.cut, meter=meter)
-        elif sample_rate is None:
-            raise UserError("the samples have no rate; give sample_rate in Hz")
-        else:
-            windows = windows_of_array(source, sample_rate, self.cut, meter)
-        for some in batched(windows):
+        for some in batched(windows_in(source, sample_rate, self.cut, meter)):
             scores = self.score_windows((part for _, part in some), number)
-            check_scores(scores, name)
+            check_scores(scores, name_of(source))
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))
 
     def result(
@@ -274,6 +248,42 @@ class Detector:
             UserError: See `asd.scoring.budget.Budget`; or a machine of which no such scores are kept.
         """
         self.judging.allow(false_alarms, self.cut.hop)
+
+    def calibrate(
+        self,
+        recordings: Iterable[Path | str],
+        machine: str | None = None,
+        false_alarms: str | float = USUAL_BUDGET,
+        add: bool = True,
+    ) -> Calibrated:
+        """Set the limits of a machine by normal recordings of the place where it works, files or folders, from now on.
+
+        `asd.inference.calibrate` writes a checkpoint with them; arguments and errors are the same.
+        """
+        number = self.section_index(machine)
+        sounds = [Sound(path) for path in recordings_in(recordings)]
+        bank = bank_of(self.embed, self.cut, sounds)
+        usual = usual_recording(sounds, self.cut.channel)
+        return replace(self.calibrate_by(number, bank, false_alarms, add, usual), recordings=len(sounds))
+
+    def calibrate_by(
+        self, number: int, bank: Bank, false_alarms: str | float, add: bool, usual: UsualRecording | None = None
+    ) -> Calibrated:
+        """The same by windows, for the section of that number; `usual` tells how they were recorded."""
+        recorded = "" if usual is None else usual.to_json()
+        found = self.judging.calibrate(number, bank, self.cut.hop, false_alarms, add, recorded)
+        self.recordings.usual[number] = usual or self.recordings.usual[number]
+        return found
+
+    @contextlib.contextmanager
+    def as_before_on_error(self) -> Iterator[None]:
+        """Where what is done within it fails, recordings are judged as they were before it."""
+        judging, sections, usual = copy.copy(self.judging), self.model.sections, list(self.recordings.usual)
+        try:
+            yield
+        except BaseException:
+            self.judging, self.model.sections, self.recordings.usual = judging, sections, usual
+            raise
 
     def hear(self, said: Sequence[feedback.Said]) -> None:
         """Take all that people said of its verdicts; a `Notice` tells what could not be heeded."""

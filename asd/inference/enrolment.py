@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from asd.data.audio.usual_recording import usual_recording
-from asd.data.calibration import stretches
 from asd.data.clip import Sound
 from asd.data.layouts.recordings import LEAST_RECORDINGS
 from asd.data.layouts.walk import recordings_in
@@ -20,14 +19,14 @@ from asd.evaluation.calibration import of_scorers
 from asd.evaluation.false_alarms import FalseAlarms
 from asd.evaluation.metrics import area_under_roc
 from asd.inference.detector import Detector
-from asd.inference.windows import batched, windows_of
+from asd.inference.hearing import bank_of
+from asd.inference.rewriting import scorers_to_write
 from asd.machine import MachineSection
 from asd.run_folder import checkpoint_at
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
-from asd.scoring.spectrum import mean_level
 from asd.training import checkpoints
-from asd.utils.text import as_text, machine_word
+from asd.utils.text import machine_word
 
 _TOLD_APART = 0.75
 """Below it, midway between chance and certainty, what the encoder has learned is of little use for the machine."""
@@ -102,16 +101,17 @@ def enroll(
     if false_alarms is not None:
         detector.model.threshold = detector.model.threshold.allowing(false_alarms)
     paths = list(recordings_in([folder]))
-    bank = bank_of(detector, paths)
+    sounds = [Sound(path) for path in paths]
+    bank = bank_of(detector.embed, detector.cut, sounds)
     groups = bank.group
-    scorers = with_machine(detector.model.sections, detector, name, bank)
-    usual = usual_recording([Sound(path) for path in paths], detector.cut.channel)
+    path = Path(out)
+    scorers = with_machine(scorers_to_write(detector, source, path), detector, name, bank)
+    usual = usual_recording(sounds, detector.cut.channel)
     if usual is not None:
         scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
     content = checkpoints.load(source)
     if false_alarms is not None:
         content = checkpoints.with_budget(content, false_alarms)
-    path = Path(out)
     checkpoints.save(checkpoints.with_sections(content, scorers), path)
     number = scorers.index(section)
     apart = told_apart(scorers, number) if len(groups.unique()) > 1 else math.nan
@@ -121,29 +121,6 @@ def enroll(
     return Enrolled(
         path, section, len(paths), len(groups), known.threshold, apart, tuple(warned), known.expected(), hop
     )
-
-
-def bank_of(detector: Detector, paths: Sequence[Path]) -> Bank:
-    """The windows of recordings, of which each is a group; of few, contiguous stretches of them are, see `stretches`.
-
-    Raises:
-        AudioError: A recording cannot be used.
-    """
-    embeddings, places, facts, spectra = [], list[tuple[int, float]](), [], []
-    for number, path in enumerate(paths):
-        for some in batched(windows_of(path, detector.cut)):
-            waveforms = [part for _, part in some]
-            embeddings.append(detector.embed(waveforms))
-            spectra.append(mean_level(torch.stack(waveforms), detector.cut.sample_rate))
-            places += [(number, start) for start, _ in some]
-            facts += [(f"{as_text(path.name)} at {start:g} s", "") for start, _ in some]
-    groups = torch.tensor(stretches(places, detector.cut.seconds))
-    kept = torch.nonzero(groups >= 0).flatten()
-    nothing = torch.zeros(len(kept), dtype=torch.int64)
-    return Bank(
-        torch.cat(embeddings)[kept], nothing, nothing.bool(), groups[kept], torch.arange(len(kept)),
-        tuple(facts[row] for row in kept.tolist()), torch.cat(spectra)[kept],
-    )  # fmt: skip
 
 
 def with_machine(scorers: SectionScorers, detector: Detector, name: str, bank: Bank) -> SectionScorers:

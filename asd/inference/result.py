@@ -35,7 +35,7 @@ class Result:
         name: Path of the file; empty for samples.
         machine: The machine it was compared with, by the name of machine and section.
         score: Mean or maximum of the scores of the windows; higher is more anomalous.
-        decision: Equal to ``normal``, ``abstain`` (in the band of abstention) or ``anomalous``.
+        decision: Equal to ``normal``, ``uncertain`` (in the band of abstention) or ``anomalous``.
         threshold: Scores above it are anomalous.
         percentile: Percent of the normal training clips, held out, that score no higher; nan where none is known.
         p_value: Conformal p-value: how often normal sound would score as high; nan where none is known. See

@@ -16,10 +16,10 @@ from asd.errors import UserError
 from asd.inference.commission import Commission
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
+from asd.inference.recalibration import Calibrated
 from asd.inference.stream import Block, Windower, new_files
 from asd.inference.windows import windows_of
 from asd.scoring.limits import Decision
-from asd.scoring.sections import SectionScorers
 from asd.utils.text import as_text, shown
 
 _MOMENTS = {"event_start": "start", "event_end": "end", "summary": "end"}
@@ -39,7 +39,7 @@ class Watcher:
         tell: Called with every message.
         scores: Tell the score of every window, too.
         commission: What listens first and sets the limits, so that nothing is an event before; ``None``: nothing does.
-        commissioned: Called with the scorers and limits that it set.
+        commissioned: Called with what it found, once the limits are set.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Watcher:
         tell: Callable[[Message], None],
         scores: bool = False,
         commission: Commission | None = None,
-        commissioned: Callable[[SectionScorers], None] = lambda _: None,
+        commissioned: Callable[[Calibrated], None] = lambda _: None,
     ) -> None:
         self.detector, self.number, self.scores, self.rules = detector, number, scores, rules
         self.commission, self.commissioned = commission, commissioned
@@ -185,13 +185,11 @@ class Watcher:
         if self.commission is not None:
             if not self.commission.push(at, window, name):
                 return math.nan
-            scorers, expected = self.commission.finished()
-            self.detector.judging.take(scorers)
+            found = self.commission.finished()
             self.monitor = self._new_monitor()
-            self.commissioned(scorers)
-            limits, hop = scorers.limits(self.number), self.detector.cut.hop
-            known = {"threshold": limits.alarm, "uncertain": limits.abstain, "windows": self.commission.windows}
-            self._tell({"type": "commissioned", "time": at, **known, "expected": expected.line(hop)}, name)
+            self.commissioned(found)
+            known = {"threshold": found.after.alarm, "uncertain": found.after.abstain, "windows": found.windows}
+            self._tell({"type": "commissioned", "time": at, **known, "expected": found.expected.line(found.hop)}, name)
             self.commission = None
         score = self.detector.score_windows([window], self.number)[0]
         self._take(at, score, name)

@@ -13,7 +13,7 @@ class Decision(StrEnum):
     """What is said of a clip or a recording."""
 
     NORMAL = "normal"
-    ABSTAIN = "abstain"
+    UNCERTAIN = "uncertain"
     ANOMALOUS = "anomalous"
 
 
@@ -41,4 +41,4 @@ class Limits(NamedTuple):
             )
         if score > self.alarm:
             return Decision.ANOMALOUS
-        return Decision.ABSTAIN if score > self.abstain else Decision.NORMAL
+        return Decision.UNCERTAIN if score > self.abstain else Decision.NORMAL

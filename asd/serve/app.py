@@ -14,14 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from asd._version import __version__
+from asd.serve import teaching
 from asd.serve.limits import Limiting
 from asd.serve.observed import Observing
 from asd.serve.page import FILES, HEADERS, add_page
 from asd.serve.service import Service, unless_gone
-from asd.serve.upload import received
+from asd.serve.upload import all_received, received
 
 _GONE = 499
 _CLOSE_SECONDS = 0.5
+_MOST_RECORDINGS = 256
 _BODY = {
     "required": True,
     "content": {
@@ -45,7 +47,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="asd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.service = service
     _add_scoring(app, service)
-    _add_feedback(app, service)
+    _add_teaching(app, service)
     _add_state(app, service)
     add_page(app)
     _answer_errors(app)
@@ -72,7 +74,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         return JSONResponse(answer)
 
 
-def _add_feedback(app: FastAPI, service: Service) -> None:
+def _add_teaching(app: FastAPI, service: Service) -> None:
     @app.post("/feedback", openapi_extra={"requestBody": _BODY})
     async def feedback(
         request: Request, kind: Literal["false_alarm", "missed"], machine: str | None = None, name: str = ""
@@ -83,7 +85,20 @@ def _add_feedback(app: FastAPI, service: Service) -> None:
             with service.arriving(request.scope["asd.body"]):
                 upload = await kept.enter_async_context(received(request, name))
             with service.admitted():
-                return JSONResponse(await unless_gone(request, service.feedback(upload, number, kind)))
+                return JSONResponse(await unless_gone(request, teaching.feedback(service, upload, number, kind)))
+
+    @app.post("/calibrate", openapi_extra={"requestBody": _BODY})
+    async def calibrate(
+        request: Request, machine: str | None = None, false_alarms: str | None = None, add: bool = True, name: str = ""
+    ) -> JSONResponse:
+        """Set the limits of a machine by its normal recordings here: the body, or all fields `file` of a form."""
+        number = service.section_index(machine)
+        async with AsyncExitStack() as kept:
+            with service.arriving(request.scope["asd.body"]):
+                uploads = await kept.enter_async_context(all_received(request, name, _MOST_RECORDINGS))
+            with service.admitted():
+                # Once limits are set they are also written, whether the client waits for it or not.
+                return JSONResponse(await teaching.calibrate(service, uploads, number, false_alarms, add))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:

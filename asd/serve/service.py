@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,8 @@ from asd.data.clip import Sound
 from asd.errors import UserError
 from asd.inference import Detector
 from asd.inference.explanation import Explanation
-from asd.inference.feedback import Kind, Said, append, read
-from asd.inference.result import Result
-from asd.inference.sensitivity import Step, steps
+from asd.inference.feedback import log_of
+from asd.inference.sensitivity import Step, steps_of
 from asd.inference.windows import BATCH
 from asd.serve.batching import Worker
 from asd.serve.limits import Body, Limits
@@ -32,9 +32,26 @@ from asd.serve.upload import Upload, telling_full_disk
 
 _BINS = 30
 _DECODERS = 2
-_VERDICT = ("machine", "score", "decision", "threshold")
 _QUICK_BYTES, _QUICK_SAMPLES = 1_000_000, 500_000
 _Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where what people say is kept.
+
+    Attributes:
+        checkpoint: What is served; its log takes feedback.
+        calibrated: The checkpoint that a calibration writes; ``None``: none is taken.
+    """
+
+    checkpoint: Path
+    calibrated: Path | None = None
+
+    @property
+    def log(self) -> Path:
+        """Of feedback."""
+        return log_of(self.checkpoint)
 
 
 class Service:
@@ -44,7 +61,7 @@ class Service:
         load: Gives the detector, in the thread that will use it.
         limits: What is refused.
         batch_wait: Seconds that a recording may wait for others to be scored with.
-        log: Where feedback is kept; ``None``: none is taken.
+        kept: Where what people say is kept; ``None``: nothing is taken.
 
     Attributes:
         waiting: Recordings that wait or are scored.
@@ -55,10 +72,10 @@ class Service:
     """
 
     def __init__(
-        self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0, log: Path | None = None
+        self, load: Callable[[], Detector], limits: Limits, batch_wait: float = 0.0, kept: Kept | None = None
     ) -> None:
         self.limits = limits
-        self.log = log
+        self.kept = kept
         self.waiting = 0
         self.ended = False
         self.started = time.time()
@@ -127,16 +144,14 @@ class Service:
         Raises:
             HTTPException: 413, it is too long; 422, it cannot be used; 507, the disk is full.
         """
-        with _refusing(upload), telling_full_disk():
-            recording, windows = await self._begun(upload.sound)
+        with refusing(upload), telling_full_disk():
             pairs: list[tuple[float, float]] = []
             worst: tuple[float, float, Tensor] | None = None
-            while windows:
+            async for recording, windows in self.heard(upload):  # noqa: B007 - the last is the only one
                 scores = await asyncio.wrap_future(self.worker.score([one for _, one in windows], number))
                 for (start, window), score in zip(windows, scores, strict=True):
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
-                windows = await self._decoding(recording.take) if len(windows) == BATCH else []
             result = self.detector.result(upload.name, number, pairs, recording.meter)
             answer = result.to_dict()
             if recording.left_out:
@@ -147,31 +162,12 @@ class Service:
         self.observed.audio.inc(recording.seconds)
         return answer
 
-    async def feedback(self, upload: Upload, number: int, kind: Kind) -> dict[str, Any]:
-        """Take what people say of a recording, into the log and into what is judged by from now on.
-
-        Raises:
-            HTTPException: As for `score`; 409, the service keeps no log.
-        """
-        log = self.log
-        if log is None:
-            raise HTTPException(409, "this service keeps no feedback")
-        with _refusing(upload), telling_full_disk():
-            recording, windows = await self._begun(upload.sound)
-            heard: list[Tensor] = []
-            while windows:
-                heard += [window for _, window in windows]
-                windows = await self._decoding(recording.take) if len(windows) == BATCH else []
-
-            def hear() -> tuple[Said, Result]:
-                detector, name = self.detector, self.detector.machines[number]
-                said = append(log, Said.of(kind, name, upload.name, detector.embed(heard), detector.model))
-                detector.hear(read(log))
-                scores = detector.score_windows(heard, number)
-                return said, detector.result(upload.name, number, [(0.0, score) for score in scores])
-
-            said, result = await asyncio.wrap_future(self.worker.call(hear))
-        return {"mark": said.mark, "kind": kind, **{key: result.to_dict()[key] for key in _VERDICT}}
+    async def heard(self, upload: Upload) -> AsyncIterator[tuple[Recording, list[tuple[float, Tensor]]]]:
+        """A recording, and start and samples ``(T,)`` of its windows, a batch at a time."""
+        recording, windows = await self._begun(upload.sound)
+        while windows:
+            yield recording, windows
+            windows = await self._decoding(recording.take) if len(windows) == BATCH else []
 
     async def _begun(self, sound: Sound) -> tuple[Recording, list[tuple[float, Tensor]]]:
         """A recording and its first windows."""
@@ -200,6 +196,7 @@ class Service:
     def machines(self) -> list[dict[str, Any]]:
         """What is known of each machine."""
         sections = self.detector.model.sections
+        settings = steps_of(self.detector)
         found = []
         for number, (name, title) in enumerate(zip(self.detector.machines, self.detector.titles, strict=True)):
             scores, limits = sections.training_scores(number)[0], sections.limits(number)
@@ -210,15 +207,15 @@ class Service:
                     "threshold": _finite(limits.alarm),
                     "normal_clips": len(scores),
                     "histogram": _histogram(scores),
-                    "sensitivity": [self._step(one) for one in steps(limits, scores.tolist())],
+                    "sensitivity": [self._step(one) for one in settings[number]],
                 }
             )
         return found
 
     def _step(self, one: Step) -> dict[str, Any]:
         """A sensitivity that can be chosen, with its price."""
-        clips, (daily, low, high) = one.false_alarms.clips, one.a_day(self.detector.cut.seconds)
-        priced = {"false_alarms_a_day": daily, "at_least": low, "at_most": high} if clips else {}
+        daily, low, high = one.false_alarms.daily(self.detector.cut.hop)
+        priced = {"false_alarms_a_day": daily, "at_least": low, "at_most": high} if one.false_alarms.clips else {}
         return {"threshold": one.limits.alarm, "abstain_above": one.limits.abstain, "trained": one.trained, **priced}
 
 
@@ -252,7 +249,7 @@ async def _disconnected(request: Request) -> None:
 
 
 @contextmanager
-def _refusing(upload: Upload) -> Iterator[None]:
+def refusing(upload: Upload) -> Iterator[None]:
     """What is wrong with a recording as an answer, which calls it as the client does."""
     try:
         yield

@@ -54,23 +54,27 @@ async def received(request: Request, name: str) -> AsyncIterator[Upload]:
     Raises:
         HTTPException: 400, a form that cannot be read; 422, none there; 507, the disk is full.
     """
+    async with all_received(request, name, 1) as uploads:
+        yield uploads[0]
+
+
+@contextlib.asynccontextmanager
+async def all_received(request: Request, name: str, most: int) -> AsyncIterator[list[Upload]]:
+    """The same of a form whose field ``file`` may come `most` times."""
     async with contextlib.AsyncExitStack() as kept:
         with telling_full_disk():
-            if request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
+            if not request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
+                uploads = [await _taken(request.stream(), name, kept)]
+            else:
                 try:
-                    form = await kept.enter_async_context(request.form(max_files=1, max_fields=8))
+                    form = await kept.enter_async_context(request.form(max_files=most, max_fields=8))
                 except UnicodeError as error:
                     raise HTTPException(400, "the form's names are not in the charset that it says") from error
-                sent = form.get("file")
-                if not isinstance(sent, UploadFile):
+                sent = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
+                if not sent:
                     raise HTTPException(422, "the form has no field `file` with a recording")
-                parts, name = _parts(sent), sent.filename or name
-            else:
-                parts = request.stream()
-            # Some charsets give halves of characters, which no answer can carry.
-            name = " ".join(name.encode(errors="replace").decode().split())[:_LONGEST_NAME]
-            sound = await _taken(parts, name, kept)
-        yield Upload(sound, name)
+                uploads = [await _taken(_parts(one), one.filename or name, kept) for one in sent]
+        yield uploads
 
 
 @contextlib.contextmanager
@@ -89,7 +93,9 @@ async def _parts(sent: UploadFile) -> AsyncIterator[bytes]:
         yield part
 
 
-async def _taken(parts: AsyncIterator[bytes], name: str, kept: contextlib.AsyncExitStack) -> Sound:
+async def _taken(parts: AsyncIterator[bytes], name: str, kept: contextlib.AsyncExitStack) -> Upload:
+    # Some charsets give halves of characters, which no answer can carry.
+    name = " ".join(name.encode(errors="replace").decode().split())[:_LONGEST_NAME]
     held: list[bytes] = []
     size = 0
     async for part in parts:
@@ -102,7 +108,7 @@ async def _taken(parts: AsyncIterator[bytes], name: str, kept: contextlib.AsyncE
         if not content:
             raise HTTPException(422, "no recording was sent; give it as the body, or as the field `file` of a form")
         if not is_foreign(content[:16]):
-            return Sound(Path(name or _NAMELESS), content=content)
+            return Upload(Sound(Path(name or _NAMELESS), content=content), name)
     made = tempfile.TemporaryDirectory(prefix="asd-serve-", ignore_cleanup_errors=True)
     # Without a suffix: the content tells what it is.
     path = Path(kept.enter_context(made)) / "recording"
@@ -110,4 +116,4 @@ async def _taken(parts: AsyncIterator[bytes], name: str, kept: contextlib.AsyncE
         file.writelines(held)
         async for part in parts:
             file.write(part)
-    return Sound(path)
+    return Upload(Sound(path), name)

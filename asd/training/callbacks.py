@@ -151,7 +151,8 @@ class RunOutputs(pl.Callback):
             return
         seconds = getattr(getattr(trainer, "datamodule", None), "seconds", math.nan)
         known = calibration.of_scorers(pl_module.sections, seconds)
-        written = outputs.write(run.path, pl_module.scores, known, scores=self.scores, draw=self.pictures)
+        own = getattr(getattr(trainer, "datamodule", None), "own", False)
+        written = outputs.write(run.path, pl_module.scores, known, scores=self.scores, draw=self.pictures, own=own)
         drawn = written.pictures
         if drawn and set(embedding_store.SUBSETS) <= pl_module.embedded.keys():
             drawn += plots.draw_embeddings(embedding_store.Store(**pl_module.embedded), run.pictures)

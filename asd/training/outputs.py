@@ -68,6 +68,7 @@ def write(
     title: str = "",
     scores: bool = True,
     draw: bool = True,
+    own: bool = False,
 ) -> Written:
     """Write scores, results and pictures into a folder.
 
@@ -78,6 +79,7 @@ def write(
         title: First line of the table.
         scores: Write the score and decision files of the challenge.
         draw: Draw score histograms, ROC and DET curves, where labels are known.
+        own: They are one's own recordings, see `asd.evaluation.clip_scores.table`.
     """
     metrics, run = clip_scores.measure(rows), RunFolder(folder)
     if scores:
@@ -92,4 +94,4 @@ def write(
             plots.roc_curves(rows, run.pictures / "roc_curves.png"),
             plots.det_curves(rows, run.pictures / "det_curves.png"),
         ]
-    return Written(clip_scores.table(metrics, title, known) if metrics else _UNLABELLED, drawn)
+    return Written(clip_scores.table(metrics, title, known, own) if metrics else _UNLABELLED, drawn)

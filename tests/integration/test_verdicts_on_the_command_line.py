@@ -146,3 +146,22 @@ def test_fit_ends_with_a_threshold_what_to_expect_of_it_and_the_next_command(her
     assert "a day expected" in told
     assert any("2/day was asked for" in line for line in lines)
     assert any(line.startswith("next: asd score RECORDING --checkpoint ") for line in lines)
+
+
+def test_what_fit_says_of_own_recordings_needs_no_knowledge_of_the_challenge(here, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for place in ("normal", "test/normal", "test/anomaly"):
+        folder = tmp_path / "plant/pump" / place
+        folder.mkdir(parents=True)
+        for number in range(6):
+            sound = draw.normal(0, 0.1, 2 * RATE) + 0.3 * (place == "test/anomaly") * draw.normal(0, 1, 2 * RATE)
+            soundfile.write(folder / f"{number}.wav", sound, RATE)
+    done = here(
+        "fit", "--config", "my_machine", "--data.root", "plant", "--data.seconds", "1", "--model.encoder.seconds", "1",
+        "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false",
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert any(line.split()[:3] == ["machine", "AUC", "pAUC"] for line in lines)
+    assert any(line.startswith("ranking score") for line in lines)
+    said = [line for line in lines if any(word in line for word in ("official", "source", "target", "_section_"))]
+    assert not said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from asd.data.clip import Clip
 from asd.data.datamodule import ClipDataModule
@@ -25,7 +25,12 @@ class Recordings(ClipDataModule):
         holdout: Part of the normal recordings that is kept to measure false alarms with, where the machine has no
             ``test/normal``.
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
+
+    Attributes:
+        own: Results are told without the challenge's words.
     """
+
+    own: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ const draw = (() => {
     pen.fillText(short(low), 0, height - 4);
     ending(pen, short(high), width, height - 4);
     mark(pen, x(limit), 0, floor, colour("quiet"), `threshold ${short(limit)}`, width, 0, limit < score);
-    const paint = colour({ normal: "normal", abstain: "abstain", anomalous: "alarm" }[decision]);
+    const paint = colour({ normal: "normal", uncertain: "abstain", anomalous: "alarm" }[decision]);
     mark(pen, x(score), 0, floor, paint, `this recording ${short(score)}`, width, 1, score < limit);
   }
 

@@ -38,7 +38,7 @@ function step(name) {
 // The rule of the service, at the limits that are chosen here.
 function decide(name, score) {
   const { threshold, abstain_above: abstain } = step(name);
-  return score > threshold ? "anomalous" : score > abstain ? "abstain" : "normal";
+  return score > threshold ? "anomalous" : score > abstain ? "uncertain" : "normal";
 }
 
 async function start() {

@@ -14,7 +14,7 @@ from asd.inference.feedback import log_of, read
 from asd.serve.app import create_app
 from asd.serve.hosts import Hosts
 from asd.serve.limits import Limits
-from asd.serve.service import Service
+from asd.serve.service import Kept, Service
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(trained / "checkpoints/last.ckpt", tmp_path / "own.ckpt"))
 
 
-def client_of(checkpoint: Path, log: Path | None) -> TestClient:
+def client_of(checkpoint: Path, kept: Kept | None) -> TestClient:
     limits = Limits(2, 60, 4, None, Hosts.of("127.0.0.1", ["testserver"]), 16)
-    return TestClient(create_app(Service(lambda: Detector.load(checkpoint), limits, log=log)))
+    return TestClient(create_app(Service(lambda: Detector.load(checkpoint), limits, kept=kept)))
 
 
 @pytest.fixture
 def client(checkpoint: Path) -> Iterator[TestClient]:
-    with client_of(checkpoint, log_of(checkpoint)) as one:
+    with client_of(checkpoint, Kept(checkpoint)) as one:
         yield one
 
 

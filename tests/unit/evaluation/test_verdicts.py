@@ -65,7 +65,7 @@ def test_the_band_is_counted_apart() -> None:
     assert shown is not None
     by = {row[0]: dict(zip(shown.headers, row, strict=True)) for row in shown.rows}
     assert by["fan"]["false alarms"] == Rate(1, 3).text()
-    assert (by["fan"]["abstained"], by["pump"]["abstained"]) == ("16.7", "0.0")
+    assert (by["fan"]["uncertain"], by["pump"]["uncertain"]) == ("16.7", "0.0")
 
 
 def test_the_official_f1_stands_beside_what_alarms_for_everything_give() -> None:

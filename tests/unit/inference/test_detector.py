@@ -120,7 +120,7 @@ def test_a_clip_scores_as_in_the_test(small_run: SmallRun, detector: Detector) -
         one = tested[Path(result.name).name]
         assert result.score == pytest.approx(one.score, rel=1e-4, abs=1e-6)
         assert result.machine == "fan_section_00"
-        decision = "anomalous" if one.decision else "abstain" if one.abstain else "normal"
+        decision = "anomalous" if one.decision else "uncertain" if one.abstain else "normal"
         assert result.decision == decision
         assert result.anomalous == (result.score > result.threshold)
         assert [window.start for window in result.windows] == [0.0]

@@ -15,11 +15,12 @@ import soundfile
 import torch
 from torch import Tensor
 
+from asd.data.clip import Sound
 from asd.errors import Notice, UserError
-from asd.inference import Detector, feedback
+from asd.inference import Detector, calibrate, feedback
 from asd.inference.commission import Commission, seconds_of
-from asd.inference.enrolment import bank_of
-from asd.inference.recalibration import calibrate, recalibrated
+from asd.inference.hearing import bank_of
+from asd.inference.recalibration import recalibrated
 from asd.inference.windows import windows_of
 from asd.training import checkpoints
 from tests.unit.conftest import SmallRun
@@ -66,8 +67,8 @@ def test_what_sounds_as_at_the_place_is_normal_from_now_on(checkpoint: Path, pla
 def test_the_limits_come_from_scores_of_scorers_that_do_not_hold_the_recording(checkpoint: Path, place: Path) -> None:
     detector = Detector.load(checkpoint)
     number = detector.section_index("fan")
-    bank = bank_of(detector, sorted(place.iterdir()))
-    scorers = recalibrated(detector, number, bank, "10%")
+    bank = bank_of(detector.embed, detector.cut, map(Sound, sorted(place.iterdir())))
+    scorers, _ = recalibrated(detector.model, detector.model.sections, number, bank, 1.0, "10%")
     kept = scorers.normal_clips(number)
     assert len(kept.scores) == 8
     assert float(kept.scores.min()) > float(scorers(bank.embeddings, number).max()), "scored as if they were new"
@@ -105,7 +106,8 @@ def test_one_long_recording_is_enough(checkpoint: Path, tmp_path: Path) -> None:
     soundfile.write(folder / "shift.wav", noise, RATE)
     done = calibrate(checkpoint, folder, "fan", tmp_path / "new.ckpt", "10%")
     assert (done.recordings, done.windows, done.expected.blocks, done.added) == (1, 40, 8, True)
-    overlapping = bank_of(Detector.load(checkpoint, hop=0.5), [folder / "shift.wav"])
+    fine = Detector.load(checkpoint, hop=0.5)
+    overlapping = bank_of(fine.embed, fine.cut, [Sound(folder / "shift.wav")])
     assert len(overlapping.group.unique()) == 10
     starts = [float(name.rpartition(" at ")[2].removesuffix(" s")) for name, _ in overlapping.facts]
     for group in overlapping.group.unique():
@@ -142,7 +144,8 @@ def test_limits_for_another_budget_follow_from_what_is_kept(checkpoint: Path) ->
 def say(checkpoint: Path, clip: Path, kind: Any, machine: str = "fan") -> feedback.Said:
     detector = Detector.load(checkpoint)
     name = detector.machines[detector.section_index(machine)]
-    said = feedback.Said.of(kind, name, clip.name, bank_of(detector, [clip]).embeddings, detector.model)
+    heard = bank_of(detector.embed, detector.cut, [Sound(clip)]).embeddings
+    said = feedback.Said.of(kind, name, clip.name, heard, detector.model)
     return feedback.append(feedback.log_of(checkpoint), said)
 
 
@@ -158,6 +161,32 @@ def test_a_false_alarm_is_normal_from_now_on_until_it_is_taken_back(checkpoint: 
         assert torch.equal(tensor, again.model.sections.state_dict()[name]), f"{name}: the same log, another detector"
     feedback.append(feedback.log_of(checkpoint), feedback.Said("undo", undoes=said.mark))
     assert Detector.load(checkpoint).score(clip, machine="fan") == first
+
+
+@pytest.mark.parametrize("out", ["own.ckpt", "new.ckpt"])
+def test_what_was_said_is_heeded_once_after_a_calibration_at_the_same_place_or_another(
+    out: str, checkpoint: Path, place: Path, tmp_path: Path
+) -> None:
+    """The log beside the same checkpoint is read again; that beside a new one is empty."""
+    plain = _references(checkpoint)
+    say(checkpoint, place / "0.wav", "false_alarm")
+    assert _references(checkpoint) == plain + 1
+    done = calibrate(checkpoint, place, "fan", tmp_path / out, "20%")
+    assert _references(tmp_path / out) == plain + 1 + 8
+    assert limits(Detector.load(tmp_path / out)) == tuple(done.after)
+
+
+def _references(checkpoint: Path) -> int:
+    detector = Detector.load(checkpoint)
+    return len(detector.model.sections.normal_clips(detector.section_index("fan")).bank().group)
+
+
+def test_a_detector_is_calibrated_without_a_file(checkpoint: Path, place: Path, tmp_path: Path) -> None:
+    detector = Detector.load(checkpoint)
+    found = detector.calibrate([place], "fan", "20%")
+    written = calibrate(checkpoint, place, "fan", tmp_path / "new.ckpt", "20%")
+    assert dataclasses.replace(found, path=written.path) == written
+    assert limits(detector) == limits(Detector.load(written.path)) == tuple(found.after)
 
 
 def test_a_missed_fault_lowers_the_threshold_where_normal_clips_allow_it(checkpoint: Path, place: Path) -> None:
@@ -264,9 +293,11 @@ def test_what_is_heard_in_the_time_sets_the_limits(checkpoint: Path, tmp_path: P
     over = [commission.push(start, window) for start, window in windows_of(tmp_path / "a.wav", detector.cut)]
     assert over.index(True) == 30
     assert commission.windows == 30
-    scorers, expected = commission.finished()
-    assert expected.clips == 30
-    assert scorers.limits(number) != detector.model.sections.limits(number)
+    before = detector.model.sections.limits(number)
+    found = commission.finished()
+    assert found.expected.clips == found.windows == 30
+    assert (found.before, found.after) == (before, detector.model.sections.limits(number))
+    assert found.before != found.after
 
 
 def test_it_keeps_a_bounded_number_of_windows_spread_over_the_time(

@@ -12,7 +12,7 @@ from asd.scoring.limits import Decision, Limits
 
 @pytest.mark.parametrize(
     ("score", "decision"),
-    [(-1.0, "normal"), (1.0, "normal"), (1.1, "abstain"), (2.0, "abstain"), (2.1, "anomalous"), (9e9, "anomalous")],
+    [(-1.0, "normal"), (1.0, "normal"), (1.1, "uncertain"), (2.0, "uncertain"), (2.1, "anomalous"), (9e9, "anomalous")],
 )
 def test_a_limit_itself_lies_below(score: float, decision: str) -> None:
     assert Limits(2.0, 1.0).decide(score) == decision == str(Decision(decision))

@@ -127,7 +127,7 @@ def test_a_band_of_abstention_lies_below_the_threshold() -> None:
     scores = torch.linspace(0, 2 * limits.alarm, 20)
     assert limits == (float(sections.thresholds[0]), float(sections.abstain_above[0]))
     decisions = sections.decide(scores, torch.zeros(20, dtype=torch.int64))
-    assert set(decisions) == {"normal", "abstain", "anomalous"}
+    assert set(decisions) == {"normal", "uncertain", "anomalous"}
     assert decisions == [limits.decide(score) for score in scores.tolist()]
     assert [one != "normal" for one in decisions] == (scores > limits.abstain).tolist()
     with pytest.raises(UserError, match=r"abstain is 0\.95"):
