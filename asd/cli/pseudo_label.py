@@ -23,7 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("labels.csv"), help="the file (labels.csv)")
     parser.add_argument("--machines", nargs="+", metavar="NAME", help="default: those with hidden attributes")
     parser.add_argument("--method", choices=("kmeans", "agglomerative"), default="kmeans", help="(kmeans)")
-    parser.add_argument("--clusters", type=int, metavar="N", help="in each domain; default: the best silhouette")
+    parser.add_argument(
+        "--clusters",
+        type=float,
+        metavar="N",
+        help="in each domain; below 1, a part of its clips; default: the best silhouette",
+    )
+    parser.add_argument(
+        "--what", metavar="NAME", help="vector of each clip that is clustered, by its name in the store"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of K-means (0)")
     parser.add_argument(
         "--grade", metavar="FILE", type=Path, help=f"list of {','.join(_GRADED)}, only to print how well both agree"
@@ -38,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from asd.evaluation import embedding_store
     from asd.machine import sections_of
 
-    reference = embedding_store.read(args.store).reference
+    whole = embedding_store.read(args.store)
+    reference = (whole if args.what is None else whole.of(args.what)).reference
     machines = {clip.machine for clip in reference.clips}
     hidden = {clip.machine for clip in reference.clips if not clip.attributes}
     if args.machines is None and not hidden:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def pseudo_labels(
     embeddings: NDArray[np.float32],
     domains: Sequence[str],
     method: Method = "kmeans",
-    clusters: int | None = None,
+    clusters: float | None = None,
     seed: int = 0,
 ) -> Clusters:
     """Divide a machine's normal training clips into clusters, each domain by itself.
@@ -56,16 +57,16 @@ def pseudo_labels(
         embeddings: ``(N, E)``.
         domains: Of each clip; empty where it is not known.
         method: K-means, or agglomerative clustering with Ward's criterion.
-        clusters: Number of clusters in each domain; ``None``: chosen.
+        clusters: Number of clusters in each domain, or below 1 the part of its clips, at least one; ``None``: chosen.
         seed: Of K-means.
 
     Raises:
-        UserError: An unknown method, or a number of clusters below 1.
+        UserError: An unknown method, or no such number of clusters.
     """
     if method not in get_args(Method):
         raise UserError(f"method is {method!r}; choose one of {', '.join(get_args(Method))}")
-    if clusters is not None and clusters < 1:
-        raise UserError(f"the number of clusters is {clusters}; give 1 or more")
+    if clusters is not None and not (0 < clusters < 1 or (clusters < math.inf and clusters == int(clusters) >= 1)):
+        raise UserError(f"the number of clusters is {clusters:g}; give 1 or more, or a part of the clips below 1")
     labels = np.empty(len(domains), dtype=object)
     silhouette = {}
     for domain in sorted(set(domains)):
@@ -76,7 +77,8 @@ def pseudo_labels(
             if clusters is None:
                 numbers, silhouette[domain] = _best(points, method, seed)
             else:
-                numbers = _divide(points, min(clusters, len(points)), method, seed)
+                count = max(1, int(clusters * len(points))) if clusters < 1 else int(clusters)
+                numbers = _divide(points, min(count, len(points)), method, seed)
         labels[rows] = [f"{domain or 'unknown'}_{number}" for number in numbers]
     return Clusters(tuple(labels), dict(sorted(Counter(labels).items())), silhouette)
 

@@ -29,7 +29,7 @@ class OptimizerOptions:
             and what the encoder names in `Encoder.decayed`. Biases, normalisations, gains, positions, tokens and the
             centres of classes have none.
         schedule: Course of the rate over the run, by step: constant, or falling to zero linearly or as a cosine.
-        warmup: Part of the run's steps over which the rate rises linearly from zero.
+        warmup: Steps over which the rate rises linearly from zero; below 1, a part of the run's steps.
         encoder_warmup_epochs: Epochs, also a part of one, over which the rate of each stage of the encoder rises
             linearly once the stage has thawed, as a factor on the rest; 0: thawed stages train at the full rate.
     """
@@ -116,8 +116,10 @@ def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> 
             raise UserError(f"model.optimizer.{key} is {value}; give a positive learning rate")
     if not 0 < options.layer_decay <= 1:
         raise UserError(f"model.optimizer.layer_decay is {options.layer_decay}; give a factor in (0, 1]")
-    if not 0 <= options.warmup < 1:
-        raise UserError(f"model.optimizer.warmup is {options.warmup}; give the part of the run's steps, in [0, 1)")
+    if not (0 <= options.warmup < 1 or (options.warmup < math.inf and options.warmup == int(options.warmup))):
+        raise UserError(
+            f"model.optimizer.warmup is {options.warmup}; give a number of steps, or a part of the run's, in [0, 1)"
+        )
     if not 0 <= options.encoder_warmup_epochs < math.inf:
         raise UserError(
             f"model.optimizer.encoder_warmup_epochs is {options.encoder_warmup_epochs}; give epochs, 0 or more"
@@ -149,10 +151,14 @@ def build_schedule(
     """
     if options.schedule == "constant" and options.warmup == 0 and options.encoder_warmup_epochs == 0:
         return None
-    if steps == math.inf and (options.schedule != "constant" or options.warmup > 0):
+    if steps == math.inf and (options.schedule != "constant" or 0 < options.warmup < 1):
         raise UserError(
             "model.optimizer: the rate follows the steps of the run, which has no end; give trainer.max_epochs or "
-            "trainer.max_steps, or take schedule constant and warmup 0"
+            "trainer.max_steps, or take schedule constant and a warmup of 0 or of whole steps"
+        )
+    if options.warmup >= steps:
+        notice(
+            f"the rate never gets where it rises to: model.optimizer.warmup is {options.warmup:g} steps of {steps:g}"
         )
     rise = round(options.encoder_warmup_epochs * epoch_steps)
     first = thaw_epoch(0) * epoch_steps
@@ -174,7 +180,7 @@ def build_schedule(
 
 def _course(options: OptimizerOptions, step: int, steps: float) -> float:
     """Factor on the rates in a step of the run, from zero, without the rise after the thaw."""
-    warmup = round(options.warmup * steps) if options.warmup else 0
+    warmup = round(options.warmup * steps) if 0 < options.warmup < 1 else int(options.warmup)
     if step < warmup:
         return step / warmup
     if options.schedule == "constant":

@@ -39,6 +39,9 @@ def shrink(encoder: dict[str, Any]) -> None:
         for part in arguments["encoders"]:
             shrink(part)
         return
+    if "encoder" in arguments:  # it wraps another one
+        shrink(arguments["encoder"])
+        return
     arguments |= TINY[encoder["class_path"]]
     if "weights" in arguments:
         arguments["weights"] = None

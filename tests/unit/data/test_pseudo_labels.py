@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_domains_are_divided_each_by_itself() -> None:
     assert not found.silhouette, "the number was given"
 
 
+@pytest.mark.parametrize(("part", "count"), [(0.008, 1), (0.1, 4), (0.999, 44)])
+def test_a_number_of_clusters_may_be_a_part_of_the_clips(part: float, count: int) -> None:
+    points, _ = blobs(3)
+    assert len(pseudo_labels(points, [""] * 45, clusters=part).sizes) == count
+
+
 def test_embeddings_that_are_all_the_same_are_one_cluster() -> None:
     with pytest.warns(Notice, match="single cluster"):
         assert set(pseudo_labels(np.ones((30, 4), np.float32), [""] * 30).labels) == {"unknown_0"}
@@ -52,8 +59,9 @@ def test_wrong_options_are_named() -> None:
     points, _ = blobs(2)
     with pytest.raises(UserError, match="method is 'dbscan'"):
         pseudo_labels(points, [""] * 30, "dbscan")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="number of clusters is 0"):
-        pseudo_labels(points, [""] * 30, clusters=0)
+    for wrong in (0, -1, 2.5, math.inf, math.nan):
+        with pytest.raises(UserError, match=f"number of clusters is {wrong:g}; give 1 or more"):
+            pseudo_labels(points, [""] * 30, clusters=wrong)
 
 
 # -- files, and classes from them
@@ -132,7 +140,10 @@ def stored(root: Path, tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = [rng.standard_normal(8) * 0.01 + (10 if n % 2 else -10) * np.eye(8)[n % 2] for n in range(len(clips))]
     facts = tuple(embedding_store.StoredClip.of(clip) for clip in clips)
-    held = embedding_store.Stored(torch.tensor(np.array(rows), dtype=torch.float32), facts, "x", 0.25)
+    embeddings = torch.tensor(np.array(rows), dtype=torch.float32)
+    # Of the other vector, all are the same.
+    others = {"bands": (torch.ones(len(clips), 4), 2)}
+    held = embedding_store.Stored(embeddings, facts, "x", 0.25, "pooled", 1, others)
     for name in embedding_store.SUBSETS:
         embedding_store.write(tmp_path / "run/embeddings" / f"{name}.safetensors", held)
     return tmp_path / "run"
@@ -147,6 +158,8 @@ def test_the_command_labels_hidden_machines_and_grades(stored: Path, here, tmp_p
     (tmp_path / "truth.csv").write_text("machine,file_name,label\n" + truth)
     done = here("data", "pseudo-label", stored, "--grade", "truth.csv")
     assert f"normalised mutual information 0.006 with the true labels of {len(names)} clips" in done.stdout
+    done = here("data", "pseudo-label", stored, "--what", "bands")
+    assert "single cluster" in done.stderr
     done = here("data", "pseudo-label", stored, "--machines", "fan", "--method", "agglomerative")
     assert "fan_section_00: " in done.stdout
 
@@ -159,6 +172,7 @@ def test_the_command_labels_hidden_machines_and_grades(stored: Path, here, tmp_p
         (["--grade", "empty.csv"], "every line must be machine,file_name,label"),
         (["--grade", "other.csv"], "name no training clip of valve"),
         (["--clusters", "0"], "number of clusters is 0"),
+        (["--what", "band"], "the store holds no 'band'; did you mean bands?"),
     ],
 )
 def test_what_the_command_refuses(

@@ -119,6 +119,22 @@ def test_schedules_rise_over_the_warm_up_and_fall_to_zero(schedule: str) -> None
     assert rates[-1] == pytest.approx(1.0) if schedule == "constant" else rates[-1] < 0.05
 
 
+def test_a_rise_may_be_told_in_steps_whatever_the_run() -> None:
+    options = OptimizerOptions(lr=1.0, warmup=4)
+    for steps in (50, math.inf):
+        optimizer = build_optimizer([{"params": [nn.Parameter(torch.ones(1))], "lr": 1.0}], options)
+        course = build_schedule(optimizer, options, steps)
+        assert course is not None
+        found = []
+        for _ in range(6):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            course.step()
+        assert found == [0, 0.25, 0.5, 0.75, 1, 1]
+    with pytest.warns(Notice, match="warmup is 50 steps of 50"):
+        build_schedule(optimizer, OptimizerOptions(warmup=50), 50)
+
+
 def test_a_constant_rate_needs_no_schedule() -> None:
     options = OptimizerOptions()
     optimizer = build_optimizer([{"params": [nn.Parameter(torch.ones(1))]}], options)
@@ -195,7 +211,8 @@ def test_optimizers_by_name(name: str) -> None:
         ({"lr": -1.0}, r"optimizer\.lr is -1"),
         ({"encoder_lr": 0.0}, r"encoder_lr is 0"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
-        ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"warmup": 1.5}, "warmup is 1.5; give a number of steps"),
+        ({"warmup": math.inf}, "warmup is inf"),
         ({"encoder_warmup_epochs": -1.0}, "encoder_warmup_epochs is -1.0; give epochs"),
         ({"encoder_warmup_epochs": math.nan}, "encoder_warmup_epochs is nan"),
     ],
