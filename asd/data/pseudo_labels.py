@@ -78,7 +78,7 @@ def pseudo_labels(
                 numbers, silhouette[domain] = _best(points, method, seed)
             else:
                 count = max(1, int(clusters * len(points))) if clusters < 1 else int(clusters)
-                numbers = _divide(points, min(count, len(points)), method, seed)
+                numbers = _divide(points, min(count, len(np.unique(points, axis=0))), method, seed)
         labels[rows] = [f"{domain or 'unknown'}_{number}" for number in numbers]
     return Clusters(tuple(labels), dict(sorted(Counter(labels).items())), silhouette)
 

@@ -158,10 +158,16 @@ def test_the_command_labels_hidden_machines_and_grades(stored: Path, here, tmp_p
     (tmp_path / "truth.csv").write_text("machine,file_name,label\n" + truth)
     done = here("data", "pseudo-label", stored, "--grade", "truth.csv")
     assert f"normalised mutual information 0.006 with the true labels of {len(names)} clips" in done.stdout
-    done = here("data", "pseudo-label", stored, "--what", "bands")
-    assert "single cluster" in done.stderr
     done = here("data", "pseudo-label", stored, "--machines", "fan", "--method", "agglomerative")
     assert "fan_section_00: " in done.stdout
+
+
+def test_the_command_clusters_the_vector_that_is_named(stored: Path, here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asd.data.pseudo_labels.LEAST_CLIPS", 4)
+    assert "source_1" in here("data", "pseudo-label", stored, "--clusters", "2").stdout
+    with pytest.warns(Notice, match="single cluster"):
+        same = here("data", "pseudo-label", stored, "--clusters", "2", "--what", "bands")
+    assert "source_1" not in same.stdout
 
 
 @pytest.mark.parametrize(
