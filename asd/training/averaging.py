@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asd.errors import UserError
 
@@ -36,7 +35,7 @@ class AveragedWeights(pl.Callback):
         if not 0 <= decay < 1:
             raise UserError(f"AveragedWeights: decay is {decay}; give a factor in [0, 1), such as 0.999")
         self.decay = decay
-        self._average: AveragedModel | None = None
+        self._average: nn.ModuleDict | None = None
         self._restored: dict[str, Tensor] | None = None
         self._steps = 0
         self._updates = 0
@@ -44,28 +43,33 @@ class AveragedWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the weights, or from the average of the checkpoint."""
-        self._average, self._swapped = AveragedModel(_averaged(pl_module), multi_avg_fn=self._take_in), False
-        if self._restored is not None:
-            self._average.module.load_state_dict(self._restored)
-            self._average.n_averaged.fill_(self._updates)
+        self._average, self._swapped = copy.deepcopy(_averaged(pl_module)).requires_grad_(False), False
+        if self._restored is None:
+            self._updates = 0
+        else:
+            self._average.load_state_dict(self._restored)
         self._restored = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count steps from where the run is."""
         self._steps = trainer.global_step
 
-    def _take_in(self, averages: Sequence[Tensor], weights: Sequence[Tensor], number: Tensor | int) -> None:
-        get_ema_multi_avg_fn(self.decay_at(int(number)))(averages, weights, number)
-
     def decay_at(self, step: int) -> float:
         """Weight of the average at that step, of which there were so many before."""
         return min(self.decay, (1 + step) / (10 + step))
 
+    @torch.no_grad()
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Take in the weights, once an optimizer step."""
-        if self._average is not None and trainer.global_step > self._steps:
-            self._average.update_parameters(_averaged(pl_module))
-            self._steps = trainer.global_step
+        """Take in the weights, once an optimizer step; nothing waits for the device."""
+        if self._average is None or trainer.global_step <= self._steps:
+            return
+        averages, weights = list(self._average.parameters()), list(_averaged(pl_module).parameters())
+        if self._updates == 0:
+            torch._foreach_copy_(averages, weights)
+        else:
+            torch._foreach_lerp_(averages, weights, 1 - self.decay_at(self._updates))
+        self._updates += 1
+        self._steps = trainer.global_step
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average in the place of the weights."""
@@ -80,9 +84,7 @@ class AveragedWeights(pl.Callback):
             return
         self._swapped = not self._swapped
         with torch.no_grad():
-            for average, weight in zip(
-                self._average.module.parameters(), _averaged(pl_module).parameters(), strict=True
-            ):
+            for average, weight in zip(self._average.parameters(), _averaged(pl_module).parameters(), strict=True):
                 kept = weight.clone()
                 weight.copy_(average)
                 average.copy_(kept)
@@ -98,13 +100,16 @@ class AveragedWeights(pl.Callback):
         """Save the average as the model's weights, and the weights beside it."""
         if self._average is None:
             return
-        average = dict(self._average.module.state_dict())
-        weights = {key: checkpoint["state_dict"][key] for key in average}
+        weights = {key: checkpoint["state_dict"][key] for key in self._average.state_dict()}
+        # Buffers are no weights: those of the average are where it began.
+        average = weights | {
+            key: value.detach() for key, value in self._average.named_parameters(remove_duplicate=False)
+        }
         if self._swapped:  # validation failed, and a callback keeps what there is
             average, weights = weights, average
         checkpoint[_KEY] = weights
         checkpoint["state_dict"] |= average
-        checkpoint[_COUNT] = int(self._average.n_averaged)
+        checkpoint[_COUNT] = self._updates
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
