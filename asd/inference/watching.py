@@ -16,7 +16,8 @@ from asd.errors import UserError
 from asd.inference.commission import Commission
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
-from asd.inference.stream import Block, Windower, new_files
+from asd.inference.stream import Block, new_files
+from asd.inference.windower import Windower
 from asd.inference.windows import windows_of
 from asd.scoring.limits import Decision
 from asd.scoring.sections import SectionScorers
