@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from asd.data.audio.near_minus_far import WINDOW_SECONDS, near_minus_far, window_samples
 from asd.data.audio.samples import Samples, why_dead
 from asd.errors import UserError
 
@@ -48,7 +46,7 @@ def channel_of(channels: object, channel: object = None) -> Channel:
     if given is None or (isinstance(given, str) and given in _NAMES):
         return _NAMES[given or "mean"]
     if not isinstance(given, int) or isinstance(given, bool) or given < 0:
-        raise UserError(f"data.{name} must be at least 0, near, far, near_minus_far or mean, got {str(given)[:50]!r}")
+        raise UserError(f"data.{name} must be at least 0, near, far, near_minus_far or mean, got {repr(given)[:50]}")
     return given
 
 
@@ -88,6 +86,11 @@ def in_float(samples: Samples) -> NDArray[np.float32]:
 
 
 def _near_minus_far(samples: Samples, sample_rate: int) -> tuple[Samples, str]:
+    # Here, because torch takes seconds to load, and whoever looks at files needs none.
+    import torch
+
+    from asd.data.audio.near_minus_far import WINDOW_SECONDS, near_minus_far, window_samples
+
     near, far = samples.T
     values = in_float(np.ascontiguousarray(samples.T))
     if len(near) < window_samples(sample_rate):
