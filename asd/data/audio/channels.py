@@ -91,14 +91,13 @@ def _near_minus_far(samples: Samples, sample_rate: int) -> tuple[Samples, str]:
 
     from asd.data.audio.near_minus_far import WINDOW_SECONDS, near_minus_far, window_samples
 
-    near, far = samples.T
-    values = in_float(np.ascontiguousarray(samples.T))
+    near, far = np.ascontiguousarray(in_float(samples).T)
     if len(near) < window_samples(sample_rate):
-        return values[0], f"shorter than the {1000 * WINDOW_SECONDS:g} ms that near_minus_far needs"
+        return near, f"shorter than the {1000 * WINDOW_SECONDS:g} ms that near_minus_far needs"
     for name, one in (("near", near), ("far", far)):
         if why := why_dead(one):
-            return values[0], f"its {name} channel is {why}"
-    left = near_minus_far(*torch.from_numpy(values), sample_rate).numpy()
-    if np.vdot(left, left) < _LEAST_LEFT * np.vdot(values[0], values[0]):
+            return near, f"its {name} channel is {why}"
+    left: NDArray[np.float32] = near_minus_far(torch.from_numpy(near), torch.from_numpy(far), sample_rate).numpy()
+    if np.vdot(left, left) < _LEAST_LEFT * np.vdot(near, near):
         return left, "near and far channel are the same sound, and near_minus_far leaves nothing of it"
     return left, ""

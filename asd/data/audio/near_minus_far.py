@@ -40,4 +40,5 @@ def near_minus_far(near: Tensor, far: Tensor, sample_rate: int) -> Tensor:
     near_frames, far_frames = spectra  # changed in place: fresh memory takes longer than the work
     left = torch.fft.irfft(near_frames.sub_(far_frames.mul_(response)), size).mul_(window).unflatten(-1, (2, hop))
     overlap = window.square().view(2, hop).sum(0)
-    return ((left[:-1, 1] + left[1:, 0]) / overlap).flatten()[:samples]
+    joined: Tensor = (left[:-1, 1] + left[1:, 0]) / overlap
+    return joined.flatten()[:samples]

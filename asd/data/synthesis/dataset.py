@@ -177,4 +177,5 @@ def _clip(
         return np.clip(unit(heard) * gain, -1, 1 - 2**-15)
     leak = loud * 10 ** (_LEAK_DB / 20) * room(sound, f"{name} far")
     far = microphone(leak + noisy * beside(bed, f"{name} far"), f"{name} far")
-    return np.clip(np.stack([heard, far], axis=1) * gain / heard.std(), -1, 1 - 2**-15)
+    pair: Signal = np.stack([heard, far], axis=1) * gain / heard.std()
+    return np.clip(pair, -1, 1 - 2**-15)
