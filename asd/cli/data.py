@@ -86,6 +86,7 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--supplemental", type=_count, metavar="N", help="supplemental clips, half of them clean")
     parser.add_argument("--severity", type=float, help="how grave the faults are (default: graded)")
     parser.add_argument("--seed", type=int, help="the same seed gives the same data")
+    parser.add_argument("--year", type=_count, help="2025 (default), or 2026: a near and a far microphone")
 
 
 def _count(text: str) -> int:

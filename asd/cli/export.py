@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export or verify; returns the exit code."""
+    from asd.data.audio.channels import NEAR_MINUS_FAR
     from asd.inference.detector import Detector
     from asd.inference.export import export, verify
     from asd.training.restore_data import data_of
@@ -43,5 +44,7 @@ def run(args: argparse.Namespace) -> int:
             f"8 bits: official score {100 * done.loss.official:.2f} instead of {100 * done.loss.reference:.2f}, "
             f"scores within {done.loss.difference:.1e}"
         )
+    if detector.cut.channel == NEAR_MINUS_FAR:
+        print("the bundle takes one channel: whoever feeds it subtracts the far channel from the near one first")
     print(done.folder)
     return 0

@@ -80,8 +80,11 @@ def _mendable(error: BaseException) -> str | None:
     of_process = _OF_ASD.fullmatch(said) if _TRACE in str(error) else None
     if of_process is not None:
         return of_process[1]
-    if isinstance(error, UserError):
-        return said
+    user_error: BaseException | None = error
+    while user_error is not None and not isinstance(user_error, UserError):
+        user_error = user_error.__cause__  # jsonargparse puts an error of its own around one of a constructor
+    if user_error is not None:
+        return _said(user_error)
     if isinstance(error, Warning):
         return f"{said} (a warning, which the settings of Python make an error)"
     if isinstance(error, MemoryError) or (isinstance(error, (RuntimeError, OSError)) and _OUT_OF_MEMORY.search(said)):

@@ -118,7 +118,7 @@ def _listen(watcher: Watcher, args: argparse.Namespace) -> None:
     elif args.source == "microphone":
         blocks = stream.from_microphone(rate, args.channels)
     else:
-        rate = stream.rate_of(Path(args.source))
+        rate = stream.rate_of(Path(args.source), watcher.detector.cut.channel)
         blocks = stream.from_file(Path(args.source), args.speed)
     if live or args.speed > 0:
         blocks = stream.buffered(blocks, args.buffer, rate)

@@ -73,6 +73,7 @@ class Sound(NamedTuple):
         seconds: Length of the part; ``None``: to the end of the file.
         member: Where the file lies in an archive; ``None``: it is a file of its own.
         content: What the file holds, where that is in memory; `path` is a name for messages then.
+        channel: The channel that is meant, from 0; ``None``: what is asked for of all sounds.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class Sound(NamedTuple):
     seconds: float | None = None
     member: Member | None = None
     content: bytes | None = None
+    channel: int | None = None
 
     def __str__(self) -> str:
         """File and time, for messages."""
@@ -111,6 +113,7 @@ class Clip:
         seconds: Its length; ``None``: to the end of the file.
         member: Where the file lies in an archive; ``None``: it is a file of its own.
         calibration: Never trained on: thresholds are set by it.
+        channel: The channel that is meant, from 0; ``None``: what is asked for of all clips.
     """
 
     path: Path
@@ -127,6 +130,7 @@ class Clip:
     seconds: float | None = None
     member: Member | None = None
     calibration: bool = False
+    channel: int | None = None
 
     @property
     def title(self) -> str:
@@ -136,7 +140,7 @@ class Clip:
     @property
     def sound(self) -> Sound:
         """Where its samples lie."""
-        return Sound(self.path, self.start, self.seconds, self.member)
+        return Sound(self.path, self.start, self.seconds, self.member, channel=self.channel)
 
     @property
     def machine_section(self) -> MachineSection:

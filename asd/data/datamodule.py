@@ -12,12 +12,14 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from asd.data.audio.band import check_band
+from asd.data.audio.channels import Channels, channel_of
 from asd.data.audio.usual_recording import UsualRecording
 from asd.data.calibration import choose
 from asd.data.classes import ClassTable, SupplementalClasses
 from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
-from asd.data.mixing import Mixer, NoiseMix
+from asd.data.far_noise import with_far_noise
+from asd.data.mixing import Mixer, NoiseMix, noise_rows
 from asd.data.options import OnBadFile, check_option, spell_out
 from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
@@ -28,7 +30,6 @@ from asd.machine import MachineSection, sections_of
 from asd.utils.log import notice
 
 Loader = DataLoader[ClipBatch]
-_CHANNELS = {"near": 0, "far": 1}
 
 
 class ClipDataModule(Described, pl.LightningDataModule, ABC):
@@ -42,8 +43,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         batch_size: Clips in a batch, on each process.
         workers: Processes that read ahead for each loader; 0: read in the main process, as fast once clips are cached.
         pad: What follows a clip that is too short: the clip again, or zeros.
-        channel: The channel to take: its number from 0, ``near`` (0) or ``far`` (1) as in the recordings of 2026, or
-            ``None`` for the mean of all.
+        channel: What `channels` was called before.
         clean_class: Classes of clean machine sound: one per machine, one shared by all, or none.
         noise_class: Classes of background noise: one per machine, one shared by all, or none.
         cache_gb: Bound of the decoded clips kept in RAM while training, in 10^9 bytes on each process; 0: none.
@@ -57,6 +57,9 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         calibration: Part of the normal clips that is not trained on: thresholds are set by it (`asd.data.calibration`).
         band: Hz of bandwidth to which all recordings are limited, so that those of half as much sample the same to the
             detector; ``shared``: what all training recordings have, where some have less; ``None``: no limit.
+        channels: What is heard of recordings of several channels: their ``mean``; one, by its number from 0 or as
+            ``near`` (0) or ``far`` (1); or ``near_minus_far``, without the noise that the far microphone hears.
+        far_noise: Of machines without noise clips, the part of the training clips whose far channel is such a clip.
 
     Attributes:
         sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
@@ -76,7 +79,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         batch_size: int = 32,
         workers: int = 0,
         pad: Pad = "repeat",
-        channel: int | Literal["near", "far"] | None = None,
+        channel: Channels | None = None,
         clean_class: SupplementalClasses = "per_machine",
         noise_class: SupplementalClasses = "per_machine",
         cache_gb: float = 1.0,
@@ -88,26 +91,27 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         disk_cache: Path | str | None = None,
         calibration: float = 0.0,
         band: float | Literal["shared"] | None = None,
+        channels: Channels | None = "mean",
+        far_noise: float = 0.0,
     ) -> None:
         super().__init__()
         check_option("seconds", seconds, seconds > 0, "more than 0")
         check_option("batch_size", batch_size, batch_size >= 1, "at least 1")
         check_option("workers", workers, workers >= 0, "at least 0")
         check_option("pad", pad, pad in get_args(Pad), "repeat or zeros")
-        number = _CHANNELS.get(channel, -1) if isinstance(channel, str) else channel
-        check_option("channel", channel, number is None or number >= 0, "at least 0, near, far, or null for the mean")
         check_option("cache_gb", cache_gb, cache_gb >= 0, "at least 0")
         check_option("on_bad_file", on_bad_file, on_bad_file in get_args(OnBadFile), "stop or skip")
         check_option("crop_seconds", crop_seconds, crop_seconds is None or crop_seconds > 0, "more than 0, or null")
         check_option("balance", balance, balance in get_args(Balance), "off, class or domain")
         check_option("calibration", calibration, 0 <= calibration <= 0.5, "from 0 to 0.5")
+        check_option("far_noise", far_noise, 0 <= far_noise <= 1, "from 0 to 1")
         check_band(band)
         self.seconds = seconds
         self.crop_seconds = crop_seconds
         self.batch_size = batch_size
         self.workers = workers
         self.pad = pad
-        self.channel = number
+        self.channel = channel_of(channels, channel)
         self.clean_class = clean_class
         self.noise_class = noise_class
         self.cache_gb = cache_gb
@@ -116,7 +120,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self.balance = balance
         self.noise_mix = noise_mix
         self.disk_cache = None if disk_cache is None else Path(disk_cache)
-        self.calibration = calibration
+        self.calibration, self.far_noise = calibration, far_noise
         self.band, self.band_hz = band, None if isinstance(band, str) else band
         self.classes = ClassTable(())
         self.train_clips: list[Clip] = []
@@ -168,7 +172,8 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _prepared(self, clips: Sequence[Clip]) -> list[Clip]:
         """Clips to learn from, with labels from a file where one is given."""
         train = [clip for clip in clips if clip.split != Split.TEST and clip.condition != Condition.ANOMALY]
-        return choose(train if self.labels is None else with_labels(train, self.labels), self.calibration)
+        labelled = train if self.labels is None else with_labels(train, self.labels)
+        return with_far_noise(choose(labelled, self.calibration), self.far_noise)
 
     def recorded(self) -> dict[MachineSection, UsualRecording]:
         """How the normal training clips of each machine and section were recorded."""
@@ -276,16 +281,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def _mixer(self, dataset: ClipDataset) -> Mixer | None:
         if self.noise_mix is None:
             return None
-        missing = sorted({c.machine for c in self.reference_clips} - {c.machine for c in self.noise_clips})
-        if missing:
-            raise UserError(
-                f"data.noise_mix: no noise clips of {', '.join(missing)}; put some into the machine's supplemental "
-                "folder, or choose other machines (data.machines)"
-            )
-        rows: dict[str, list[int]] = {}
-        for row, clip in enumerate(self.noise_clips):
-            rows.setdefault(clip.machine, []).append(row)
-        choices = [rows[clip.machine] if clip.kind == Kind.MACHINE else [] for clip in self.train_clips]
+        choices = noise_rows(self.train_clips, self.noise_clips)
         return Mixer(self.noise_mix, self._dataset(self.noise_clips, "random"), choices, dataset.seed)
 
     def _options(self, again: bool = False) -> dict[str, Any]:

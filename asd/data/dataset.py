@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from asd.data.audio.channels import Channel
 from asd.data.audio.decoding import decode
 from asd.data.audio.disk_cache import DiskCache
 from asd.data.audio.ram_cache import WaveformCache, in_16_bits
@@ -38,7 +39,7 @@ class ClipDataset(Dataset[ClipBatch]):
         seconds: Length of the waveforms.
         pad: What follows a clip that is too short: the clip again, or zeros.
         crop: Which part of a clip that is too long: another in each epoch, or its start.
-        channel: The channel to take, from 0; ``None``: the mean of all.
+        channel: The channel to take, see `asd.data.audio.channels`.
         cache: Where decoded clips are kept; ``None``: each is read from disk each time.
         seed: Of the random crops.
         mixer: Noise that is added; ``None``: none.
@@ -53,7 +54,7 @@ class ClipDataset(Dataset[ClipBatch]):
         seconds: float,
         pad: Pad = "repeat",
         crop: Crop = "start",
-        channel: int | None = None,
+        channel: Channel = None,
         cache: Cache | None = None,
         seed: int = 0,
         mixer: Mixer | None = None,

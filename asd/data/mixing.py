@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from asd.data.clip import Clip, Kind
 from asd.described import Described
 from asd.errors import UserError
 from asd.utils.seeds import seed_of
@@ -46,6 +47,24 @@ class NoiseMix(Described):
         if not 0 <= probability <= 1:
             raise UserError(f"NoiseMix: probability is {probability}; give 0 to 1")
         self.low, self.high, self.probability = low, high, probability
+
+
+def noise_rows(clips: Sequence[Clip], noises: Sequence[Clip]) -> list[list[int]]:
+    """For each clip the rows of the noise clips that may be added to it: none to clean sound and to noise.
+
+    Raises:
+        UserError: A machine has none.
+    """
+    rows: dict[str, list[int]] = {clip.machine: [] for clip in clips if clip.kind == Kind.MACHINE}
+    for row, noise in enumerate(noises):
+        rows.setdefault(noise.machine, []).append(row)
+    missing = sorted(machine for machine, own in rows.items() if not own)
+    if missing:
+        raise UserError(
+            f"data.noise_mix: no noise clips of {', '.join(missing)}; put some into the machine's supplemental folder, "
+            "take the far channel of training clips (data.far_noise), or choose other machines (data.machines)"
+        )
+    return [rows[clip.machine] if clip.kind == Kind.MACHINE else [] for clip in clips]
 
 
 class Noises(Protocol):

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
+from asd.data.audio.channels import Channels
 from asd.data.classes import SupplementalClasses
 from asd.data.dataset import Pad
 from asd.data.mixing import NoiseMix
@@ -27,7 +28,7 @@ class Options(TypedDict, total=False):
     batch_size: int
     workers: int
     pad: Pad
-    channel: int | Literal["near", "far"] | None
+    channel: Channels | None
     clean_class: SupplementalClasses
     noise_class: SupplementalClasses
     cache_gb: float
@@ -39,6 +40,8 @@ class Options(TypedDict, total=False):
     disk_cache: Path | str | None
     calibration: float
     band: float | Literal["shared"] | None
+    channels: Channels | None
+    far_noise: float
 
 
 def check_option(name: str, value: object, holds: bool, allowed: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from asd.data.audio import band as bands
+from asd.data.audio.channels import Channel
 from asd.data.audio.decoding import AudioError, decode, read_header
 from asd.data.audio.disk_cache import DiskCache
 from asd.data.audio.ram_cache import WaveformCache
@@ -33,7 +34,7 @@ class Headers:
         self._band: tuple[float | None] | None = None
 
     def look(
-        self, clips: Iterable[Clip], sample_rate: int, channel: int | None, decoding: bool = False
+        self, clips: Iterable[Clip], sample_rate: int, channel: Channel, decoding: bool = False
     ) -> dict[Sound, str]:
         """Look at clips; returns what is wrong with those that cannot be used.
 
@@ -63,7 +64,7 @@ class Headers:
             given = " and ".join(map(str, others))
             logger.info(f"clips of {given} Hz are resampled to the {sample_rate} Hz that the encoder takes")
 
-    def recorded(self, clips: Sequence[Clip], channel: int | None) -> dict[MachineSection, UsualRecording]:
+    def recorded(self, clips: Sequence[Clip], channel: Channel) -> dict[MachineSection, UsualRecording]:
         """How the clips of each machine and section were recorded; some of them are measured, once.
 
         Raises:
@@ -79,7 +80,7 @@ class Headers:
         return self._recorded
 
     def band(
-        self, asked: float | str | None, clips: Sequence[Clip], sample_rate: int, channel: int | None
+        self, asked: float | str | None, clips: Sequence[Clip], sample_rate: int, channel: Channel
     ) -> float | None:
         """Hz of bandwidth as asked for, or ``shared`` by the clips, which are measured once; ``None``: no limit.
 
@@ -92,7 +93,7 @@ class Headers:
             self._band = (self._shared_band(clips, sample_rate, channel),)
         return self._band[0]
 
-    def _shared_band(self, clips: Sequence[Clip], sample_rate: int, channel: int | None) -> float | None:
+    def _shared_band(self, clips: Sequence[Clip], sample_rate: int, channel: Channel) -> float | None:
         every = list(self.recorded([clip for clip in clips if clip.kind == Kind.MACHINE], channel).values())
         others = [clip for clip in clips if clip.kind != Kind.MACHINE]
         for machine in sorted({clip.machine for clip in others}):
@@ -132,7 +133,7 @@ def stop_at(faults: dict[Sound, str], remedy: str = "") -> None:
 
 
 def disk_caches(
-    folder: Path, lengths: Sequence[dict[Sound, int]], sample_rate: int, channel: int | None, band: float | None = None
+    folder: Path, lengths: Sequence[dict[Sound, int]], sample_rate: int, channel: Channel, band: float | None = None
 ) -> dict[Split, Cache]:
     """Caches of training and test clips in files on disk."""
     names = (Split.TRAIN, Split.TEST)

@@ -264,7 +264,8 @@ def _manifest(detector: Detector, names: tuple[str, ...], path: Path) -> dict[st
         "sample_rate": cut.sample_rate,
         "seconds": cut.seconds,
         "pad": cut.pad,
-        # What the graph was trained without: whoever feeds it filters first.
+        # What the graph was trained without: whoever feeds it chooses, subtracts and filters first.
+        "channels": "mean" if cut.channel is None else cut.channel,
         "nothing_above_hz": None if cut.band is None else stop(cut.band),
         "machines": list(names),
         "thresholds": [sections.limits(sections.index(name)).alarm for name in names],

@@ -14,19 +14,13 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from asd.data.audio.band import Resampler
+from asd.data.audio.channels import Channel
 from asd.data.audio.decoding import AudioError, opened
-from asd.data.audio.ram_cache import in_16_bits
-from asd.data.audio.recorded import Meter
-from asd.data.audio.samples import why_broken, why_dead
 from asd.data.layouts.walk import is_recording, left_alone, sort_out, walk
 from asd.errors import Notice, UserError
-from asd.inference.windows import Cut, fitted
 
 BLOCK_SECONDS = 0.25
-_METERED_SECONDS = 60.0
 _BURST_SECONDS = 5.0
 """What a live source may hold back before it is read from."""
 
@@ -44,90 +38,6 @@ class Block:
 
     samples: NDArray[np.float32]
     lost: int = 0
-
-
-class Windower:
-    """Cuts a stream into windows as it comes, at the rate of the detector.
-
-    Args:
-        cut: Rate, length and hop of the windows.
-        sample_rate: Hz of the stream.
-
-    Attributes:
-        time: Seconds of the stream up to the last sample that was taken.
-        unusable: Windows in which nothing can be heard, or that are no sound; they are left out.
-        left_out: Those that the last block completed: when each begins, in seconds, and why it is left out.
-        meter: Knows how the stream is recorded.
-    """
-
-    def __init__(self, cut: Cut, sample_rate: int) -> None:
-        self.cut, self.rate = cut, sample_rate
-        self.time = 0.0
-        self.unusable = 0
-        self.left_out: list[tuple[float, str]] = []
-        self.meter = Meter(sample_rate)
-        self._restart()
-
-    def _restart(self) -> None:
-        self._resampler = Resampler(self.rate, self.cut.sample_rate, self.cut.band)
-        self._held = np.empty(0, np.float32)
-        # Whether something can be heard is told before resampling, which rings on where a sound ends.
-        self._own, self._own_begin = np.empty(0, np.float32), self.time
-        self._begin = self.time
-        self._skip = 0
-
-    def push(self, block: Block) -> Iterator[tuple[float, Tensor]]:
-        """Start in seconds and samples ``(T,)`` of every window that the block completes; then see `left_out`."""
-        self.left_out = []
-        if block.lost:
-            self.time += block.lost / self.rate
-            self._restart()
-        self.time += len(block.samples) / self.rate
-        mono = self._mono(block.samples)
-        if self.meter.seconds < _METERED_SECONDS:
-            self.meter.add(mono)
-        yield from self._take(mono)
-
-    def finish(self) -> Iterator[tuple[float, Tensor]]:
-        """The same of the windows that the end of the stream, or a gap, completes: a resampler holds sound back."""
-        self.left_out = []
-        yield from self._take(np.empty(0, np.float32), last=True)
-
-    def _take(self, mono: NDArray[np.float32], last: bool = False) -> Iterator[tuple[float, Tensor]]:
-        if not self._resampler.idle:
-            self._own = np.concatenate([self._own, mono])
-            mono = self._resampler.push(mono, last)
-        self._held = np.concatenate([self._held, mono])
-        hop = round(self.cut.hop * self.cut.sample_rate)
-        while True:
-            if self._skip:  # a hop longer than a window leaves sound out
-                gone = min(self._skip, len(self._held))
-                self._held, self._skip = self._held[gone:], self._skip - gone
-            if self._skip or len(self._held) < self.cut.samples:
-                return
-            part = self._held[: self.cut.samples]
-            start = self._begin
-            self._begin += hop / self.cut.sample_rate
-            self._skip = max(0, hop - len(self._held))
-            self._held = self._held[hop:]
-            own = part if self._resampler.idle else self._own_of(start)
-            why = why_broken(own) or why_broken(part) or why_dead(own)
-            if why:
-                self.unusable += 1
-                self.left_out.append((start, why))
-                continue
-            yield start, fitted(*in_16_bits(part.clip(-1, 1)), self.cut)
-
-    def _own_of(self, start: float) -> NDArray[np.float32]:
-        """The samples of a window as they came; those before it are forgotten."""
-        self._own = self._own[max(0, round((start - self._own_begin) * self.rate)) :]
-        self._own_begin = start
-        return self._own[: round(self.cut.seconds * self.rate)]
-
-    def _mono(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.cut.channel is None or self.cut.channel >= samples.shape[1]:
-            return np.ascontiguousarray(samples.mean(1, dtype=np.float32))
-        return np.ascontiguousarray(samples[:, self.cut.channel])
 
 
 def from_file(path: Path, speed: float = 1.0, clock: Callable[[float], None] = time.sleep) -> Iterator[Block]:
@@ -284,15 +194,15 @@ def _recordings(folder: Path, newest: int, given: set[Path]) -> Iterator[tuple[i
                 yield at, path, facts.st_size
 
 
-def rate_of(path: Path) -> int:
-    """Sample rate of a file in Hz.
+def rate_of(path: Path, channel: Channel = None) -> int:
+    """Sample rate of a file in Hz, which must have that channel.
 
     Raises:
         AudioError: The file cannot be used.
     """
-    with opened(path) as file:
+    with opened(path, channel) as file:
         rate: int = file.samplerate
         return rate
 
 
-__all__ = ["AudioError", "Block", "Windower", "buffered", "from_file", "from_microphone", "from_pipe", "new_files"]
+__all__ = ["AudioError", "Block", "buffered", "from_file", "from_microphone", "from_pipe", "new_files"]

@@ -17,7 +17,8 @@ from asd.inference.commission import Commission
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
 from asd.inference.recalibration import Calibrated
-from asd.inference.stream import Block, Windower, new_files
+from asd.inference.stream import Block, new_files
+from asd.inference.windower import Windower
 from asd.inference.windows import windows_of
 from asd.scoring.limits import Decision
 from asd.utils.text import as_text, shown

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asd.data.audio.band import LEAST_BAND, MOST_BAND
+from asd.data.audio.channels import NEAR_MINUS_FAR, Channel, channel_of, heard, selected, why_missing
 from asd.data.audio.decoding import AudioError, AudioFile, opened, resampled, taken, unusable
 from asd.data.audio.ram_cache import in_16_bits
 from asd.data.audio.recorded import Meter
@@ -50,7 +51,7 @@ class Cut:
         seconds: Length of a window.
         hop: Seconds from one window to the next.
         pad: What follows a window that is too short: the sound again, or zeros.
-        channel: The channel to take; ``None``: the mean of all.
+        channel: The channel to take, see `asd.data.audio.channels`.
         band: Hz of bandwidth that is left, see `asd.data.audio.band`; ``None``: all.
     """
 
@@ -58,7 +59,7 @@ class Cut:
     seconds: float
     hop: float
     pad: Pad = "repeat"
-    channel: int | None = None
+    channel: Channel = None
     band: float | None = None
 
     def with_hop(self, hop: float) -> Cut:
@@ -75,6 +76,10 @@ class Cut:
     def samples(self) -> int:
         """Samples of a window."""
         return round(self.seconds * self.sample_rate)
+
+    def alone(self, length: float) -> bool:
+        """Whether each window of so long a recording is decoded by itself, as those of a stream are."""
+        return self.channel == NEAR_MINUS_FAR and len(self.starts(length)) > 1
 
     def starts(self, length: float) -> list[float]:
         """Where the windows of a recording of so many seconds begin.
@@ -96,19 +101,19 @@ def cut_as_trained(data: Any, sample_rate: int) -> Cut:
     """
     if not isinstance(data, Mapping):
         raise UserError("what the checkpoint says of its data is broken; give one that `asd fit` wrote")
-    seconds, pad, channel = data.get("seconds", 10.0), data.get("pad", "repeat"), data.get("channel")
-    number = {"near": 0, "far": 1}.get(channel, channel) if isinstance(channel, str) else channel
+    seconds, pad = data.get("seconds", 10.0), data.get("pad", "repeat")
     if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_WINDOW:
         raise UserError(f"data.seconds of the checkpoint is {str(seconds)[:50]}; give one that `asd fit` wrote")
-    if pad not in get_args(Pad) or not (number is None or (isinstance(number, int) and number >= 0)):
-        raise UserError(
-            f"data.pad and data.channel of the checkpoint are {str(pad)[:50]} and {str(channel)[:50]}; give one that "
-            "`asd fit` wrote"
-        )
+    if pad not in get_args(Pad):
+        raise UserError(f"data.pad of the checkpoint is {str(pad)[:50]}; give one that `asd fit` wrote")
+    try:
+        channel = channel_of(data.get("channels"), data.get("channel"))
+    except UserError as error:
+        raise UserError(f"{error}: the checkpoint is broken, give one that `asd fit` wrote") from error
     band = data.get("band")
     if band is not None and (not isinstance(band, int | float) or not LEAST_BAND <= band <= MOST_BAND):
         raise UserError(f"data.band of the checkpoint is {str(band)[:50]}; give one that `asd fit` wrote")
-    return Cut(sample_rate, float(seconds), float(seconds), pad, number, band)
+    return Cut(sample_rate, float(seconds), float(seconds), pad, channel, band)
 
 
 def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -159,12 +164,22 @@ def windows_of_array(
         AudioError: No samples, too few, samples that are no sound or in which nothing can be heard, or a wrong rate or
             channel.
     """
-    mono = _checked(np.asarray(samples, np.float32), sample_rate, cut.channel)
-    length = len(mono) / sample_rate
+    own = _checked(np.asarray(samples, np.float32), sample_rate, cut.channel)
+    length = len(own) / sample_rate
     check_length(_ARRAY, length, cut)
-    if meter is not None:
-        meter.sample_rate = sample_rate
-        meter.add(mono)
+    meter = Meter() if meter is None else meter
+    meter.sample_rate = sample_rate
+    if cut.alone(length):
+
+        def part(at: float, seconds: float) -> tuple[Samples, str]:
+            return heard(own[round(at * sample_rate) :][: round(seconds * sample_rate)], cut.channel, sample_rate)
+
+        yield from _living(_ARRAY, _one_by_one(part, sample_rate, _ARRAY, length, cut, meter))
+        return
+    mono, dead = heard(own, cut.channel, sample_rate)
+    if dead:
+        raise unusable(_ARRAY, dead)
+    meter.add(mono)
     at_rate = resampled(mono.copy(), sample_rate, cut.sample_rate, _ARRAY, cut.band)
     exact = np.rint(at_rate * 32768)
     if np.array_equal(exact / np.float32(32768), at_rate) and exact.max() <= 32767:
@@ -182,22 +197,20 @@ def check_length(name: str, length: float, cut: Cut) -> None:
         )
 
 
-def _checked(samples: NDArray[np.float32], sample_rate: int, channel: int | None) -> NDArray[np.float32]:
+def _checked(samples: NDArray[np.float32], sample_rate: int, channel: Channel) -> Samples:
+    """Of ``(T,)``, which has no channels to choose of, or ``(T, C)`` what `channels.heard` needs."""
     if sample_rate <= 0:
         raise AudioError(f"{_ARRAY}: sample_rate is {sample_rate}; give the rate in Hz")
     if samples.ndim not in (1, 2) or samples.size == 0:
         raise AudioError(f"{_ARRAY}: shape {samples.shape}; give (T,) or (T, C), with at least one sample")
     if broken := why_broken(samples):
         raise AudioError(f"{_ARRAY}: {broken}; mend the recording")
-    dead = why_dead(samples)
-    if samples.ndim == 2:
-        if channel is not None and channel >= samples.shape[1]:
-            raise AudioError(f"{_ARRAY}: no channel {channel}, there are {samples.shape[1]} (counted from 0)")
-        samples = samples.mean(1, dtype=np.float32) if channel is None else samples[:, channel]
-        dead = dead or why_dead(samples)
-    if dead:
-        raise unusable(_ARRAY, dead)
-    return samples
+    if samples.ndim == 1 and channel != NEAR_MINUS_FAR:
+        return samples
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    if missing := why_missing(channel, channels, "they have"):
+        raise AudioError(f"{_ARRAY}: {missing}; give all channels, as (T, C)")
+    return selected(samples, channel)
 
 
 def _of_file(
@@ -205,7 +218,7 @@ def _of_file(
 ) -> Iterator[tuple[float, Tensor | str]]:
     """Start of each window, and its samples or why nothing can be heard in it."""
     rate = file.samplerate
-    if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE:
+    if length <= LONGEST_AT_ONCE and file.frames * file.channels <= MOST_AT_ONCE and not cut.alone(length):
         samples, dead = taken(file, whole, cut.channel)
         if dead:
             raise unusable(str(whole), dead)
@@ -217,14 +230,23 @@ def _of_file(
         at_rate = resampled(samples, rate, cut.sample_rate, str(whole), cut.band)
         yield from _parts(samples, rate, at_rate, length, cut)
         return
+    yield from _one_by_one(
+        lambda at, seconds: taken(file, whole._replace(start=at, seconds=seconds), cut.channel),
+        rate, str(whole), length, cut, meter,
+    )  # fmt: skip
+
+
+def _one_by_one(
+    part: Callable[[float, float], tuple[Samples, str]], rate: int, name: str, length: float, cut: Cut, meter: Meter
+) -> Iterator[tuple[float, Tensor | str]]:
+    """The same, each from the samples that `part` gives from its start, for so many seconds."""
     for start in cut.starts(length):
-        part = whole._replace(start=start, seconds=min(cut.seconds, length - start))
-        samples, dead = taken(file, part, cut.channel)
+        samples, dead = part(start, min(cut.seconds, length - start))
         if dead:
             yield start, dead
         else:
             meter.add(samples)
-            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, str(part), cut.band)), cut)
+            yield start, fitted(*in_16_bits(resampled(samples, rate, cut.sample_rate, name, cut.band)), cut)
 
 
 def _parts(

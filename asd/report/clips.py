@@ -6,7 +6,8 @@ import base64
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,9 @@ class Listener:
     """
 
     def __init__(self, detector: Detector, data: ClipDataModule, folder: Path) -> None:
-        self.detector = detector
+        # It is given what it would hear of each clip, which has one channel.
+        self.channel, self.detector = detector.cut.channel, copy(detector)
+        self.detector.cut = replace(detector.cut, channel=None)
         self.folder = folder
         self._clips: dict[tuple[str, str, str], Clip] = {
             (clip.machine, clip.section, clip.title): clip for clip in data.query_clips
@@ -106,7 +109,7 @@ class Listener:
             return None
         cut = self.detector.cut
         try:
-            samples = read(clip.sound, cut.sample_rate, cut.channel)
+            samples = read(clip.sound, cut.sample_rate, self.channel)
             found = self.detector.explain(samples, cut.sample_rate, str(clip.machine_section))
         except AudioError:
             return None

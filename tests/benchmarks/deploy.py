@@ -28,7 +28,8 @@ from asd.encoders.base import Encoder
 from asd.inference import Detector
 from asd.inference.export import export
 from asd.inference.monitor import Monitor, Rules
-from asd.inference.stream import Block, Windower
+from asd.inference.stream import Block
+from asd.inference.windower import Windower
 from asd.scoring.kmeans import KMeansScorer
 from asd.scoring.reference_bank import Bank
 from asd.training.module import AnomalyDetector

@@ -121,6 +121,7 @@ def test_unreadable_training_clips_are_skipped_on_demand(data: Path, capsys: pyt
         (["--model.scorer", "KMeans"], "KMeansScorer"),
         (["--trainer.max_epoch=3"], "max_epoch"),
         (["--data.init_args.second=3"], "second"),
+        (["--data.seconds=0"], "error: data.seconds must be more than 0, got 0.0"),
         (["--data.crop_seconds=0.5"], "built for 1 s; set data.crop_seconds to null"),
         (["--warmup.epochs=5"], "warmup.epochs"),
         (["--model.optimizer.lr=-1"], "model.optimizer.lr"),

@@ -16,7 +16,8 @@ from scipy.signal import resample_poly
 import asd
 from asd.inference import enroll
 from asd.inference.result import Result
-from asd.inference.stream import Windower, from_file
+from asd.inference.stream import from_file
+from asd.inference.windower import Windower
 
 RATE = 44100
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -246,6 +246,7 @@ def test_a_newer_one_says_so(content: dict[str, Any], tmp_path: Path) -> None:
         ("data.init_args.pad", ["repeat"]),
         ("data.init_args.channel", "left"),
         ("data.init_args.channel", -1),
+        ("data.init_args.channels", ["near"]),
         ("data.init_args", "file.yaml"),
         ("model.encoder.init_args.width", 100_000),
         ("model.encoder", {"class_path": "Dasheng", "init_args": {"shape": {"width": 1, "depth": 10**9, "heads": 1}}}),

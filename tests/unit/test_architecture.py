@@ -75,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.layouts": {*NOUNS, "asd.data.clip", "asd.data.audio"},
     "asd.data.calibration": {*NOUNS, "asd.data.clip", "asd.data.layouts"},
     "asd.data.classes": {*NOUNS, "asd.data.clip"},
+    "asd.data.far_noise": {*NOUNS, "asd.data.clip", "asd.data.audio"},
     "asd.data.mixing": {*NOUNS, "asd.data.clip"},
     "asd.data.dataset": {*NOUNS, "asd.data.clip", "asd.data.audio", "asd.data.mixing"},
     "asd.data.sampling": {*NOUNS, "asd.data.clip", "asd.data.dataset"},
@@ -84,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.options": {*NOUNS, *DATA, "asd.data.classes", "asd.data.sampling"},
     "asd.data.datamodule": {
         *NOUNS, *DATA, "asd.data.options", "asd.data.classes", "asd.data.sampling", "asd.data.probe",
-        "asd.data.pseudo_label_file", "asd.data.calibration",
+        "asd.data.pseudo_label_file", "asd.data.calibration", "asd.data.far_noise",
     },
     "asd.data.synthesis": {*NOUNS, *DATA},
     "asd.data.check": {*NOUNS, *DATA},

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from asd.data.audio import band as bands
 from asd.data.audio.audio_file import AudioError, AudioFile
+from asd.data.audio.channels import PCM_STEP, Channel, heard, in_float, selected, why_missing
 from asd.data.audio.containers import MOST_PER_BYTE
 from asd.data.audio.opening import opened
-from asd.data.audio.samples import Samples, why_broken, why_dead
+from asd.data.audio.samples import Samples, why_broken
 from asd.data.clip import Sound
-
-PCM_STEP = 1 / 32768
-"""Value of one step of a 16-bit sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Header:
         return -(-self.frames * sample_rate // self.sample_rate) + 1
 
 
-def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header:
+def read_header(sound: Sound | Path | str, channel: Channel = None) -> Header:
     """Check and describe a file, or the part of it that is meant, without decoding it.
 
     The header of a member of an archive is known without reading it.
@@ -51,7 +49,8 @@ def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header
     sound = _sound(sound)
     known = sound.member
     told = known is not None and 0 < known.frames <= MOST_PER_BYTE * known.size
-    if known is not None and told and sound.seconds is None and (channel or 0) < known.channels:
+    asked = channel if sound.channel is None else sound.channel
+    if known is not None and told and sound.seconds is None and not why_missing(asked, known.channels):
         return Header(known.sample_rate, known.channels, known.frames)
     with opened(sound, channel) as file:
         _, frames = _span(sound, file)
@@ -59,15 +58,13 @@ def read_header(sound: Sound | Path | str, channel: int | None = None) -> Header
         return Header(file.samplerate, file.channels, frames)
 
 
-def decode(
-    sound: Sound | Path | str, sample_rate: int, channel: int | None = None, band: float | None = None
-) -> Samples:
+def decode(sound: Sound | Path | str, sample_rate: int, channel: Channel = None, band: float | None = None) -> Samples:
     """Samples ``(T,)``: int16 where the file holds just these, else float32 in [-1, 1].
 
     Args:
         sound: A file, or a part of one.
         sample_rate: Hz to resample to (soxr, high quality).
-        channel: The channel to take; ``None``: the mean of all.
+        channel: The channel to take, where the sound does not say it, see `asd.data.audio.channels`.
         band: Hz of bandwidth that all recordings have, see `asd.data.audio.band`; ``None``: no limit.
 
     Raises:
@@ -79,7 +76,7 @@ def decode(
 
 
 def decode_opened(
-    file: AudioFile, sound: Sound, sample_rate: int, channel: int | None = None, band: float | None = None
+    file: AudioFile, sound: Sound, sample_rate: int, channel: Channel = None, band: float | None = None
 ) -> Samples:
     """The same of a sound whose file is `opened`, and stays so."""
     samples, dead = taken(file, sound, channel)
@@ -88,8 +85,8 @@ def decode_opened(
     return resampled(samples, file.samplerate, sample_rate, str(sound), band)
 
 
-def taken(file: AudioFile, sound: Sound, channel: int | None) -> tuple[Samples, str]:
-    """Samples ``(T,)`` at the file's own rate, and why nothing can be heard in them, see `samples.why_dead`.
+def taken(file: AudioFile, sound: Sound, channel: Channel) -> tuple[Samples, str]:
+    """Samples ``(T,)`` at the file's own rate, and why nothing can be heard in them, see `channels.heard`.
 
     Raises:
         AudioError: There are fewer than promised, they cannot be decoded, or are no sound.
@@ -97,22 +94,17 @@ def taken(file: AudioFile, sound: Sound, channel: int | None) -> tuple[Samples, 
     start, frames = _span(sound, file)
     file.go_to(start)
     samples = file.taken(frames, "int16" if file.subtype == "PCM_16" else "float32")
-    one = file.channels == 1 or channel is not None
-    if one:
-        samples = samples[:, channel or 0]
+    asked = channel if sound.channel is None else sound.channel
+    samples = selected(samples, asked)
     if broken := why_broken(samples):
         raise unusable(str(sound), broken)
-    dead = why_dead(samples)
-    if not one:
-        samples = _values(samples).mean(axis=1, dtype=np.float32)
-        dead = dead or why_dead(samples)
-    return samples, dead
+    return heard(samples, asked, file.samplerate)
 
 
 def resampled(samples: Samples, rate: int, sample_rate: int, name: str, band: float | None = None) -> Samples:
     """Samples ``(T,)`` in [-1, 1] at another rate, and within a band; int16 where nothing is to be done."""
     if len(bands.rates(rate, sample_rate, band)) > 1:
-        samples = bands.resample(_values(samples), rate, sample_rate, band)
+        samples = bands.resample(in_float(samples), rate, sample_rate, band)
         if len(samples) == 0:
             raise AudioError(f"{name}: too short to be resampled from {rate} to {sample_rate} Hz; remove the file")
     if samples.dtype != np.int16:
@@ -125,14 +117,9 @@ def unusable(name: str, why: str) -> AudioError:
     return AudioError(f"{name}: {why}; it is unusable, check the sensor, and replace or remove the recording")
 
 
-def _values(samples: Samples) -> NDArray[np.float32]:
-    # The same values as libsndfile's float32, in a third of its time.
-    return samples * np.float32(PCM_STEP) if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
-
-
-def read(sound: Sound | Path | str, sample_rate: int, channel: int | None = None) -> NDArray[np.float32]:
+def read(sound: Sound | Path | str, sample_rate: int, channel: Channel = None) -> NDArray[np.float32]:
     """Samples ``(T,)`` float32 in [-1, 1] at `sample_rate` Hz; arguments and errors as for `decode`."""
-    return _values(decode(sound, sample_rate, channel))
+    return in_float(decode(sound, sample_rate, channel))
 
 
 def _sound(given: Sound | Path | str) -> Sound:

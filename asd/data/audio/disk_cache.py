@@ -20,6 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asd.data.audio.channels import Channel
 from asd.data.audio.decoding import AudioError, decode
 from asd.data.audio.ram_cache import in_16_bits
 from asd.data.audio.samples import Samples
@@ -66,7 +67,7 @@ class DiskCache:
         name: str,
         lengths: Mapping[Sound, int],
         sample_rate: int,
-        channel: int | None = None,
+        channel: Channel = None,
         band: float | None = None,
     ) -> DiskCache:
         """Open the file of these clips, after making it where it is not there or no longer right.
@@ -78,7 +79,7 @@ class DiskCache:
             name: What the file's name begins with.
             lengths: Samples to hold of each sound, at most.
             sample_rate: Hz of the samples.
-            channel: The channel to take; ``None``: the mean of all.
+            channel: The channel to take, see `asd.data.audio.channels`.
             band: Hz of bandwidth that is left; ``None``: all.
 
         Raises:
@@ -143,12 +144,13 @@ class DiskCache:
 
 
 def _row(sound: Sound) -> list[Any]:
-    return [str(sound.path), sound.start, sound.seconds, sound.member]
+    row = [str(sound.path), sound.start, sound.seconds, sound.member]
+    return row if sound.channel is None else [*row, sound.channel]
 
 
 def _sound(row: list[Any]) -> Sound:
-    path, start, seconds, member = row
-    return Sound(Path(path), start, seconds, None if member is None else Member(*member))
+    path, start, seconds, member, *channel = row
+    return Sound(Path(path), start, seconds, None if member is None else Member(*member), None, *channel)
 
 
 def _signature(sounds: Iterable[Sound]) -> str:

@@ -14,6 +14,7 @@ import soundfile
 
 from asd.data.audio import containers, ffmpeg, framed
 from asd.data.audio.audio_file import AudioError, AudioFile, Endless, reason
+from asd.data.audio.channels import Channel, why_missing
 from asd.data.audio.spliced import Spliced
 from asd.data.audio.tar_members import read_member
 from asd.data.clip import Sound
@@ -21,12 +22,12 @@ from asd.data.clip import Sound
 _RATES = (100, 2_000_000)
 
 
-def opened(sound: Sound | Path | str, channel: int | None = None, at_most: float | None = None) -> AudioFile:
+def opened(sound: Sound | Path | str, channel: Channel = None, at_most: float | None = None) -> AudioFile:
     """The file of a sound, whole, after the checks of `asd.data.audio.decoding.read_header`; close it.
 
     Args:
         sound: The file, or a part of it.
-        channel: The channel that must be there.
+        channel: The channel that must be there, unless the sound says another.
         at_most: Seconds that are wanted; the caller refuses a file that promises more. One that does not say its length
             is looked at no further, and seems to end a little later.
     """
@@ -41,7 +42,7 @@ def opened(sound: Sound | Path | str, channel: int | None = None, at_most: float
         raise AudioError(f"{sound}: cannot be read as audio ({reason(error)}); replace or remove the file") from error
     file.sound = sound
     try:
-        _check(file, channel)
+        _check(file, channel if sound.channel is None else sound.channel)
     except AudioError:
         file.close()
         raise
@@ -140,13 +141,11 @@ def _is_beyond(file: AudioFile, at_most: float | None) -> bool:
     return at_most is not None and bool(file.frames > at_most * file.samplerate)
 
 
-def _check(file: AudioFile, channel: int | None) -> None:
+def _check(file: AudioFile, channel: Channel) -> None:
     if file.frames <= 0:
         raise AudioError(f"{file.sound}: holds no samples; remove or replace the file")
     if not _RATES[0] <= file.samplerate <= _RATES[1]:
         raise AudioError(f"{file.sound}: its rate is {file.samplerate} Hz; replace or remove the file")
-    if channel is not None and not 0 <= channel < file.channels:
-        raise AudioError(
-            f"{file.sound}: no channel {channel}, the file has {file.channels} (counted from 0); "
-            "choose another channel, or none for the mean of all"
-        )
+    if missing := why_missing(channel, file.channels):
+        remedy = "give recordings of both microphones, or train with other data.channels, such as mean"
+        raise AudioError(f"{file.sound}: {missing}; {remedy}")

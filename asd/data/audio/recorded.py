@@ -9,6 +9,7 @@ import numpy as np
 
 from asd.data.audio.audio_file import AudioFile
 from asd.data.audio.bandwidth import bandwidth, frame_samples, powers
+from asd.data.audio.channels import Channel
 from asd.data.audio.decoding import opened, taken
 from asd.data.audio.samples import Samples
 from asd.data.clip import Sound
@@ -116,7 +117,7 @@ def codec_of(file: AudioFile) -> tuple[str, bool]:
     return _CODECS.get(file.subtype, file.subtype.lower().replace("_", "-")), True
 
 
-def measured(sound: Sound | Path | str, channel: int | None = None, longest: float = 60.0) -> Recorded | None:
+def measured(sound: Sound | Path | str, channel: Channel = None, longest: float = 60.0) -> Recorded | None:
     """How a recording, or a part of one, was made; a long one is heard for its first `longest` seconds alone.
 
     Raises:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from asd.data.audio import band as bands
+from asd.data.audio.channels import Channel
 from asd.data.audio.recorded import Recorded, measured
 from asd.data.clip import Sound
 from asd.errors import UserError
@@ -146,7 +147,7 @@ class UsualRecording:
 
 
 def usual_recording(
-    sounds: Sequence[Sound], channel: int | None = None, kind: Callable[[Sound], Hashable] = lambda sound: None
+    sounds: Sequence[Sound], channel: Channel = None, kind: Callable[[Sound], Hashable] = lambda sound: None
 ) -> UsualRecording | None:
     """How recordings were made; of many, `MOST` that are spread evenly are measured, and one of each kind.
 

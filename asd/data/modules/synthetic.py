@@ -28,10 +28,11 @@ class Synthetic(ToyADMOS2):
         train_source: Normal training clips of the source domain per machine.
         train_target: Normal training clips of the target domain per machine.
         test: Test clips per machine, domain and condition.
-        supplemental: Supplemental clips per machine.
+        supplemental: Supplemental clips per machine; ``None``: 12, of 2026 none.
         severity: How grave the faults are, see `asd.data.synthesis.dataset.synthesize`; ``None``: graded.
         seed: The same seed gives the same data.
         test_subsets: Of which of `subsets` the test clips are scored; ``None``: of all.
+        year: Whose layout they have, see `asd.data.synthesis.dataset.synthesize`: 2026 has a near and a far channel.
         common: What every data module takes, see `asd.data.datamodule.ClipDataModule`.
     """
 
@@ -43,10 +44,11 @@ class Synthetic(ToyADMOS2):
         train_source: int = 60,
         train_target: int = 6,
         test: int = 15,
-        supplemental: int = 12,
+        supplemental: int | None = None,
         severity: float | None = None,
         seed: int = 1,
         test_subsets: Sequence[str] | None = None,
+        year: int = 2025,
         **common: Unpack[Options],
     ) -> None:
         made = list(SUBSETS[:1] if subsets is None else subsets)
@@ -58,10 +60,12 @@ class Synthetic(ToyADMOS2):
             "train_source": train_source,
             "train_target": train_target,
             "test": test,
-            "supplemental": supplemental,
+            "supplemental": (12 if year == 2025 else 0) if supplemental is None else supplemental,
             "severity": severity,
             "seed": seed,
         }
+        if year != 2025:  # what was made before there were years is as it was
+            self.recipe["year"] = year
 
     def prepare_data(self) -> None:
         """Make the data unless they are there, whole and of the same arguments.

@@ -38,7 +38,6 @@ class Machine:
         faults: How it fails.
         noises: Kinds of background noise in the source domain; the target domain has the others and the last.
         snr_db: Machine against noise in the source domain; 1 dB less in the target domain.
-        hidden: Whether the attributes are kept from the file names and the attribute file.
     """
 
     voice: Voice
@@ -47,7 +46,6 @@ class Machine:
     faults: tuple[str, ...]
     noises: tuple[str, ...]
     snr_db: float
-    hidden: bool = False
 
 
 def _toy_car(values: Mapping[str, str], samples: int, rng: Random) -> tuple[Signal, Signal]:
@@ -129,7 +127,7 @@ CATALOGUE: dict[str, Machine] = {
     ),
     "bearing": Machine(
         _bearing, {"vel": ("12", "14", "18"), "loc": ("A", "B")}, {"vel": ("10", "16"), "loc": ("C",)},
-        ("outer_race", "imbalance"), ("rumble", "impacts"), 0.0, hidden=True,
+        ("outer_race", "imbalance"), ("rumble", "impacts"), 0.0,
     ),
     "fan": Machine(
         _fan, {"spd": ("20", "24", "28"), "mic": ("1",)}, {"spd": ("18", "26"), "mic": ("2",)},
@@ -141,7 +139,7 @@ CATALOGUE: dict[str, Machine] = {
     ),
     "slider": Machine(
         _slider, {"vel": ("900", "1100")}, {"vel": ("400", "1300")},
-        ("friction", "loose_part"), ("hum", "rumble"), 3.0, hidden=True,
+        ("friction", "loose_part"), ("hum", "rumble"), 3.0,
     ),
     "valve": Machine(
         _valve, {"pat": ("00", "04"), "mic": ("1",)}, {"pat": ("02", "05"), "mic": ("2",)},

@@ -38,6 +38,17 @@ def room(signal: Signal, name: str) -> Signal:
     return unit(np.asarray(fftconvolve(signal, echoes)[: len(signal)]))
 
 
+def beside(noise: Signal, name: str) -> Signal:
+    """Noise from elsewhere at the place of that name: a little later than at another, and with echoes of its own."""
+    rng = random_for("path", name)
+    length = int(0.02 * SAMPLE_RATE)
+    echoes = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
+    echoes *= rng.uniform(0.2, 0.4) / np.sqrt((echoes**2).sum())
+    echoes[0] += 1
+    late = np.concatenate([np.zeros(rng.integers(8, 80)), echoes])
+    return np.asarray(fftconvolve(noise, late)[: len(noise)])
+
+
 def microphone(signal: Signal, name: str) -> Signal:
     """The signal through the microphone of that name: a fixed smooth response within 4 dB, and a low cut."""
     rng = random_for("microphone", name)

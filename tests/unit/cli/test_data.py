@@ -149,7 +149,7 @@ def test_synthesize_passes_on_what_is_given_alone(
     monkeypatch.setitem(sys.modules, "asd.data.synthesis.dataset", module)
     out = tmp_path / "out"
     given = {"subset": "eval_data", "seconds": 2.5, "train_source": 4, "train_target": 2, "test": 3, "supplemental": 0}
-    given |= {"severity": 0.5, "seed": 7}
+    given |= {"severity": 0.5, "seed": 7, "year": 2026}
     options = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     assert main(["data", "synthesize", str(out)]) == 0
     assert str(out) in capsys.readouterr().out

@@ -300,7 +300,7 @@ def test_a_bad_test_clip_is_never_left_out(clips: list[Clip], on_bad_file: str) 
     ("option", "value"),
     [
         ("seconds", 0.0), ("batch_size", 0), ("workers", -1), ("pad", "mirror"), ("channel", -1), ("cache_gb", -1.0),
-        ("on_bad_file", "ignore"), ("crop_seconds", 0.0),
+        ("on_bad_file", "ignore"), ("crop_seconds", 0.0), ("channels", -1),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_named(option: str, value: object) -> None:

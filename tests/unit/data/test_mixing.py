@@ -176,13 +176,14 @@ def test_an_unknown_balance_is_named(tmp_path: Path) -> None:
 # -- channels by name
 
 
+@pytest.mark.parametrize("option", ["channel", "channels"])
 @pytest.mark.parametrize(("channel", "expected"), [("near", 0), ("far", 1), (1, 1)])
-def test_channels_have_names(channel: str | int, expected: int, tmp_path: Path) -> None:
+def test_channels_have_names(option: str, channel: str | int, expected: int, tmp_path: Path) -> None:
     folder = tmp_path / "dev_data/raw/ToyCarEmu/train"
     folder.mkdir(parents=True)
     both = torch.stack([sine(440), sine(3000)], dim=1).numpy()
     soundfile.write(folder / "section_00_source_train_normal_0000_car_A1_spd_1_mic_2_mic_1.wav", both, RATE)
-    data = ToyADMOS2(tmp_path, seconds=0.25, channel=channel, cache_gb=0)  # type: ignore[arg-type]
+    data = ToyADMOS2(tmp_path, seconds=0.25, cache_gb=0, **{option: channel})  # type: ignore[arg-type]
     data.setup("fit")
     (batch,) = data.statistics_dataloader()
     assert torch.allclose(batch.waveform[0], torch.from_numpy(both[:, expected]), atol=1e-4)

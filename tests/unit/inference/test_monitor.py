@@ -19,8 +19,9 @@ import torch
 
 from asd.errors import UserError
 from asd.inference.monitor import Monitor, Rules
-from asd.inference.stream import Block, Windower, buffered, from_file, from_microphone, from_pipe, new_files
+from asd.inference.stream import Block, buffered, from_file, from_microphone, from_pipe, new_files
 from asd.inference.webhook import Webhook
+from asd.inference.windower import Windower
 from asd.inference.windows import Cut
 
 NORMAL = torch.randn(200, generator=torch.Generator().manual_seed(1))

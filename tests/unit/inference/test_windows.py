@@ -14,7 +14,8 @@ import torch
 from asd.data.audio.decoding import AudioError
 from asd.errors import Notice
 from asd.inference import windows
-from asd.inference.stream import Block, Windower, from_file, rate_of
+from asd.inference.stream import Block, from_file, rate_of
+from asd.inference.windower import Windower
 from asd.inference.windows import LEAST_TO_JUDGE, Cut, windows_of, windows_of_array
 from tests.unit.data.audio.test_containers import NO_LENGTH, RATE, SAMPLES
 

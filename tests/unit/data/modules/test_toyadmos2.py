@@ -62,3 +62,13 @@ def test_options_from_the_command_line() -> None:
     assert isinstance(data, Synthetic)
     assert (data.seconds, data.recipe["train_source"]) == (4.0, 7)
     assert Synthetic(subsets=None).recipe["subsets"] == ["dev_data"]
+    data = parsed("--data=ToyADMOS2", "--data.root=here", "--data.channels=near_minus_far", "--data.far_noise=0.1")
+    assert (data.channel, data.far_noise) == ("near_minus_far", 0.1)
+    assert parsed("--data=ToyADMOS2", "--data.root=here", "--data.channels=2").channel == 2
+    assert parsed("--data=ToyADMOS2", "--data.root=here", "--data.channel=far").channel == 1
+
+
+def test_recipes_of_synthetic_data_stay_what_they_were() -> None:
+    assert Synthetic().recipe == Synthetic(supplemental=12).recipe, "what is there is not made anew"
+    assert "year" not in Synthetic().recipe
+    assert (Synthetic(year=2026).recipe["supplemental"], Synthetic(year=2026).recipe["year"]) == (0, 2026)

@@ -8,8 +8,10 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+import torch
 from sklearn.metrics import roc_auc_score
 
+from asd.data.audio.near_minus_far import near_minus_far
 from asd.data.clip import Condition, Domain, Kind, Split
 from asd.data.layouts.dcase import scan
 from asd.data.synthesis.dataset import MACHINES, synthesize
@@ -72,6 +74,36 @@ def test_the_seed_alone_decides_and_clips_do_not_depend_on_how_many_there_are(tm
     }
 
 
+@pytest.fixture(scope="module")
+def two_microphones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("2026") / "data"
+    return synthesize(out, seconds=1.0, train_source=4, train_target=1, test=1, year=2026)
+
+
+def test_2026_has_a_near_and_a_far_channel_three_lengths_and_no_supplemental_clips(two_microphones: Path) -> None:
+    clips, lengths = scan(two_microphones), {}
+    assert {clip.machine for clip in clips} == set(MACHINES)
+    assert {clip.split for clip in clips} == {Split.TRAIN, Split.TEST}
+    for clip in clips:
+        info = soundfile.info(clip.path)
+        assert (info.samplerate, info.channels, info.subtype) == (16000, 2, "PCM_16")
+        assert lengths.setdefault(clip.machine, info.duration) == info.duration
+    assert set(lengths.values()) == {1.0, 1.1, 1.2}, "as 10, 11 and 12 s"
+    assert {clip.machine for clip in clips if not clip.attributes} == {"ToyCar", "bearing", "slider", "valve"}
+
+
+def test_the_far_channel_tells_the_noise_of_the_near_one(tmp_path: Path) -> None:
+    few = {"seconds": 4.0, "train_source": 1, "train_target": 0, "test": 0, "supplemental": 2}
+    root = synthesize(tmp_path, ["fan"], year=2026, **few)
+    clean, noise = (soundfile.read(next(root.rglob(f"*_{word}_source_*.wav")))[0] for word in ("machine", "noise"))
+    levels = 20 * np.log10(clean.std(0))
+    assert levels[0] - levels[1] > 10, "the machine is near"
+    left = near_minus_far(*torch.from_numpy(np.float32(noise.T)), 16000).numpy()
+    assert 20 * np.log10(left.std() / noise[:, 0].std()) < -10
+    mixed = soundfile.read(next(root.rglob("train/*.wav")))[0]
+    assert not np.allclose(mixed[:, 0], mixed[:, 1], atol=1e-2)
+
+
 CHEAP = {"seconds": 0.4, "train_source": 14, "train_target": 0, "test": 8, "supplemental": 0, "seed": 1}
 
 
@@ -126,6 +158,7 @@ def test_graded_faults_are_neither_lost_nor_obvious(heard: dict[float | None, fl
         (["fan"], {"train_source": 0}, "train_source is 0"),
         (["fan"], {"seconds": 0.0}, "seconds is 0"),
         (["fan"], {"severity": 1.5}, "severity is 1.5"),
+        (["fan"], {"year": 2024}, "year is 2024; .* 2025 and 2026"),
     ],
 )
 def test_wrong_arguments_are_named(machines: list[str], options: dict[str, float], shown: str, tmp_path: Path) -> None:
