@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import itertools
-import math
-import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asd.cli.choice import add_choice_arguments, by_labels, ranked
 from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 from asd.run_folder import RunFolder
 from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
-    from asd.evaluation.back_ends import Rescored, Spec
+    from asd.cli.choice import Choice
+    from asd.evaluation.back_ends import Spec
     from asd.evaluation.embedding_store import Store
     from asd.plots.embeddings import Projection
     from asd.scoring.threshold import Threshold
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("store", metavar="STORE", type=Path, help="folder that `asd predict` wrote, or of its run")
+    parser.add_argument(
+        "stores", metavar="STORE", nargs="+", type=Path, help="folders that `asd predict` wrote, or of its runs"
+    )
     parser.add_argument(
         "--scorer", metavar="NAME|YAML", help="class name, or {class_path: ..., init_args: ...} as in a config"
     )
@@ -36,41 +38,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--what", metavar="NAME", action="append", default=[], help="vector of each clip: a name in the store, or all"
     )
     parser.add_argument("--grid", metavar="NAME|FILE", type=Path, help="list of scorers, such as grid/back_ends")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder)")
+    add_choice_arguments(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder; of several, be given)"
+    )
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
     add_threshold_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns the exit code."""
-    from asd.configured import configured
-    from asd.evaluation import back_ends, embedding_store
-    from asd.scoring import Scorer
+    from asd.evaluation import back_ends
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
     if args.grid is not None and args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
     specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
-    whole = embedding_store.read(args.store)
-    usual = whole.query.what
-    names = whole.query.names if "all" in args.what else tuple(dict.fromkeys(args.what)) or (usual,)
-    stores = [whole.of(name) for name in names]
-    out = _place(args.store) if args.out is None else args.out
-    if args.grid is None and len(stores) == 1:
+    if len(args.stores) > 1 and args.out is None:
+        raise UserError("several runs have no folder in common; add --out DIR")
+    stores = list(_stores(args.stores, args.what))
+    out = _place(args.stores[0]) if args.out is None else args.out
+    if args.grid is None and len(stores) == 1 and by_labels(args.choose):
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
-        return _one(stores[0], specs[0], out, threshold, args.projection, "" if names[0] == usual else names[0])
-    done: list[Rescored] = []
-    for found, spec in itertools.product(stores, specs):
-        scorer = configured(spec, Scorer, importing=args.grid is None)  # type: ignore[type-abstract]
-        try:
-            done.append(back_ends.score(found, scorer, spec))
-        except UserError as error:
-            named = f"{found.query.what}: " if len(stores) > 1 else ""
-            print(f"asd: warning: left out {named}{back_ends.describe(spec)}: {error}", file=sys.stderr)
-    if not done:
-        raise UserError(f"{args.grid or args.scorer}: no back end could be fitted")
-    return _grid(done, out, usual, several=len(stores) > 1)
+        _, found, what = stores[0]
+        return _one(found, specs[0], out, threshold, args.projection, what)
+    choice = ranked([(run, found) for run, found, _ in stores], specs, args.choose, importing=args.grid is None)
+    return _grid(choice, out, {(run, found.query.what): what for run, found, what in stores})
+
+
+def _stores(paths: list[Path], what: list[str]) -> Iterator[tuple[str, Store, str]]:
+    """Each run, where there are several, each vector of its clips, and the vector's name where it is not the usual."""
+    from asd.evaluation import embedding_store
+
+    for path in paths:
+        whole = embedding_store.read(path)
+        usual = whole.query.what
+        for name in whole.query.names if "all" in what else tuple(dict.fromkeys(what)) or (usual,):
+            yield str(path) if len(paths) > 1 else "", whole.of(name), "" if name == usual else name
 
 
 def _place(store: Path) -> Path:
@@ -119,30 +124,22 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     return 0
 
 
-def _grid(done: list[Rescored], out: Path, usual: str, several: bool) -> int:
+def _grid(choice: Choice, out: Path, named: Mapping[tuple[str, str], str]) -> int:
     from asd import plots
-    from asd.evaluation import back_ends, tables
     from asd.utils.files import replace_text
 
-    ordered = sorted(done, key=lambda one: -1.0 if math.isnan(one.official) else -one.official)
-    lines = []
-    for one in ordered:
-        means = tables.metrics_table(one.metrics).summary[0][1:] if one.metrics else ["-", "-", "-"]
-        named = f"{one.what}: " if several else ""
-        lines.append([named + back_ends.describe(one.spec), tables.percent(one.official), *means])
-    headers = ["back end", "official score", "AUC source", "AUC target", "pAUC"]
-    print(tables.Table(headers, lines).text())
+    print(choice.table().text())
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([headers, *lines])
+    csv.writer(text, lineterminator="\n").writerows([choice.headers, *choice.lines()])
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "rescored.csv", text.getvalue())
-    _write_config(out / "best.yaml", ordered[0].spec, "" if ordered[0].what == usual else ordered[0].what)
-    if ordered[0].metrics:
-        rows = [(line[0], [float(cell) for cell in line[1:]]) for line in lines if "-" not in line[1:]]
+    best = choice.rows[0]
+    _write_config(out / "best.yaml", best.spec, named[best.run, best.what])
+    measured = [(line[0], line[-4:]) for line in choice.lines() if "-" not in line[-4:]]
+    if measured:
+        rows = [(name, [float(cell) for cell in cells]) for name, cells in measured]
         plots.back_end_chart(rows, out / "rescored.png")
-        print("The order follows the labels of the test clips: the best of many looks better than it will prove.")
-    else:
-        print("no test clip has a known label: the order is that of the grid, and best.yaml its first back end")
+    print(choice.remark())
     print(out)
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,16 @@ class Rescored:
         rows: The query clips with their scores.
         metrics: By machine, where labels are known.
         what: Which vector of a clip was scored, as the store names it.
+        run: Which store it is of, where there are several.
+        pseudo: AUC against pseudo-anomalies of each kind, where the choice is by them.
     """
 
     spec: Spec
     rows: list[ClipScore]
     metrics: dict[str, SectionMetrics]
     what: str = ""
+    run: str = ""
+    pseudo: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def official(self) -> float:

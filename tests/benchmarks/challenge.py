@@ -1,0 +1,233 @@
+"""Official scores on the challenge's own data of a year, row by row beside published figures, as Markdown tables.
+
+``python -m tests.benchmarks.challenge 2026 --out runs/challenge`` downloads the data and the weights, embeds every clip
+by frozen BEATs and Dasheng, trains both and the dual-branch CNN with three seeds each, and scores each by the same back
+ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is there is not made again,
+so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth LIST`` labels the evaluation
+set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd predict` with a frozen encoder.
+
+``--tiny`` has small random encoders and one epoch, to see that all of it works, on machines that do not exist:
+
+    asd data synthesize ROOT --machines fan bearing --seconds 1 --train-source 24 --train-target 4 --test 6
+    asd data synthesize ROOT --subset eval_data --machines valve --seconds 1 --train-source 24 --train-target 4 --test 6
+    python -m tests.benchmarks.challenge 2026 --root ROOT --tiny --out runs/tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asd.configured import configured
+from asd.data.download.zenodo import SUBSETS
+from asd.described import described
+from asd.encoders import Encoder
+from asd.evaluation import back_ends, clip_scores, embedding_store
+from asd.evaluation.embedding_store import Store
+from asd.evaluation.evaluator import join_truth
+from asd.evaluation.ground_truth import read_truth
+from asd.evaluation.metrics import official_score
+from asd.plugins import resolve
+from asd.run_folder import RunFolder
+from asd.scoring import Scorer
+
+YEARS = (2023, 2024, 2025, 2026)
+"""Those whose two subsets have different machines."""
+SYSTEMS = {
+    "BEATs, frozen": ("recipe/beats", False),
+    "BEATs, tuned": ("recipe/beats", True),
+    "Dasheng, frozen": ("recipe/dasheng", False),
+    "Dasheng, tuned": ("recipe/dasheng", True),
+    "CNN": ("recipe/dual_branch", True),
+}
+ENCODERS = {"recipe/beats": "BEATs", "recipe/dasheng": "Dasheng", "recipe/dual_branch": "DualBranchCNN"}
+WEIGHTS = {"recipe/beats": "beats_iter3_plus_as2m", "recipe/dasheng": "dasheng_base"}
+OWN = "the recipe's vector, K-means"
+_VARMIN = {"class_path": "LocalDensity", "init_args": {"mode": "varmin", "k": 4}}
+_BEAM = {"class_path": "BEAMScorer", "init_args": {"scorer": _VARMIN}}
+LADDER: Mapping[str, tuple[str, Any]] = {
+    "global mean": ("tokens", "NeighboursScorer"),
+    "bands": ("bands", "NeighboursScorer"),
+    "bands, BEAM, VarMin": ("bands", _BEAM),
+    "RDP 4, BEAM, VarMin": ("bands/rdp4", _BEAM),
+    "RDP 8, BEAM, VarMin": ("bands/rdp8", _BEAM),
+    OWN: ("", "KMeansScorer"),
+}
+ALSO = list(dict.fromkeys(what for what, _ in LADDER.values() if what))
+# Development and evaluation set, in percent; None where not published.
+ROWS: Mapping[int, Mapping[tuple[str, str], float]] = {
+    2026: {
+        ("BEATs, frozen", "global mean"): 57.16,
+        ("BEATs, frozen", "bands"): 57.94,
+        ("BEATs, frozen", "bands, BEAM, VarMin"): 60.28,
+        ("BEATs, frozen", "RDP 4, BEAM, VarMin"): 61.32,
+        ("BEATs, frozen", "RDP 8, BEAM, VarMin"): 62.02,
+    }
+}
+PUBLISHED: Mapping[int, Sequence[tuple[str, float | None, float | None]]] = {
+    2023: [
+        ("frozen BEATs, toolkit of arXiv 2507.10264", 60.11, 62.40),
+        ("CNN on spectrograms, the same", 64.40, 66.14),
+        ("BEATs tuned with LoRA, the same", 62.66, 71.46),
+        ("challenge, first place", None, 66.97),
+    ],
+    2024: [
+        ("frozen BEATs, toolkit of arXiv 2507.10264", 56.11, 57.62),
+        ("CNN on spectrograms, the same", 61.58, 56.84),
+        ("BEATs tuned with LoRA, the same", 59.53, 61.72),
+        ("challenge, first place", None, 66.24),
+    ],
+    2025: [
+        ("organisers' autoencoder", 56.26, 54.43),
+        ("organisers' autoencoder, Mahalanobis", 55.34, 56.51),
+        ("frozen BEATs, arXiv 2603.04605", 64.0, 62.4),
+        ("challenge, first place", 60.9, 61.63),
+    ],
+    2026: [
+        ("organisers' autoencoder", 56.66, 59.80),
+        ("organisers' autoencoder, Mahalanobis", 57.66, 54.76),
+        ("frozen BEATs, near channel (kasahart)", 61.33, 62.84),
+        ("BEATs tuned with LoRA, near channel (kasahart)", 63.05, 67.92),
+        ("BEATs tuned with LoRA, both channels (kasahart)", 69.53, 70.66),
+        ("challenge, first place", None, 70.24),
+    ],
+}
+Scores = dict[str, dict[str, float]]
+
+
+def asd(*arguments: object) -> None:
+    """Run the program, which says itself what is wrong, and end where it does."""
+    command = [sys.executable, "-m", "asd", *map(str, arguments)]
+    code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+    if code:
+        sys.exit(code)
+
+
+def embedded(system: str, seed: int, out: Path, arguments: Sequence[str]) -> Path:
+    """The run whose embeddings are stored, which is made where it is not there."""
+    recipe, tuned = SYSTEMS[system]
+    home = out / f"{system.replace(', ', '_')}_{seed}"
+    config = ["--config", recipe, *arguments, "--seed_everything", str(seed), "--trainer.enable_progress_bar=false"]
+    also = ["--outputs.also", json.dumps(ALSO)]
+    run = home
+    if tuned:
+        logger = ["--trainer.logger.save_dir", str(out), "--trainer.logger.name", home.name]
+        if not list(home.glob("version_*/results.json")):
+            asd("fit", *config, *logger, "--outputs.pictures=false", "--trainer.check_val_every_n_epoch", 999)
+        run = sorted(home.glob("version_*/results.json"))[-1].parent
+    # Written after the reference clips, each whole or not at all.
+    if not (RunFolder(run).embeddings / "query.safetensors").is_file():
+        if tuned:
+            asd("predict", "--ckpt_path", RunFolder(run).checkpoint, *also, "--trainer.enable_progress_bar=false")
+        else:
+            asd("predict", *config, "--model.adapter.embedding", "tokens", *also, "--outputs.folder", run)
+    return run
+
+
+def measured(store: Store, machines: Mapping[str, Sequence[str]], truth: Path | None = None) -> Scores:
+    """Official scores in percent by row and subset; without those of a subset whose labels are not known.
+
+    Args:
+        store: Embeddings, with every vector that a row is of.
+        machines: Of each subset.
+        truth: Labels of test clips whose names do not say.
+    """
+    found: Scores = {}
+    for row, (what, spec) in LADDER.items():
+        scored = back_ends.score(store.of(what or store.query.what), configured(spec, Scorer), spec).rows
+        found[row] = {}
+        for subset, names in machines.items():
+            own = [clip for clip in scored if clip.machine in names]
+            if truth is not None and any(clip.condition is None for clip in own):
+                own = join_truth(own, read_truth(truth), truth)
+            if own and all(clip.condition is not None for clip in own):
+                found[row][subset] = 100 * official_score(clip_scores.measure(own))
+    return found
+
+
+def scores(system: str, seed: int, given: argparse.Namespace, arguments: Sequence[str]) -> Scores:
+    """What a system has with a seed, measured where that was not done."""
+    known: Path = given.out / f"{system.replace(', ', '_')}_{seed}" / "ladder.json"
+    if known.is_file():
+        found: Scores = json.loads(known.read_text())
+        return found
+    run = embedded(system, seed, given.out, arguments)
+    raw = {subset: given.root / subset / "raw" for subset in SUBSETS}
+    machines = {subset: sorted(one.name for one in place.iterdir()) for subset, place in raw.items() if place.is_dir()}
+    found = measured(embedding_store.read(run), machines, given.truth)
+    known.write_text(json.dumps(found, indent=2))
+    return found
+
+
+def cell(values: Sequence[float]) -> str:
+    """The mean, and where there are several seeds the standard deviation."""
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def lines(year: int, found: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """The tables: each system and row with its seeds, and what others have published."""
+    shown = ["| system | row | seeds | development | published | evaluation |", "|---|---|---:|---:|---:|---:|"]
+    for system, seeds in found.items():
+        for row in LADDER:
+            dev, test = (cell([one[row][subset] for one in seeds if subset in one[row]]) for subset in SUBSETS)
+            published = ROWS.get(year, {}).get((system, row))
+            beside = "" if published is None else f"{published:.2f}"
+            shown.append(f"| {system} | {row} | {len(seeds)} | {dev} | {beside} | {test} |")
+    shown += ["", f"| published, {year} | development | evaluation |", "|---|---:|---:|"]
+    for name, *both in PUBLISHED[year]:
+        shown.append(f"| {name} | {' | '.join(cell([] if one is None else [one]) for one in both)} |")
+    return shown
+
+
+def tiny(out: Path, recipe: str) -> list[str]:
+    """The arguments that make of a recipe what is over in a minute."""
+    path = out / f"{ENCODERS[recipe]}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoder = described(resolve(ENCODERS[recipe], Encoder).tiny())
+    path.write_text(yaml.safe_dump({"model": {"encoder": encoder}}))
+    short = ["--trainer.max_epochs=1", "--warmup.epochs=0", "--data.seconds=1", "--data.batch_size=8"]
+    return ["--config", str(path), *short, "--trainer.precision=32"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make what is missing, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("year", type=int, choices=YEARS)
+    parser.add_argument("--root", type=Path, help="the data set; nothing is downloaded then")
+    parser.add_argument("--truth", type=Path, help="list of labels of the evaluation set, or the evaluator's folder")
+    parser.add_argument("--out", type=Path, required=True, help="where the runs lie")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--tiny", action="store_true", help="small random encoders and one epoch")
+    parser.add_argument("arguments", nargs="*", help="of asd fit and asd predict, after --")
+    given = parser.parse_args(argv)
+    if given.root is None:
+        given.root = Path("data") / f"dcase{given.year}t2"
+        asd("data", "download", given.year, "--out", given.root)
+    if not given.tiny:
+        for recipe in dict.fromkeys(SYSTEMS[system][0] for system in given.systems):
+            if recipe in WEIGHTS:
+                asd("weights", "fetch", WEIGHTS[recipe])
+    found: dict[str, list[Scores]] = {}
+    for system in given.systems:
+        recipe, tuned = SYSTEMS[system]
+        arguments = [*(tiny(given.out, recipe) if given.tiny else []), "--data.root", str(given.root), *given.arguments]
+        # Nothing is drawn where nothing is trained.
+        seeds = given.seeds if tuned else given.seeds[:1]
+        found[system] = [scores(system, seed, given, arguments) for seed in seeds]
+    print("\n".join(lines(given.year, found)))
+
+
+if __name__ == "__main__":
+    main()
