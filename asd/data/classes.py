@@ -22,7 +22,8 @@ class ClassTable:
     """The auxiliary classes; a class's position is its label.
 
     A class is a machine, section and attribute string, ``fan/section_00/n_a``: attribute strings are opaque, but case
-    does not count. Clips without attributes make one class per domain, ``fan/section_00/source``. Clean machine sound
+    does not count. Clips without attributes make one class per domain, ``fan/section_00/source``; with `domains`, the
+    same attributes in another domain are another class, too, ``fan/section_00/source/n_a``. Clean machine sound
     and background noise make classes of their own, ``fan/clean`` and ``fan/noise`` or, shared, ``clean`` and ``noise``.
 
     Args:
@@ -55,6 +56,7 @@ class ClassTable:
         clips: Sequence[Clip],
         clean: SupplementalClasses = "per_machine",
         noise: SupplementalClasses = "per_machine",
+        domains: bool = False,
     ) -> Self:
         """The classes of normal training clips and supplemental clips, sorted by name; test clips never enter.
 
@@ -62,6 +64,7 @@ class ClassTable:
             clips: Clips of any split.
             clean: Classes of clean machine sound: one per machine, one shared by all, or none.
             noise: Classes of background noise, likewise.
+            domains: Whether equal attributes of different domains are different classes.
 
         Raises:
             UserError: An unknown value of `clean` or `noise`.
@@ -73,7 +76,7 @@ class ClassTable:
         counts: Counter[str] = Counter()
         for clip in clips:
             mode = modes.get(clip.kind)
-            name = _machine_class(clip) if mode is None else _supplemental_class(clip, mode)
+            name = _machine_class(clip, domains) if mode is None else _supplemental_class(clip, mode)
             if name is not None:
                 counts[name] += 1
         names = tuple(sorted(counts))
@@ -86,7 +89,7 @@ class ClassTable:
     def label(self, clip: Clip) -> int:
         """The label of a clip; -1 where it has no class: test clips, anomalies, attributes that were not trained."""
         if clip.kind == Kind.MACHINE:
-            names = [_machine_class(clip)]
+            names = [_machine_class(clip, True), _machine_class(clip)]
         else:
             names = [_supplemental_class(clip, "per_machine"), _supplemental_class(clip, "shared")]
         return next((self._labels[name] for name in names if name in self._labels), -1)
@@ -118,11 +121,12 @@ class ClassTable:
         )
 
 
-def _machine_class(clip: Clip) -> str | None:
+def _machine_class(clip: Clip, domains: bool = False) -> str | None:
     if clip.split != Split.TRAIN or clip.condition == Condition.ANOMALY:
         return None
-    detail = clip.attributes.casefold() or clip.domain
-    return "/".join(filter(None, (clip.machine, f"section_{clip.section}", detail)))
+    attributes = clip.attributes.casefold()
+    domain = clip.domain if domains or not attributes else None
+    return "/".join(filter(None, (clip.machine, f"section_{clip.section}", domain, attributes)))
 
 
 def _supplemental_class(clip: Clip, mode: SupplementalClasses) -> str | None:

@@ -60,6 +60,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         channels: What is heard of recordings of several channels: their ``mean``; one, by its number from 0 or as
             ``near`` (0) or ``far`` (1); or ``near_minus_far``, without the noise that the far microphone hears.
         far_noise: Of machines without noise clips, the part of the training clips whose far channel is such a clip.
+        domain_classes: Equal attributes of different domains are different classes.
 
     Attributes:
         sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
@@ -93,6 +94,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         band: float | Literal["shared"] | None = None,
         channels: Channels | None = "mean",
         far_noise: float = 0.0,
+        domain_classes: bool = False,
     ) -> None:
         super().__init__()
         check_option("seconds", seconds, seconds > 0, "more than 0")
@@ -112,8 +114,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         self.workers = workers
         self.pad = pad
         self.channel = channel_of(channels, channel)
-        self.clean_class = clean_class
-        self.noise_class = noise_class
+        self.clean_class, self.noise_class, self.domain_classes = clean_class, noise_class, domain_classes
         self.cache_gb = cache_gb
         self.on_bad_file = on_bad_file
         self.labels = None if labels is None else Path(labels)
@@ -181,7 +182,8 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
 
     def _take_train(self, clips: list[Clip]) -> None:
         trained = [clip for clip in clips if not clip.calibration]
-        self.classes = ClassTable.build(trained, self.clean_class, self.noise_class) if clips else ClassTable(())
+        options = (self.clean_class, self.noise_class, self.domain_classes)
+        self.classes = ClassTable.build(trained, *options) if clips else ClassTable(())
         labelled = [clip for clip in clips if self.classes.label(clip) >= 0]
         self.train_clips = [clip for clip in labelled if not clip.calibration]
         self.noise_clips = [clip for clip in clips if clip.kind == Kind.NOISE]

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     band: float | Literal["shared"] | None
     channels: Channels | None
     far_noise: float
+    domain_classes: bool
 
 
 def check_option(name: str, value: object, holds: bool, allowed: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from asd.errors import UserError
 
@@ -64,10 +65,9 @@ class AveragedWeights(pl.Callback):
         if self._average is None or trainer.global_step <= self._steps:
             return
         averages, weights = list(self._average.parameters()), list(_averaged(pl_module).parameters())
-        if self._updates == 0:
-            torch._foreach_copy_(averages, weights)
-        else:
-            torch._foreach_lerp_(averages, weights, 1 - self.decay_at(self._updates))
+        # The first step is taken in whole.
+        decay = self.decay_at(self._updates) if self._updates else 0.0
+        get_ema_multi_avg_fn(decay)(averages, weights, self._updates)
         self._updates += 1
         self._steps = trainer.global_step
 

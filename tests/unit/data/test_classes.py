@@ -68,6 +68,18 @@ def test_supplemental_classes(mode: SupplementalClasses, clean: tuple[str, ...],
     assert table.label(supplemental("fan", Kind.MACHINE)) == -1
 
 
+def test_equal_attributes_of_two_domains_are_two_classes_where_that_is_asked_for() -> None:
+    clips = [train("fan", "n_A"), train("fan", "n_A", Domain.TARGET), train("fan"), train("fan", "n_B", None)]
+    plain, divided = ClassTable.build(clips), ClassTable.build(clips, domains=True)
+    assert plain.names == ("fan/section_00/n_a", "fan/section_00/n_b", "fan/section_00/source")
+    assert divided.names == (
+        "fan/section_00/n_b", "fan/section_00/source", "fan/section_00/source/n_a", "fan/section_00/target/n_a",
+    )  # fmt: skip
+    assert [divided.label(clip) for clip in clips] == [2, 3, 1, 0]
+    assert [plain.label(clip) for clip in clips] == [0, 0, 2, 1], "a table knows how it was made"
+    assert {kind for _, kind in divided.origins()} == {Kind.MACHINE}
+
+
 def test_labels_are_the_positions_of_the_names() -> None:
     table = ClassTable.build(CLIPS, "per_machine", "shared")
     labels = [table.label(clip) for clip in CLIPS]
