@@ -212,6 +212,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="small random encoders and one epoch")
     parser.add_argument("arguments", nargs="*", help="of asd fit and asd predict, after --")
     given = parser.parse_args(argv)
+    # Apart, or what was measured of one would be shown as that of another.
+    given.out = given.out / f"{given.year}{'_tiny' if given.tiny else ''}"
     if given.root is None:
         given.root = Path("data") / f"dcase{given.year}t2"
         asd("data", "download", given.year, "--out", given.root)
@@ -226,6 +228,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Nothing is drawn where nothing is trained.
         seeds = given.seeds if tuned else given.seeds[:1]
         found[system] = [scores(system, seed, given, arguments) for seed in seeds]
+    if given.tiny:
+        print("Small random encoders: these figures say that all of it works, and nothing else.\n")
     print("\n".join(lines(given.year, found)))
 
 

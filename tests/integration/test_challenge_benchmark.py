@@ -38,12 +38,14 @@ def test_the_table_is_that_of_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(challenge, "asd", lambda *_: pytest.fail("what is there was made again"))
-    stored(tmp_path / "BEATs_frozen_1", 50.0, None)
+    stored(tmp_path / "2026_tiny/BEATs_frozen_1", 50.0, None)
+    stored(tmp_path / "2025_tiny/BEATs_frozen_1", 99.0, 99.0)
     for seed, dev in enumerate((60.0, 61.0, 65.0), 1):
-        stored(tmp_path / f"BEATs_tuned_{seed}", dev, dev + 2)
+        stored(tmp_path / f"2026_tiny/BEATs_tuned_{seed}", dev, dev + 2)
     options = ["--root", str(tmp_path), "--tiny", "--systems", "BEATs, frozen", "BEATs, tuned"]
     challenge.main(["2026", *options, "--out", str(tmp_path)])
     shown = capsys.readouterr().out
+    assert shown.startswith("Small random encoders: ")
     assert row(shown, "BEATs, frozen", "global mean") == [
         "BEATs, frozen", "global mean", "1", "50.00", "57.16", "-"
     ]  # fmt: skip
