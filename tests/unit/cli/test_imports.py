@@ -69,9 +69,16 @@ def test_what_judges_imports_no_more_than_torch(
         ("score", clip, *detector, *machine),
         ("score", clip, small_run.clips[1], *detector, *machine, "--fdr", "0.5"),
         ("explain", clip, *detector, *machine),
-        ("watch", clip, "--speed", "0", "--event", "1/1", *detector, *machine),
     )
     assert found <= {"torch", "soxr"}
+
+
+def test_watching_imports_scipy_for_its_interval_and_no_scikit_learn(
+    heavy: Callable[..., set[str]], small_run: SmallRun
+) -> None:
+    detector = ("--checkpoint", small_run.checkpoint, "--machine", "fan_section_00")
+    found = heavy(("watch", small_run.clips[0], "--speed", "0", "--event", "1/1", *detector))
+    assert found <= {"torch", "scipy", "soxr"}
 
 
 def test_the_list_of_encoders_imports_neither_compiler_nor_transformers(heavy: Callable[..., set[str]]) -> None:
