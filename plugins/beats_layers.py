@@ -72,9 +72,12 @@ class PositionConvolution(nn.Module):
     def __init__(self, shape: BEATsShape) -> None:
         super().__init__()
         width, kernel, groups = shape.width, shape.position_kernel, shape.position_groups
-        direction = torch.randn(width, width // groups, kernel) * math.sqrt(4 / (kernel * width))
-        self.weight_v = nn.Parameter(direction)
-        self.weight_g = nn.Parameter(direction.norm(dim=(0, 1), keepdim=True))
+        device = torch.get_default_device()
+        with torch.device("cpu"):  # see `asd.encoders.constants`
+            direction = torch.randn(width, width // groups, kernel) * math.sqrt(4 / (kernel * width))
+            length = direction.norm(dim=(0, 1), keepdim=True)
+        self.weight_v = nn.Parameter(direction.to(device))
+        self.weight_g = nn.Parameter(length.to(device))
         self.bias = nn.Parameter(torch.zeros(width))
         self.groups = groups
 

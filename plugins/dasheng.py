@@ -61,8 +61,8 @@ class _MelTransformer(Encoder):
         bands, frames = self.patch
         self.front_end = LogMel(bands=_BANDS)
         self.init_bn = nn.BatchNorm1d(_BANDS, momentum=0.01)
-        self.time_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, 1, self.positions))
-        self.freq_pos_embed = nn.Parameter(0.02 * torch.randn(1, shape.width, _BANDS // bands, 1))
+        self.time_pos_embed = nn.Parameter(nn.init.normal_(torch.empty(1, shape.width, 1, self.positions), std=0.02))
+        self.freq_pos_embed = nn.Parameter(nn.init.normal_(torch.empty(1, shape.width, _BANDS // bands, 1), std=0.02))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, shape.width, self.patch, self.patch)})
         self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)

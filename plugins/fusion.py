@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchaudio
 from asd_plugins.beats import BEATs
 from asd_plugins.dasheng import Dasheng
 from numpy.typing import NDArray
@@ -123,23 +122,16 @@ class Fusion(Encoder):
             part.observe(resample(waveform))
 
 
-class _Resample(torchaudio.transforms.Resample):  # type: ignore[misc]
-    """In float32 also under autocast, which would round the sound to the precision of features."""
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        with full_precision(waveform):
-            resampled: Tensor = super().forward(waveform.float())
-            return resampled
-
-
 def _resampler(given: int, wanted: int, align: Alignment) -> nn.Module:
     if given == wanted:
         return nn.Identity()
+    from asd.encoders.resample import Resample  # not above: it imports torchaudio
+
     if align == "tokens":
-        return _Resample(given, wanted)
+        return Resample(given, wanted)
     # Within 0.4 dB up to 0.94 of the lower half rate and 115 dB down from it on: what recordings are decoded with
     # (soxr, HQ). By itself the library lets what lies just above through with -7 dB.
-    return _Resample(
+    return Resample(
         given, wanted, resampling_method="sinc_interp_kaiser", lowpass_filter_width=96, rolloff=0.96, beta=13.0
     )
 

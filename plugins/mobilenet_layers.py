@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asd.encoders.constants import constant
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -126,7 +127,7 @@ class MobileNetMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(800, periodic=False), persistent=False)
+        self.register_buffer("window", constant(torch.hann_window, 800, periodic=False), persistent=False)
         self.register_buffer("mel", _kaldi_mel(BANDS, 1024, 32000, 0.0, 15000.0), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-import torchaudio
 from torch import Tensor, nn
 
+from asd.encoders.constants import constant
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -62,8 +62,10 @@ class MelInput(nn.Module):
         self.fft = fft
         self.hop = hop
         scale, norm = ("slaney", "slaney") if slaney else ("htk", None)
-        mel = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, bands, sample_rate, norm, scale)
-        self.register_buffer("window", torch.hann_window(fft), persistent=False)
+        from torchaudio.functional import melscale_fbanks  # not above: most encoders do without
+
+        mel = constant(melscale_fbanks, fft // 2 + 1, low, high, bands, sample_rate, norm, scale)
+        self.register_buffer("window", constant(torch.hann_window, fft), persistent=False)
         self.register_buffer("mel", mel, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

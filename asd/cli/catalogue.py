@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from asd import plugins
 from asd.encoders.base import Encoder
 from asd.utils.columns import columns
+from asd.utils.sizes_alone import sizes_alone
 
 Row = dict[str, str]
 COLUMNS = ("encoder", "sample rate", "width", "parameters", "weights", "licence")
@@ -23,7 +22,7 @@ def _row(name: str, cls: type[Encoder]) -> Row:
     row = {"encoder": name, "weights": weights, "licence": licences}
     if cls.listing is not None:
         return row | dict(zip(COLUMNS[1:4], cls.listing, strict=True))
-    with torch.device("meta"):
+    with sizes_alone():
         encoder = cls()
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
     return row | {

@@ -8,9 +8,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-import torchaudio
 from torch import Tensor, nn
 
+from asd.encoders.constants import constant
 from asd.utils.precision import full_precision
 
 _PAIR = 2
@@ -53,9 +53,8 @@ class KaldiFilterBank(nn.Module):
         self.hop = hop_samples
         self.padded = 1 << (frame_samples - 1).bit_length()
         # In float32, as Kaldi's users have it: see `_kaldi_triangles`.
-        shape = torch.hann_window(frame_samples, periodic=False)
-        self.register_buffer("window", shape.pow(0.85) if window == "povey" else shape, persistent=False)
-        self.register_buffer("filters", _kaldi_triangles(bands, self.padded, sample_rate), persistent=False)
+        self.register_buffer("window", constant(_kaldi_window, window, frame_samples), persistent=False)
+        self.register_buffer("filters", constant(_kaldi_triangles, bands, self.padded, sample_rate), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip shorter than one frame is padded with zeros to one."""
@@ -73,6 +72,11 @@ class KaldiFilterBank(nn.Module):
             power = spectrum.real.square() + spectrum.imag.square()
             bands: Tensor = power @ self.filters
             return bands.clamp_min(torch.finfo(torch.float32).eps).log()
+
+
+def _kaldi_window(window: str, size: int) -> Tensor:
+    shape = torch.hann_window(size, periodic=False)
+    return shape.pow(0.85) if window == "povey" else shape
 
 
 def _kaldi_triangles(bands: int, size: int, sample_rate: int) -> Tensor:
@@ -122,9 +126,10 @@ class LogMel(nn.Module):
         self.size = size
         self.hop = hop_samples
         self.top_db = top_db
-        with torch.device("cpu"):  # torchaudio looks into the values, which a model on the meta device has not
-            filters = torchaudio.functional.melscale_fbanks(size // 2 + 1, 0.0, high_hz, bands, sample_rate)
-        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        from torchaudio.functional import melscale_fbanks  # not above: most encoders do without
+
+        filters = constant(melscale_fbanks, size // 2 + 1, 0.0, high_hz, bands, sample_rate)
+        self.register_buffer("window", constant(torch.hann_window, size), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

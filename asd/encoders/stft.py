@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asd.encoders.constants import constant
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -39,7 +40,7 @@ class MagnitudeSpectrogram(nn.Module):
         self.low = -int(-low_hz * window // sample_rate)
         self.high = int(high_hz * window // sample_rate)
         self.bands = self.high - self.low + 1
-        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        self.register_buffer("window", constant(torch.hann_window, window), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``, one frame each `hop` samples."""

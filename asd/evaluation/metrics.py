@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from asd.errors import UserError
 
@@ -139,6 +138,8 @@ def area_under_roc(anomalous: Flags, scores: Values, max_fpr: float | None = Non
     """AUC of ``(N,)`` raw scores, or the McClish-standardised partial AUC; nan without clips of both conditions."""
     if anomalous.all() or not anomalous.any():
         return nan
+    from sklearn.metrics import roc_auc_score  # not above: who watches and explains does without
+
     return float(roc_auc_score(anomalous, scores, max_fpr=max_fpr))
 
 

@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 from torch import Tensor
 
 from asd.errors import UserError
@@ -69,7 +69,7 @@ class Drift:
     def __init__(self, normal: Tensor, rules: Rules) -> None:
         self.normal: list[float] = normal.cpu().double().sort().values.tolist()
         ranks = (np.arange(len(self.normal) + 1) + 0.5) / (len(self.normal) + 1)
-        self.deviations: list[float] = norm.ppf(ranks).tolist()
+        self.deviations = [NormalDist().inv_cdf(rank) for rank in ranks.tolist()]
         self.rules = rules
         self.total, self.count = 0.0, 0
         self.up = self.down = 0.0

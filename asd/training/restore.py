@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import torch
 from torch import Tensor, nn
 
 from asd import plugins
@@ -16,6 +15,7 @@ from asd.run_folder import checkpoint_at
 from asd.training import checkpoints
 from asd.training.network import Network
 from asd.trust import trusted_arguments
+from asd.utils.sizes_alone import sizes_alone
 
 _SPARE_NUMBERS, _SPARE_TENSORS = 10_000_000, 10_000
 """What a network may have beside what its checkpoint holds."""
@@ -98,7 +98,7 @@ def _check_size(build: Callable[[], Network], state: Mapping[str, Tensor]) -> No
     hooks = [nn.modules.module.register_module_parameter_registration_hook(add)]
     hooks.append(nn.modules.module.register_module_buffer_registration_hook(add))
     try:
-        with torch.device("meta"):  # shapes alone
+        with sizes_alone():
             build()
     except (NotImplementedError, RuntimeError):  # it computes with values while it is built, or cannot be built
         return

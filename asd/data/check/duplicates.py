@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from asd.data.audio.decoding import AudioError, read
 
@@ -116,6 +115,8 @@ def _near(paths: Sequence[Path], prints: NDArray[np.float32]) -> list[Pair]:
 
 
 def _same_sound(first: Path, second: Path) -> bool:
+    from scipy.signal import fftconvolve  # not above: few sets hold anything that is alike
+
     try:
         one, other = (read(path, _COMPARED_RATE) for path in (first, second))
     except AudioError:

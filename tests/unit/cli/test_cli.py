@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
 
 import pytest
 
 from asd import __version__, cli
 from asd.errors import UserError
-
-HEAVY = ("torch", "lightning", "transformers", "sklearn", "librosa", "wandb", "matplotlib")
-
-
-def modules_after(code: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}\nprint('\\nLOADED', *sys.modules)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return set(done.stdout.rsplit("LOADED", 1)[1].split())
-
-
-@pytest.mark.parametrize("flag", ["--help", "--version"])
-def test_help_and_version_import_nothing_heavy(flag: str) -> None:
-    loaded = modules_after(f"from asd.cli import main; main(['{flag}'])")
-    assert not loaded & set(HEAVY)
-
-
-def test_the_list_of_encoders_imports_neither_lightning_nor_transformers() -> None:
-    loaded = modules_after("from asd.cli import main; main(['encoders'])")
-    assert "torch" in loaded
-    assert not loaded & {"lightning", "transformers"}
-
-
-def test_what_judges_imports_no_more_than_torch() -> None:
-    loaded = modules_after("import asd; asd.Detector; import asd.inference.discoveries, asd.cli.score")
-    assert "torch" in loaded
-    assert not loaded & ({*HEAVY, "scipy", "pandas"} - {"torch"})
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
