@@ -1,10 +1,11 @@
 """Official scores on the challenge's own data of a year, row by row beside published figures, as Markdown tables.
 
 ``python -m tests.benchmarks.challenge 2026 --out runs/challenge`` downloads the data and the weights, embeds every clip
-by frozen BEATs and Dasheng, trains both and the dual-branch CNN with three seeds each, and scores each by the same back
-ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is there is not made again,
-so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth LIST`` labels the evaluation
-set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd predict` with a frozen encoder.
+by frozen BEATs and Dasheng, trains both, BEATs by LoRA and the dual-branch CNN with three seeds each, and scores each
+by the same back ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is there is
+not made again, so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth LIST`` labels
+the evaluation set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd predict` with a
+frozen encoder.
 
 ``--tiny`` has small random encoders and one epoch, to see that all of it works, on machines that do not exist:
 
@@ -44,12 +45,24 @@ YEARS = (2023, 2024, 2025, 2026)
 SYSTEMS = {
     "BEATs, frozen": ("recipe/beats", False),
     "BEATs, tuned": ("recipe/beats", True),
+    "BEATs, LoRA": ("recipe/beats_lora", True),
     "Dasheng, frozen": ("recipe/dasheng", False),
     "Dasheng, tuned": ("recipe/dasheng", True),
     "CNN": ("recipe/dual_branch", True),
 }
-ENCODERS = {"recipe/beats": "BEATs", "recipe/dasheng": "Dasheng", "recipe/dual_branch": "DualBranchCNN"}
-WEIGHTS = {"recipe/beats": "beats_iter3_plus_as2m", "recipe/dasheng": "dasheng_base"}
+ENCODERS = {
+    "recipe/beats": "BEATs",
+    "recipe/beats_lora": "LoRA",
+    "recipe/dasheng": "Dasheng",
+    "recipe/dual_branch": "DualBranchCNN",
+}
+WEIGHTS = {
+    "recipe/beats": "beats_iter3_plus_as2m",
+    "recipe/beats_lora": "beats_iter3_as2m",
+    "recipe/dasheng": "dasheng_base",
+}
+CHANNELS = {2026: ["--data.channels", "near"]}
+"""What published figures of a year listen to, where recordings have two channels."""
 OWN = "the recipe's vector, K-means"
 _VARMIN = {"class_path": "LocalDensity", "init_args": {"mode": "varmin", "k": 4}}
 _BEAM = {"class_path": "BEAMScorer", "init_args": {"scorer": _VARMIN}}
@@ -224,7 +237,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[str, list[Scores]] = {}
     for system in given.systems:
         recipe, tuned = SYSTEMS[system]
-        arguments = [*(tiny(given.out, recipe) if given.tiny else []), "--data.root", str(given.root), *given.arguments]
+        small = tiny(given.out, recipe) if given.tiny else []
+        arguments = [*small, "--data.root", str(given.root), *CHANNELS.get(given.year, []), *given.arguments]
         # Nothing is drawn where nothing is trained.
         seeds = given.seeds if tuned else given.seeds[:1]
         found[system] = [scores(system, seed, given, arguments) for seed in seeds]
