@@ -61,7 +61,8 @@ class DualBranchCNN(Encoder):
         self.seconds = seconds
         self.level = level
         self.clip_mean = clip_mean
-        self.feature_dim = 2 * branch_dim
+        self.branches = (branch_dim, branch_dim)
+        self.feature_dim = sum(self.branches)
         self.points = min(spectrum_points, self.samples // 2)
         self.front_end = MagnitudeSpectrogram(self.sample_rate, window, hop, low_hz, high_hz)
         self.statistics = Statistics(self.front_end.bands)

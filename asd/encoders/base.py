@@ -72,6 +72,8 @@ class Encoder(Described, nn.Module, ABC):
         feature_dim: ``D``, declared, not probed.
         layers: ``L``, how many layers `encode` returns.
         layout: How the tokens that `encode` returns lie in time and frequency.
+        branches: Widths of the parts of ``D`` that come of separate branches, in order, perhaps several times over;
+            none: there are no such parts.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
@@ -85,6 +87,7 @@ class Encoder(Described, nn.Module, ABC):
     feature_dim: int
     layers: int = 1
     layout: TokenLayout = TokenLayout()
+    branches: Sequence[int] = ()
     seconds: float | None = None
     augment: nn.Module
     cards: ClassVar[Sequence[WeightsCard]] = ()
