@@ -2,6 +2,7 @@
 
 from asd.heads.base import Head
 from asd.heads.cosine import AdaCos, ArcFace, SubclusterAdaCos
+from asd.heads.ensemble import EnsembleHead
 from asd.heads.exchange import FeatureExchange
 from asd.heads.linear import CrossEntropy
 from asd.heads.projection import AdaProj
@@ -12,6 +13,7 @@ __all__ = [
     "AdaProj",
     "ArcFace",
     "CrossEntropy",
+    "EnsembleHead",
     "FeatureExchange",
     "Head",
     "Reconstruction",

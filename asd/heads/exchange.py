@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asd.described import Described
 from asd.errors import UserError
 from asd.heads.base import Head
+from asd.heads.ensemble import EnsembleHead
 
 
 class FeatureExchange(Described, nn.Module):
@@ -40,13 +41,14 @@ class FeatureExchange(Described, nn.Module):
         self.head = head
         self.branches: tuple[int, ...] = ()
 
-    def take(self, encoder: str, branches: Sequence[int], head: Head) -> None:
+    def take(self, encoder: str, branches: Sequence[int], head: Head, members: int = 1) -> None:
         """Learn how features divide, and, where no head was given, which one to be like.
 
         Args:
             encoder: What messages call it.
             branches: Widths of its branches, see `asd.encoders.Encoder.branches`.
             head: Of the whole clips, not built yet.
+            members: Models that lie side by side, see `asd.encoders.Encoder.members`.
 
         Raises:
             UserError: A single branch, or a head that tells no classes apart.
@@ -57,7 +59,7 @@ class FeatureExchange(Described, nn.Module):
                 "to null, or take an encoder of several, such as DualBranchCNN or Fusion"
             )
         self.branches = tuple(branches)
-        self.head = copy.deepcopy(head) if self.head is None else self.head
+        self.head = EnsembleHead.around(copy.deepcopy(head) if self.head is None else self.head, members)
         if not self.head.classifies:
             raise UserError(
                 f"FeatureExchange: {type(self.head).__name__} tells no classes apart; give another head, such as "

@@ -80,7 +80,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.mixup = mixup
         self.exchange = exchange
         if exchange is not None:
-            exchange.take(type(encoder).__name__, encoder.branches, self.head)
+            exchange.take(type(encoder).__name__, encoder.branches, self.head, encoder.members)
         self.optimizer_options = optimizer
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
-from asd.heads import AdaCos, FeatureExchange, Head
+from asd.heads import AdaCos, EnsembleHead, FeatureExchange, Head
 from asd.machine import MachineSection
 from asd.scoring.base import Scorer
 from asd.scoring.kmeans import KMeansScorer
@@ -51,9 +51,9 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.adapter = (Adapter() if adapter is None else adapter).build(
-            encoder.layers, encoder.feature_dim, encoder.layout
+            encoder.layers, encoder.feature_dim, encoder.layout, encoder.members
         )
-        self.head: Head = USUAL["head"]() if head is None else head
+        self.head: Head = EnsembleHead.around(USUAL["head"]() if head is None else head, encoder.members)
         self.scorer: Scorer = USUAL["scorer"]() if scorer is None else scorer
         self.scorer.take_bands(self.adapter.scored_bands)
         self.threshold: Threshold = USUAL["threshold"]() if threshold is None else threshold
