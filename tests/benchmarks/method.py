@@ -37,7 +37,7 @@ VARIANTS = {
         "feature exchange": EXCHANGE,
         "rows kept": ROWS,
         "further resolutions": FURTHER,
-        "subspaces (AdaProj)": ["--model.head", "AdaProj"],
+        "subspaces (AdaProj)": ["--model.head", "AdaProj", "--model.head.trainable", "false"],
         "five seeds in one run": SEEDS,
         "exchange and resolutions": [*EXCHANGE, *FURTHER],
     },
