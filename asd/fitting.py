@@ -18,7 +18,7 @@ from asd.encoders.augment import Mixup
 from asd.encoders.base import Encoder
 from asd.evaluation.clip_scores import ClipScore
 from asd.evaluation.metrics import SectionMetrics
-from asd.heads import Head
+from asd.heads import FeatureExchange, Head
 from asd.inference.detector import Detector
 from asd.run_folder import RunFolder
 from asd.scoring.base import Scorer
@@ -62,6 +62,7 @@ def fit(
     scorer: str | Scorer | None = None,
     threshold: str | Threshold | None = None,
     mixup: Mixup | None = None,
+    exchange: FeatureExchange | None = None,
     optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
     warmup_epochs: int = 0,
     folder: Path | str = "runs",
@@ -84,6 +85,7 @@ def fit(
         scorer: Of each machine and section, or its name; ``None``: K-means.
         threshold: Where alarms begin, or its name; ``None``: 0.9 quantile of a gamma distribution.
         mixup: Mixing of training waveforms and labels; ``None``: off.
+        exchange: Exchange of the encoder's branches between training clips; ``None``: off.
         optimizer: Optimizer and learning-rate schedule.
         warmup_epochs: Epochs in which the encoder stays as it is; 2 for pre-trained ones.
         folder: Where run folders lie.
@@ -107,6 +109,7 @@ def fit(
         None if threshold is None else _made(threshold, Threshold),  # type: ignore[type-abstract]
         mixup,
         optimizer,
+        exchange,
     )
     usual = {"num_sanity_val_steps": 0, "log_every_n_steps": 10, "logger": CSVLogger(str(folder), name)}
     given = {**usual, **trainer}

@@ -1,4 +1,8 @@
-"""The dual-branch CNN: a residual network on the spectrogram beside a 1-D network on the whole clip's spectrum."""
+"""The dual-branch CNN: a residual network on the spectrogram beside a 1-D network on the whole clip's spectrum.
+
+Spectrograms of further resolutions have branches of their own, as in the multi-resolution network of Fujimura et al.
+2025, "ASDKit", arXiv 2507.10264.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, Statistics
+from asd.encoders import Augmentation, Encoder, Statistics, TokenLayout
 from asd.encoders.stft import MagnitudeSpectrogram, whole_magnitudes
 from asd.errors import UserError
 
@@ -36,6 +40,10 @@ class DualBranchCNN(Encoder):
         augment: Augmentation of the spectrogram, such as SpecAugment.
         clip_mean: Take each clip's mean over time off the first branch's input; without it the training set's mean is
             all that is taken off.
+        rows: Rows of frequency of the spectrogram that the embedding keeps, each with a vector of its own beside that
+            of the whole spectrum, so that `bands` can be scored; 1: they become one vector, as in the paper.
+        resolutions: Window and hop, in samples, of each further spectrogram, which has statistics and a branch of its
+            own: short windows tell when it sounds, long ones which tones.
     """
 
     sample_rate = 16000
@@ -53,20 +61,29 @@ class DualBranchCNN(Encoder):
         level: bool = True,
         augment: Augmentation | None = None,
         clip_mean: bool = True,
+        rows: int = 1,
+        resolutions: Sequence[tuple[int, int]] = (),
     ) -> None:
         super().__init__(augment)
         self.samples = round(seconds * self.sample_rate)
-        if self.samples < window:
-            raise UserError(f"DualBranchCNN: seconds is {seconds:g}, shorter than one window of {window} samples")
+        for samples, step in ((window, hop), *resolutions):
+            if samples < 2 or step < 1:
+                raise UserError(f"DualBranchCNN: a window of {samples} samples every {step}; give 2 and 1 or more")
+            if self.samples < samples:
+                raise UserError(f"DualBranchCNN: seconds is {seconds:g}, shorter than one window of {samples} samples")
         self.seconds = seconds
         self.level = level
         self.clip_mean = clip_mean
-        self.feature_dim = 2 * branch_dim
+        self.layout = TokenLayout(rows, "width")
+        self.branches = (rows * branch_dim,) * (2 + len(resolutions))
+        self.feature_dim = sum(self.branches)
         self.points = min(spectrum_points, self.samples // 2)
         self.front_end = MagnitudeSpectrogram(self.sample_rate, window, hop, low_hz, high_hz)
         self.statistics = Statistics(self.front_end.bands)
-        self.spectrogram_branch = _SpectrogramBranch(self.front_end.bands, width, branch_dim)
+        self.spectrogram_branch = _SpectrogramBranch(self.front_end.bands, width, branch_dim, rows)
         self.spectrum_branch = _SpectrumBranch(self.points, branch_dim)
+        front_ends = [MagnitudeSpectrogram(self.sample_rate, *one, low_hz, high_hz) for one in resolutions]
+        self.further = nn.ModuleList(_View(one, width, branch_dim, rows) for one in front_ends)
 
     @classmethod
     def tiny(cls) -> DualBranchCNN:
@@ -85,10 +102,10 @@ class DualBranchCNN(Encoder):
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to the standardised magnitudes ``(B, F, M)``; with `clip_mean` of zero mean over the frames."""
-        return self._spectrogram(self.prepare(waveform))
+        return self._spectrogram(self.prepare(waveform), self)
 
-    def _spectrogram(self, prepared: Tensor) -> Tensor:
-        magnitude: Tensor = self.statistics(self.front_end(prepared))
+    def _spectrogram(self, prepared: Tensor, view: DualBranchCNN | _View) -> Tensor:
+        magnitude: Tensor = view.statistics(view.front_end(prepared))
         return magnitude - magnitude.mean(1, keepdim=True) if self.clip_mean else magnitude
 
     def spectrum(self, waveform: Tensor) -> Tensor:
@@ -100,25 +117,31 @@ class DualBranchCNN(Encoder):
         return F.adaptive_avg_pool1d(magnitude[:, None], self.points)[:, 0]
 
     def encode(self, spectrogram: Tensor) -> Tensor:
-        """``(B, F, M)`` to the first branch's features ``(B, 1, 1, branch_dim)``."""
+        """``(B, F, M)`` to the first branch's features ``(B, 1, 1, branch_dim)``, each in all its rows."""
         features: Tensor = self.spectrogram_branch(spectrogram)
         return features[:, None, None]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``(B, T)`` to both branches' features ``(B, 1, 1, D)``."""
+        """``(B, T)`` to the features of all branches ``(B, 1, 1, D)``: spectrogram, spectrum, further spectrograms."""
         prepared = self.prepare(waveform)
-        first = self.encode(self.augment(self._spectrogram(prepared)))
-        second = self.spectrum_branch(self._spectrum(prepared))
-        return torch.cat([first, second[:, None, None].to(first.dtype)], dim=-1)
+        first = self.encode(self.augment(self._spectrogram(prepared, self)))
+        others = [self.spectrum_branch(self._spectrum(prepared)).repeat_interleave(self.layout.rows, 1)]
+        others += [view.branch(self.augment(self._spectrogram(prepared, view))) for view in self._further()]
+        return torch.cat([first, *(one[:, None, None].to(first.dtype) for one in others)], dim=-1)
+
+    def _further(self) -> list[_View]:
+        return [view for view in self.further if isinstance(view, _View)]
 
     def observe(self, waveform: Tensor) -> None:
         """Add the magnitudes of ``(B, T)`` to the training-set statistics."""
-        self.statistics.observe(self.front_end(self.prepare(waveform)))
+        prepared = self.prepare(waveform)
+        for view in (self, *self._further()):
+            view.statistics.observe(view.front_end(prepared))
 
     def stages(self) -> list[nn.Module]:
-        """The levels of both branches, shallow to deep."""
-        pairs = zip(self.spectrogram_branch.levels(), self.spectrum_branch.levels(), strict=True)
-        return [nn.ModuleList(pair) for pair in pairs]
+        """The levels of all branches, shallow to deep."""
+        branches = [self.spectrogram_branch, self.spectrum_branch, *(view.branch for view in self._further())]
+        return [nn.ModuleList(level) for level in zip(*(one.levels() for one in branches), strict=True)]
 
 
 class _Gate(nn.Module):
@@ -158,7 +181,7 @@ class _Residual(nn.Module):
 
 
 class _SpectrogramBranch(nn.Module):
-    def __init__(self, bands: int, width: int, out: int) -> None:
+    def __init__(self, bands: int, width: int, out: int, rows: int) -> None:
         super().__init__()
         # Pooled before it is normalised: the same up to the sign of a scale, on a quarter of the values.
         self.stem = nn.Sequential(
@@ -171,7 +194,14 @@ class _SpectrogramBranch(nn.Module):
         )
         for _ in range(5):
             bands = -(-bands // 2)
-        self.head = nn.Sequential(nn.BatchNorm1d(widths[-1] * bands), nn.Linear(widths[-1] * bands, out, bias=False))
+        if not 1 <= rows <= bands:
+            raise UserError(f"DualBranchCNN: rows is {rows}; of this spectrogram 1 to {bands} can be kept")
+        self.sizes = [bands // rows + (row < bands % rows) for row in range(rows)]
+        heads = [
+            nn.Sequential(nn.BatchNorm1d(widths[-1] * size), nn.Linear(widths[-1] * size, out, bias=False))
+            for size in self.sizes
+        ]
+        self.head: nn.Module = heads[0] if rows == 1 else nn.ModuleList(heads)
         # Convolutions on the CPU are about a third faster when channels lie together.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -183,8 +213,20 @@ class _SpectrogramBranch(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        features: Tensor = self.head(x.amax(2).flatten(1))
-        return features
+        heads = [self.head] if len(self.sizes) == 1 else self.head.children()
+        rows = zip(heads, x.amax(2).split(self.sizes, 2), strict=True)
+        # Each feature in all its rows, as the layout says.
+        return torch.stack([head(row.flatten(1)) for head, row in rows], 2).flatten(1)
+
+
+class _View(nn.Module):
+    """A spectrogram of another resolution, and what sees it."""
+
+    def __init__(self, front_end: MagnitudeSpectrogram, width: int, out: int, rows: int) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.statistics = Statistics(front_end.bands)
+        self.branch = _SpectrogramBranch(front_end.bands, width, out, rows)
 
 
 class _SpectrumBranch(nn.Module):

@@ -57,7 +57,8 @@ class Fusion(Encoder):
         self.align = align
         self.layers = parts[0].layers
         self.sample_rate = max(part.sample_rate for part in parts)
-        self.feature_dim = sum(part.feature_dim for part in parts)
+        self.branches = tuple(part.feature_dim for part in parts)
+        self.feature_dim = sum(self.branches)
         self.resample = nn.ModuleList(_resampler(self.sample_rate, part.sample_rate, align) for part in parts)
         if align == "time" and all(part.layout.hop_seconds for part in parts):
             longest = max((part.layout for part in parts), key=lambda one: one.hop_seconds or 0.0)

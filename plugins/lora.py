@@ -61,6 +61,7 @@ class LoRA(Encoder):
         self.feature_dim = encoder.feature_dim
         self.layers = encoder.layers
         self.layout = encoder.layout
+        self.branches = encoder.branches
         self.seconds = encoder.seconds
 
     @classmethod

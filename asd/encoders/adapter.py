@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Literal, Self, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.described import Described
@@ -76,12 +78,27 @@ class Adapter(Described, nn.Module):
         self.exponent = exponent
         self.bands = bands
 
-    def build(self, layers: int, feature_dim: int, layout: TokenLayout = TokenLayout()) -> Self:  # noqa: B008
+    def build(
+        self,
+        layers: int,
+        feature_dim: int,
+        layout: TokenLayout = TokenLayout(),  # noqa: B008
+        members: int = 1,
+    ) -> Self:
         """Create the parameters for features ``(B, L, F, D)`` with ``L`` = `layers`, ``D`` = `feature_dim`.
+
+        Of several `members` that lie side by side in ``D`` each gets parameters of its own.
 
         Raises:
             UserError: A layer is scored that there is not.
         """
+        self.members = nn.ModuleList()
+        if members > 1:
+            own = [copy.deepcopy(self).build(layers, feature_dim // members, layout) for _ in range(members)]
+            self.members = nn.ModuleList(own)
+            self.head_dim = members * own[0].head_dim
+            self.scored_dim, self.scored_bands = self.size_of(self.embedding)
+            return self
         self.layout = layout
         self._token_layers, self._token_dim = layers, feature_dim
         if layout.order == "width":
@@ -113,6 +130,9 @@ class Adapter(Described, nn.Module):
         Raises:
             UserError: There is no such vector.
         """
+        if self.members:
+            width, bands = self._parts()[0].size_of(what)
+            return len(self.members) * width, len(self.members) * bands
         tokens = Tokens.parse(what)
         if tokens is not None:
             tokens.check(self._token_layers)
@@ -123,6 +143,8 @@ class Adapter(Described, nn.Module):
 
     def pool(self, features: Tensor) -> Tensor:
         """``(B, L, F, D)`` to the pooled vector ``(B, P)``."""
+        if self.members:
+            return torch.cat([own.pool(part) for own, part in self._divided(features)], 1)
         if not self.bands:
             return self._pool(features)
         grid = self.layout.grid(features).movedim(3, 1)  # (B, R, L, F', D)
@@ -145,13 +167,25 @@ class Adapter(Described, nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, L, F, D)`` to the head's input ``(B, head_dim)``."""
+        if self.members:
+            return torch.cat([own(part) for own, part in self._divided(features)], 1)
         projected: Tensor = self.projection(self.pool(features))
         return projected
 
     def embed(self, features: Tensor, what: str | None = None) -> Tensor:
         """``(B, L, F, D)`` to the embedding that is scored, ``(B, scored_dim)``, or to another vector, `what`."""
         what = self.embedding if what is None else what
+        if self.members:
+            # None outweighs the others in a distance because its numbers are larger.
+            vectors = [own.embed(part, what).float() for own, part in self._divided(features)]
+            return torch.cat([F.normalize(one) for one in vectors], 1)
         tokens = Tokens.parse(what)
         if tokens is not None:
             return tokens.pool(features, self.layout)
         return self(features) if what == "projected" else self.pool(features)
+
+    def _parts(self) -> list[Adapter]:
+        return [own for own in self.members if isinstance(own, Adapter)]
+
+    def _divided(self, features: Tensor) -> list[tuple[Adapter, Tensor]]:
+        return list(zip(self._parts(), features.chunk(len(self.members), -1), strict=True))

@@ -72,6 +72,10 @@ class Encoder(Described, nn.Module, ABC):
         feature_dim: ``D``, declared, not probed.
         layers: ``L``, how many layers `encode` returns.
         layout: How the tokens that `encode` returns lie in time and frequency.
+        branches: Widths of the parts of ``D`` that come of separate branches, in order, perhaps several times over;
+            none: there are no such parts.
+        members: Models that lie side by side in ``D``, equally wide. Each is trained by itself, with an adapter and a
+            head of its own, and its embedding is brought to unit length before all are scored together.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
@@ -85,6 +89,8 @@ class Encoder(Described, nn.Module, ABC):
     feature_dim: int
     layers: int = 1
     layout: TokenLayout = TokenLayout()
+    branches: Sequence[int] = ()
+    members: int = 1
     seconds: float | None = None
     augment: nn.Module
     cards: ClassVar[Sequence[WeightsCard]] = ()

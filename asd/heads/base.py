@@ -23,7 +23,7 @@ class Head(Described, nn.Module, ABC):
     """
 
     classes: int
-    classifies: ClassVar[bool] = True
+    classifies: bool = True
     expected_failures: ClassVar[dict[str, str]] = {}
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Self
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from asd.heads.base import Head
 class Reconstruction(Head):
     """Mean square of the residuals that an autoencoder gives as embeddings; labels do not count."""
 
-    classifies: ClassVar[bool] = False
+    classifies = False
 
     def build(self, embedding_dim: int, classes: int) -> Self:
         """Nothing to create."""

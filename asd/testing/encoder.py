@@ -74,6 +74,10 @@ def check_declaration(encoder: Encoder) -> None:
     assert isinstance(encoder.feature_dim, int), "feature_dim is an int"
     assert isinstance(encoder.augment, nn.Module), "augment is a module; call super().__init__(augment)"
     assert encoder.layers >= 1, "layers is 1 or more"
+    if encoder.branches:
+        assert encoder.feature_dim % sum(encoder.branches) == 0, (
+            f"branches of widths {list(encoder.branches)} do not fill a feature_dim of {encoder.feature_dim}"
+        )
     check_excuses(encoder, CHECKS)
 
 

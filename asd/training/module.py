@@ -22,7 +22,7 @@ from asd.errors import UserError
 from asd.evaluation import embedding_store
 from asd.evaluation.clip_scores import ClipScore, clip_score, measure
 from asd.evaluation.metrics import SectionMetrics, official_score
-from asd.heads import Head
+from asd.heads import FeatureExchange, Head
 from asd.machine import sections_of
 from asd.scoring.base import Scorer
 from asd.scoring.reference_bank import Bank
@@ -32,6 +32,7 @@ from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
 from asd.training.accuracy import Accuracies
 from asd.training.by_hand import configuration
+from asd.training.clip_length import check_length
 from asd.training.collect import Rows, add_others, with_others
 from asd.training.lightning_seams import is_training, trainer_of
 from asd.training.losses import checked_loss
@@ -42,7 +43,7 @@ from asd.training.statistics import fit_statistics
 from asd.training.summary import summary
 from asd.training.warmup import epoch_steps, warmup_of
 from asd.utils.fingerprint import fingerprint
-from asd.utils.log import logger, notice
+from asd.utils.log import logger
 from asd.utils.seeds import seed_all
 
 _TRAINING = 2
@@ -61,6 +62,7 @@ class AnomalyDetector(Network, pl.LightningModule):
             gamma distribution fitted to them.
         mixup: Mixing of training waveforms and labels; ``None``: off.
         optimizer: Optimizer and learning-rate schedule.
+        exchange: Exchange of the encoder's branches between training clips; ``None``: off.
     """
 
     def __init__(
@@ -72,9 +74,13 @@ class AnomalyDetector(Network, pl.LightningModule):
         threshold: Threshold | None = None,
         mixup: Mixup | None = None,
         optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
+        exchange: FeatureExchange | None = None,
     ) -> None:
         super().__init__(encoder, adapter, head, scorer, threshold)
         self.mixup = mixup
+        self.exchange = exchange
+        if exchange is not None:
+            exchange.take(type(encoder).__name__, encoder.branches, self.head, encoder.members)
         self.optimizer_options = optimizer
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}
@@ -91,18 +97,8 @@ class AnomalyDetector(Network, pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Build head and scorers for the data module's classes, unless they are there already."""
         data = self._data()
-        length = self.encoder.seconds
-        if length is not None and length != data.seconds:
-            notice(
-                f"clips of {data.seconds:g} s (data.seconds) are trimmed or padded to the {length:g} s that "
-                f"{type(self.encoder).__name__} is built for"
-            )
+        check_length(self.encoder, data, training=stage == "fit")
         if stage == "fit":
-            if length is not None and (data.crop_seconds or length) < length:
-                raise UserError(
-                    f"data.crop_seconds is {data.crop_seconds:g} but {type(self.encoder).__name__} is built for "
-                    f"{length:g} s; set data.crop_seconds to null"
-                )
             if self.classes:
                 data.classes.check_same(ClassTable(self.classes))
             if self.head.classifies and distributed.rank() == 0:
@@ -126,7 +122,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         checkpoint[checkpoints.KEY] = checkpoints.describe(config, self.classes, self.sections.names)
 
     def _parts(self) -> dict[str, Any]:
-        names = ("encoder", "adapter", "head", "scorer", "threshold", "mixup")
+        names = ("encoder", "adapter", "head", "scorer", "threshold", "mixup", "exchange")
         return {**{name: getattr(self, name) for name in names}, "optimizer": self.optimizer_options}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -157,12 +153,13 @@ class AnomalyDetector(Network, pl.LightningModule):
         return loss
 
     def _loss(self, waveform: Tensor, targets: Tensor) -> Tensor:
-        embeddings = self.adapter(self.encoder(waveform))
+        features = self.encoder(waveform)
+        embeddings = self.adapter(features)
         if self.accuracies is not None:
             with torch.no_grad():
                 self.accuracies.add(self.head.logits(embeddings), targets)
         loss: Tensor = self.head(embeddings, targets)
-        return loss
+        return loss if self.exchange is None else loss + self.exchange.loss(features, targets, self.adapter)
 
     def on_train_start(self) -> None:
         """Say what is trained, fit the front end's statistics, once, and find where a resumed run goes on."""
@@ -186,7 +183,8 @@ class AnomalyDetector(Network, pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer over every parameter, frozen or not, and its schedule by step."""
         options, trainer = self.optimizer_options, self.trainer
-        groups = parameter_groups(self.encoder, [self.adapter, self.head], options, self._group_sizes)
+        heads = [self.head] if self.exchange is None else [self.head, self.exchange]
+        groups = parameter_groups(self.encoder, [self.adapter, *heads], options, self._group_sizes)
         optimizer = build_optimizer(groups, options)
         steps = trainer.estimated_stepping_batches
         each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
-from asd.heads import AdaCos, Head
+from asd.heads import AdaCos, EnsembleHead, FeatureExchange, Head
 from asd.machine import MachineSection
 from asd.scoring.base import Scorer
 from asd.scoring.kmeans import KMeansScorer
@@ -37,6 +37,7 @@ class Network(nn.Module):
         classes: Names of the auxiliary classes, after `build`.
         sections: A scorer for each machine and section, after `build`.
         config: The configuration that it was made from, for the checkpoint; ``None``: not known.
+        exchange: Of the encoder's branches between training clips, which only training has.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.adapter = (Adapter() if adapter is None else adapter).build(
-            encoder.layers, encoder.feature_dim, encoder.layout
+            encoder.layers, encoder.feature_dim, encoder.layout, encoder.members
         )
-        self.head: Head = USUAL["head"]() if head is None else head
+        self.head: Head = EnsembleHead.around(USUAL["head"]() if head is None else head, encoder.members)
         self.scorer: Scorer = USUAL["scorer"]() if scorer is None else scorer
         self.scorer.take_bands(self.adapter.scored_bands)
         self.threshold: Threshold = USUAL["threshold"]() if threshold is None else threshold
+        self.exchange: FeatureExchange | None = None
         self.classes: tuple[str, ...] = ()
         self.sections = SectionScorers(self.scorer, self.threshold, ())
         self.config: dict[str, Any] | None = None
@@ -76,6 +78,9 @@ class Network(nn.Module):
             self.classes = tuple(classes)
             self.head.build(self.adapter.head_dim, max(1, len(classes)))
             self.head.to(self.device)
+            if self.exchange is not None:
+                self.exchange.build(self.adapter.head_dim, max(1, len(classes)))
+                self.exchange.to(self.device)
         if list(self.sections.names) != sorted(map(str, sections)):
             self.sections = SectionScorers(self.scorer, self.threshold, sections).to(self.device)
 
@@ -92,6 +97,9 @@ class Network(nn.Module):
         own: dict[str, nn.Module] = {"scorer.": self.scorer}
         if checkpoints.scoring_differs(described["config"], self.config):
             own["sections."] = self.sections
+        # Of training alone: left out of what only scores, and begun where the run had none.
+        if self.exchange is None or not any(key.startswith("exchange.") for key in checkpoint["state_dict"]):
+            own["exchange."] = nn.Module() if self.exchange is None else self.exchange
         for prefix, module in own.items():
             for key in [key for key in checkpoint["state_dict"] if key.startswith(prefix)]:
                 del checkpoint["state_dict"][key]

@@ -19,6 +19,14 @@ ENERGY = ["--model.mixup.by_energy", "true"]
 EVERY_CENTRE = ["--model.head.scale_over", "all"]
 RAMP = ["--model.optimizer.encoder_warmup_epochs", "2"]
 TRAINED = ["--warmup.keep_statistics", "false"]
+EXCHANGE = ["--model.exchange", "FeatureExchange"]
+FURTHER = ["--model.encoder.resolutions", "[[256, 128], [4096, 1024]]"]
+MEANS = ["KMeansScorer", "--model.scorer.scorer.k", "16", "--model.scorer.scorer.metric", "cosine"]
+ROWS = [
+    *("--model.encoder.rows", "4", "--model.adapter", "Adapter", "--model.adapter.embedding", "bands"),
+    *("--model.scorer", "BEAMScorer", "--model.scorer.scorer", *MEANS, "--model.scorer.scorer.target", "own_centres"),
+]
+SEEDS = ["--model.encoder", "SeedEnsemble", "--model.encoder.encoder", "DualBranchCNN"]
 VARIANTS = {
     "recipe/dual_branch": {
         "as it is": [],
@@ -26,6 +34,12 @@ VARIANTS = {
         "AdaCos' scale over all centres": EVERY_CENTRE,
         "mixup by energy": ENERGY,
         "the last two": [*EVERY_CENTRE, *ENERGY],
+        "feature exchange": EXCHANGE,
+        "rows kept": ROWS,
+        "further resolutions": FURTHER,
+        "subspaces (AdaProj)": ["--model.head", "AdaProj", "--model.head.trainable", "false"],
+        "five seeds in one run": SEEDS,
+        "exchange and resolutions": [*EXCHANGE, *FURTHER],
     },
     "recipe/mobilenet": {
         "as it is": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from asd_plugins.dual_branch import DualBranchCNN
 from asd_plugins.mobilenet import MobileNet
 from torch import Tensor
 
@@ -18,6 +19,10 @@ FOUND = {
 }
 # Its deepest blocks see all bands, where their weights are random.
 FOUND["MobileNet, rows kept"] = lambda: MobileNet(width=0.2, blocks=6, rows="kept")
+# Tones that last are no part of its spectrogram, nor is what lies under 200 Hz.
+FOUND["DualBranchCNN, rows kept"] = lambda: DualBranchCNN(
+    seconds=2.0, width=4, branch_dim=8, spectrum_points=1000, low_hz=0.0, level=False, rows=8
+)
 VECTORS = ("bands", "bands/max", "bands/gem", "bands/rdp4", "bands/rdp8+gem")
 POOLINGS = ("mean", "max", "mean_max", "attentive_statistics", "rdp", "gem", "rdp_gem")
 TONES = (0.01, 0.1, 0.4)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.benchmarks.method import VARIANTS
 from tests.benchmarks.robustness import KINDS
 
 TESTS = Path(__file__).parents[1]
@@ -20,3 +23,8 @@ def test_every_benchmark_can_be_started(name: str) -> None:
 
 def test_the_tests_of_each_fault_are_there() -> None:
     assert [place for places in KINDS.values() for place in places if not (TESTS / place).exists()] == []
+
+
+@pytest.mark.parametrize(("recipe", "variant"), [(recipe, name) for recipe, each in VARIANTS.items() for name in each])
+def test_every_variant_of_a_recipe_is_understood(recipe: str, variant: str, parse: Callable[[list[str]], Any]) -> None:
+    assert parse(["fit", "--config", recipe, *VARIANTS[recipe][variant], "--data.root", "DATA"]).model is not None

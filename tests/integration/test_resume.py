@@ -18,6 +18,7 @@ SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=0.75",
     "--data.init_args.machines=null", "--data.init_args.batch_size=8",
     "--data.init_args.noise_mix", "NoiseMix", "--model.mixup", "Mixup",
+    "--model.exchange", "FeatureExchange",
     "--model.encoder.init_args.seconds=0.75", "--model.encoder.init_args.augment", "SpecAugment",
     "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
     "--trainer.enable_progress_bar=false", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",

@@ -7,7 +7,11 @@ import pytest
 import torch
 from asd_plugins.dual_branch import DualBranchCNN
 
+from asd.encoders import Augmentation, Statistics
 from asd.errors import UserError
+from asd.testing import check_encoder
+
+SMALL = {"seconds": 1.0, "width": 4, "branch_dim": 8, "spectrum_points": 1000}
 
 
 def test_the_first_branch_sees_200_to_8000_hz_of_a_1024_point_stft() -> None:
@@ -96,9 +100,95 @@ def test_the_embedding_has_256_columns_and_the_network_its_size() -> None:
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(2.42, abs=0.05)
 
 
+def test_a_row_is_what_its_part_of_the_spectrogram_gives_beside_the_whole_spectrum() -> None:
+    torch.manual_seed(0)
+    encoder = DualBranchCNN(**SMALL, rows=3).eval()
+    waveform = torch.randn(2, 16000)
+    branch = encoder.spectrogram_branch
+    with torch.no_grad():
+        rows = encoder.layout.grid(encoder(waveform))[:, 0, 0]
+        x = branch.stem(encoder.spectrogram(waveform)[:, None])
+        for block in branch.blocks:
+            x = block(x)
+        spectrum = encoder.spectrum_branch(encoder.spectrum(waveform))
+        assert rows.shape == (2, 3, 16)
+        # 500 bands are 16 by then: 6, 5 and 5 of them.
+        for row, (low, high) in enumerate(((0, 6), (6, 11), (11, 16))):
+            own = branch.head[row](x.amax(2)[:, :, low:high].flatten(1))
+            torch.testing.assert_close(rows[:, row], torch.cat([own, spectrum], 1))
+    assert [row.tolist() for row in torch.arange(48).split(encoder.branches)] == [[*range(24)], [*range(24, 48)]]
+
+
+def test_one_row_has_the_weights_of_earlier_versions() -> None:
+    names = set(DualBranchCNN.tiny().state_dict())
+    assert {"spectrogram_branch.head.0.weight", "spectrogram_branch.head.1.weight"} <= names
+    assert not any(name.startswith("further") for name in names)
+
+
+def test_further_resolutions_lie_behind_the_two_branches_each_with_its_own_statistics() -> None:
+    torch.manual_seed(0)
+    encoder = DualBranchCNN(**SMALL, resolutions=[(256, 128), (4096, 1024)]).eval()
+    waveform = torch.randn(3, 16000)
+    encoder.observe(waveform)
+    for one in encoder.modules():
+        if isinstance(one, Statistics):
+            one.finish()
+    assert encoder.branches == (8, 8, 8, 8)
+    assert [view.front_end.bands for view in encoder.further] == [125, 1997]  # bins from 200 to 8000 Hz
+    with torch.no_grad():
+        features = encoder(waveform)[:, 0, 0].split(8, 1)
+        expected = [encoder.encode(encoder.spectrogram(waveform))[:, 0, 0]]
+        expected.append(encoder.spectrum_branch(encoder.spectrum(waveform)))
+        for view, frames in zip(encoder.further, (126, 16), strict=True):
+            magnitude = view.front_end(encoder.prepare(waveform))
+            assert magnitude.shape == (3, frames, view.front_end.bands)
+            torch.testing.assert_close(view.statistics.mean, magnitude.mean((0, 1)), rtol=1e-4, atol=1e-5)
+            standard = view.statistics(magnitude)
+            expected.append(view.branch(standard - standard.mean(1, keepdim=True)))
+    for found, wanted in zip(features, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_a_resolution_tells_what_the_others_cannot() -> None:
+    """Two tones 8 Hz apart are two lines for a long window alone."""
+    time = torch.arange(16000) / 16000
+    pair = (2 * torch.pi * 996 * time).sin() + (2 * torch.pi * 1004 * time).sin()
+    for window, frame, lines in ((1024, 2, 1), (8000, 1, 2)):
+        encoder = DualBranchCNN(**SMALL, resolutions=[(window, window)])
+        spectrum = encoder.further[0].front_end(pair[None])[0, frame]
+        peaks = (spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] > spectrum[2:]) & (spectrum[1:-1] > 100)
+        assert int(peaks.sum()) == lines
+
+
+def test_every_branch_is_augmented_by_itself_in_training_alone() -> None:
+    seen = []
+
+    class Recorded(Augmentation):
+        def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
+            seen.append(spectrogram.shape[2])
+            return spectrogram
+
+    DualBranchCNN(**SMALL, resolutions=[(256, 128)], augment=Recorded())(torch.randn(2, 16000))
+    assert seen == [500, 125]
+
+
+def test_with_all_options_it_holds_to_the_contract() -> None:
+    torch.manual_seed(0)
+    options = {"low_hz": 0.0, "level": False, "clip_mean": False, "rows": 8, "resolutions": [(512, 256)]}
+    check_encoder(DualBranchCNN(**SMALL, **options))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"seconds": 0.05}, "shorter than one window"), ({"low_hz": 9000.0}, "band")],
+    [
+        ({"seconds": 0.05}, "shorter than one window"),
+        ({"low_hz": 9000.0}, "band"),
+        ({"rows": 17}, "rows is 17; of this spectrogram 1 to 16 can be kept"),
+        ({"rows": 0}, "rows is 0"),
+        ({"rows": 5, "resolutions": [(256, 128)]}, "rows is 5; of this spectrogram 1 to 4"),
+        ({"seconds": 0.2, "resolutions": [(4096, 512)]}, "shorter than one window of 4096"),
+        ({"resolutions": [(256, 0)]}, "a window of 256 samples every 0"),
+    ],
 )
 def test_arguments_out_of_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
