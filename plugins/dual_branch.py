@@ -135,12 +135,14 @@ class DualBranchCNN(Encoder):
     def observe(self, waveform: Tensor) -> None:
         """Add the magnitudes of ``(B, T)`` to the training-set statistics."""
         prepared = self.prepare(waveform)
-        for view in (self, *self._further()):
+        views: list[DualBranchCNN | _View] = [self, *self._further()]
+        for view in views:
             view.statistics.observe(view.front_end(prepared))
 
     def stages(self) -> list[nn.Module]:
         """The levels of all branches, shallow to deep."""
-        branches = [self.spectrogram_branch, self.spectrum_branch, *(view.branch for view in self._further())]
+        further = [view.branch for view in self._further()]
+        branches: list[_SpectrogramBranch | _SpectrumBranch] = [self.spectrogram_branch, self.spectrum_branch, *further]
         return [nn.ModuleList(level) for level in zip(*(one.levels() for one in branches), strict=True)]
 
 

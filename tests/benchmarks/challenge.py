@@ -1,11 +1,11 @@
 """Official scores on the challenge's own data of a year, row by row beside published figures, as Markdown tables.
 
-``python -m tests.benchmarks.challenge 2026 --out runs/challenge`` downloads the data and the weights, embeds every clip
-by frozen BEATs and Dasheng, trains both, BEATs by LoRA and the dual-branch CNN with three seeds each, and scores each
-by the same back ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is there
-is not made again, so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth LIST`` labels
-the evaluation set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd predict` with a
-frozen encoder.
+``python -m tests.benchmarks.challenge 2026 --out runs/challenge`` downloads the data and the weights, embeds every
+clip by frozen BEATs and Dasheng, trains both, BEATs by LoRA and the dual-branch CNN with three seeds each, and scores
+each by the same back ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is
+there is not made again, so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth
+LIST`` labels the evaluation set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd
+predict` with a frozen encoder.
 
 ``--tiny`` has small random encoders and one epoch, to see that all of it works, on machines that do not exist:
 
