@@ -91,17 +91,21 @@ def load_ours() -> None:
     _open(_DOORS)
 
 
-def _open_doors(base: type) -> None:
-    """Import our own classes of a contract, which packages else import when they are asked for."""
+def _open_doors(base: type, name: str = "") -> None:
+    """Import our own classes of a contract, which packages else import when they are asked for.
+
+    Where one has the name, it alone: the others may import much that nobody needs who names one.
+    """
     own = base.__module__.split(".")
-    _open([".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS)
+    _open([".".join(own[:2])] if own[0] == "asd" else _DOORS_OF_OTHERS, name)
 
 
-def _open(doors: Iterable[str]) -> None:
+def _open(doors: Iterable[str], name: str = "") -> None:
     for door in doors:
         package = importlib.import_module(door)
-        for name in getattr(package, "__all__", ()):
-            getattr(package, name)
+        names = getattr(package, "__all__", ())
+        for one in [name] if name in names else names:
+            getattr(package, one)
 
 
 def _choices(base: type[T]) -> Iterator[type[T]]:
@@ -133,7 +137,7 @@ def registered(path: str, base: type[T]) -> type[T] | None:
     elif module in sys.modules:
         there = vars(sys.modules[module]).get(name)
     elif not module:
-        _open_doors(base)
+        _open_doors(base, name)
     for one in _choices(base):
         ours = any(cls.__module__.partition(".")[0] in _OURS for cls in (base, one))
         if (ours or one.__module__ in _module_names()) and (one is there or (not module and one.__name__ == name)):
@@ -152,10 +156,12 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
     Raises:
         UserError: Nothing of that name; lists what is known, the nearest name, and what failed to load and why.
     """
-    classes = known(base)
-    there = registered(name, base) or (classes.get(name) if importing else None)
+    there = registered(name, base)
     if there is not None:
         return there
+    classes = known(base)
+    if importing and name in classes:
+        return classes[name]
     reason = ""
     if "." in name and not importing:
         reason = " (a file may name registered classes alone)"

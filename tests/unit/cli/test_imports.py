@@ -51,6 +51,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., set[str]]:
 def test_what_needs_no_torch_imports_nothing_heavy(heavy: Callable[..., set[str]], small_run: SmallRun) -> None:
     helps = [(name, "--help") for name in SMALL_COMMANDS]
     data = [("data", "check", small_run.data.root), ("data", "classes", small_run.data.root), ("configs", "list")]
+    data += [("configs", "show", "recipe/beats")]
     assert heavy(("--help",), ("--version",), *helps, *data) <= {"soxr"}
 
 

@@ -347,7 +347,7 @@ def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:
         assert known.of("fan").expected("source").clips == 40
     assert alarms["highest"] >= alarms["pooled"]
     done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "conformal", "--abstain", "0.3")
-    assert "abstained" in done.stdout
+    assert "uncertain" in done.stdout
     assert (
         "quantile is 1.5" in here("rescore", folder, "--scorer", "KMeansScorer", "--quantile", "1.5", expect=2).stderr
     )

@@ -248,10 +248,3 @@ def test_a_copy_replaces_nothing_unless_told(folder: Path, capsys: pytest.Captur
     (folder / "beats.yaml").mkdir()
     assert "is there already" in refusal("configs", "copy", "recipe/beats", "--force")
     assert "cannot write" in refusal("configs", "copy", "recipe/dasheng", "quickstart.yaml")
-
-
-def test_the_command_loads_nothing_heavy(folder: Path) -> None:
-    from tests.unit.cli.test_cli import HEAVY, modules_after
-
-    code = "from asd.cli import main; main(['configs', 'list']); main(['configs', 'show', 'recipe/beats'])"
-    assert not modules_after(code) & set(HEAVY)
