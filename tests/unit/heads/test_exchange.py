@@ -14,6 +14,7 @@ from asd.encoders import Adapter, Mixup
 from asd.errors import UserError
 from asd.heads import AdaProj, CrossEntropy, FeatureExchange, Reconstruction, SubclusterAdaCos
 from asd.inference import Detector
+from asd.machine import sections_of
 from asd.training import checkpoints
 from asd.training.module import AnomalyDetector
 from asd.training.optim import parameter_groups
@@ -126,7 +127,7 @@ def test_it_trains_is_kept_for_a_run_that_goes_on_and_left_out_of_what_scores(
     small_run: SmallRun, tmp_path: Path
 ) -> None:
     model = small_model(exchange=FeatureExchange(), mixup=Mixup())
-    model.build(small_run.data.classes.names, [])
+    model.build(small_run.data.classes.names, sections_of(small_run.data.reference_clips))
     before = model.exchange.head.centres.detach().clone()
     trainer = small_trainer(tmp_path)
     trainer.fit(model, datamodule=small_run.data)
