@@ -9,11 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from asd.data.calibration import stretches
 from asd.errors import UserError
 from asd.inference.detector import Detector
+from asd.inference.hearing import bank_from
 from asd.inference.recalibration import Calibrated
-from asd.scoring.reference_bank import Bank
 
 _MOST = 4096
 """Windows that are kept; of more every second one is, spread evenly."""
@@ -83,16 +82,12 @@ class Commission:
         """
         files = sorted({file for _, file, _ in self._kept})
         places = [(files.index(file), at) for at, file, _ in self._kept]
-        groups = torch.tensor(stretches(places, self.detector.cut.seconds))
-        rows = torch.nonzero(groups >= 0).flatten().tolist()
-        if len(groups[rows].unique()) < 2:
+        facts = [(f"{file} at {at:g} s", "") for at, file, _ in self._kept]
+        embeddings = torch.stack([embedding for _, _, embedding in self._kept])
+        bank = bank_from(embeddings, places, facts, self.detector.cut.seconds)
+        if len(bank.group.unique()) < 2:
             raise UserError(
                 f"{self._heard} windows were heard while it was commissioned, too few to set limits by; listen longer"
             )
-        nothing = torch.zeros(len(rows), dtype=torch.int64)
-        bank = Bank(
-            torch.stack([self._kept[row][2] for row in rows]), nothing, nothing.bool(), groups[rows],
-            torch.arange(len(rows)), tuple((f"{self._kept[row][1]} at {self._kept[row][0]:g} s", "") for row in rows),
-        )  # fmt: skip
         found = self.detector.calibrate_by(self.number, bank, self.false_alarms, self.add)
         return replace(found, windows=self._heard, recordings=len(files))

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.evaluation.calibration import of_scorers
+from asd.inference.recalibration import fit_anew
 from asd.run_folder import RunFolder
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
@@ -191,10 +192,7 @@ def _with_normal(
     names = tuple((clip, "") for clip, own in clips for _ in own)
     new = Bank(rows, nothing, nothing.bool(), group, torch.arange(len(rows)), names)
     joined = kept.with_more(new, alone=False)
-    fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
-    fitted.take_spectra(scorers)
-    fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
-    scorers.take(number, fitted, 0)
+    fit_anew(model, scorers, number, joined, hop)
 
 
 @torch.no_grad()

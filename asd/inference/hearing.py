@@ -48,14 +48,35 @@ class Hearing:
         self.windows += len(windows)
 
     def bank(self) -> Bank:
-        """All of them: each recording is a group; of few, contiguous stretches of them are, see `stretches`."""
-        groups = torch.tensor(stretches(self._places, self._cut.seconds))
-        kept = torch.nonzero(groups >= 0).flatten()
-        nothing = torch.zeros(len(kept), dtype=torch.int64)
-        return Bank(
-            torch.cat(self._embeddings)[kept], nothing, nothing.bool(), groups[kept], torch.arange(len(kept)),
-            tuple(self._facts[row] for row in kept.tolist()), torch.cat(self._spectra)[kept],
-        )  # fmt: skip
+        """All of them, see `bank_from`."""
+        return bank_from(
+            torch.cat(self._embeddings), self._places, self._facts, self._cut.seconds, torch.cat(self._spectra)
+        )
+
+
+def bank_from(
+    embeddings: Tensor,
+    places: Sequence[tuple[int, float]],
+    facts: Sequence[tuple[str, str]],
+    seconds: float,
+    spectra: Tensor | None = None,
+) -> Bank:
+    """Windows of normal sound as a bank: each recording is a group; of few, stretches of them are, see `stretches`.
+
+    Args:
+        embeddings: ``(N, E)`` of the windows.
+        places: Of each, the number of its recording, and where it begins, in seconds.
+        facts: Name and attributes of each.
+        seconds: Length of a window.
+        spectra: ``(N, F)`` levels of their frequencies; ``None``: not known.
+    """
+    groups = torch.tensor(stretches(places, seconds))
+    kept = torch.nonzero(groups >= 0).flatten()
+    nothing = torch.zeros(len(kept), dtype=torch.int64)
+    return Bank(
+        embeddings[kept], nothing, nothing.bool(), groups[kept], torch.arange(len(kept)),
+        tuple(facts[row] for row in kept.tolist()), None if spectra is None else spectra[kept],
+    )  # fmt: skip
 
 
 def bank_of(embed: Callable[[Iterable[Tensor]], Tensor], cut: Cut, sounds: Iterable[Sound]) -> Bank:

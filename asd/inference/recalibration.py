@@ -89,19 +89,23 @@ def recalibrated(
     scorers.threshold = scorers.threshold.allowing(false_alarms)
     joined = _joined(scorers, number, bank) if add else None
     if joined is not None:
-        fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(joined, hop)
-        fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
+        fit_anew(model, scorers, number, joined, hop)
         if bank.spectra is not None:
-            fitted.normal_clips(0).spectrum = bank.spectra.mean(0)
-        else:
-            fitted.take_spectra(scorers)
-        scorers.take(number, fitted, 0)
+            scorers.normal_clips(number).spectrum = bank.spectra.mean(0)
         return scorers, True
     with torch.no_grad():
         scores = scorers(bank.embeddings.to(scorers.thresholds.device), number).cpu()
     scorers.normal_clips(number).judge_by(scores, bank)
     scorers.set_limits(number, hop)
     return scorers, False
+
+
+def fit_anew(model: Network, scorers: SectionScorers, number: int, bank: Bank, hop: float) -> None:
+    """Fit one of the scorers anew, by a bank; how its normal sound was recorded, and its spectrum, stay as they are."""
+    fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(bank, hop)
+    fitted.take_spectra(scorers)
+    fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
+    scorers.take(number, fitted, 0)
 
 
 def _joined(scorers: SectionScorers, number: int, bank: Bank) -> Bank | None:

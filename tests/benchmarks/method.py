@@ -47,7 +47,6 @@ VARIANTS = {
         "AdaCos' scale over all centres": EVERY_CENTRE,
         "rate of the encoder rises for two epochs": RAMP,
         "mixup by energy": ENERGY,
-        "the last three": [*EVERY_CENTRE, *RAMP, *ENERGY],
         "all four": [*TRAINED, *EVERY_CENTRE, *RAMP, *ENERGY],
     },
 }
