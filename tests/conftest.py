@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.forked import Forked
+from tests.quick import QUIET
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,22 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def run_asd(
     *arguments: object, cwd: Path, expect: int = 0, timeout: float = 300, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does, and insist on its exit code."""
-    command = [sys.executable, "-m", "asd", *map(str, arguments)]
-    environment = {**os.environ, "WANDB_MODE": "offline", **env}
-    environment.pop("PL_GLOBAL_SEED", None)
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done
+    """Run the program in a process of its own, and insist on its exit code."""
+    return Forked(*arguments, cwd=cwd, **env).ended(expect, timeout)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +95,7 @@ def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = [
         "fit", "--config", ROOT / "configs/recipe/dual_branch.yaml", "--data.root", synthetic, "--data.seconds=1",
         "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=2",
-        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+        "--trainer.check_val_every_n_epoch=1", *QUIET,
     ]  # fmt: skip
     # In this process, which saves the seconds of a start.
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as said:

@@ -1,7 +1,7 @@
 """The program in processes copied from one that has imported it all, which saves each of them ten seconds.
 
 Each is a process of its own, with its folder, environment, output and end, as of ``python -m asd``. What Python itself
-reads at its start (``PYTHONPATH``, the locale) is that of the tests.
+reads at its start (``PYTHONPATH``, the locale) is that of the tests, but for ``PYTHONIOENCODING``.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ def _run(arguments: list[str], cwd: Path, environment: Mapping[str, str], said: 
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    for descriptor, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
         file = os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, descriptor)
         os.close(file)
-        setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+        setattr(sys, name, open(descriptor, "w", encoding=encoding, errors=errors, closefd=False))  # noqa: SIM115 - open
     # Tests that run in the background of a shell are deaf to it, and so would the program be.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["asd", *arguments]

@@ -18,6 +18,7 @@ from typing import Any
 from asd._version import __version__
 from asd.cli import faults
 from asd.cli.console import mend_console, run_in_utf8
+from asd.cli.short_help import short_help
 from asd.errors import Notice, UserError
 from asd.utils.log import is_first, logger
 from asd.utils.text import shown
@@ -123,9 +124,12 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"asd {__version__}")
         return 0
     if command in TRAINER_COMMANDS:
+        if {"-h", "--help"} & set(rest):
+            print(short_help(command, TRAINER_COMMANDS[command]))
+            return 0
         from asd.cli.training import run_trainer
 
-        return run_trainer([command, *rest])
+        return run_trainer([command, *("--help" if one == "--help-all" else one for one in rest)])
     if command not in SMALL_COMMANDS:
         near = difflib.get_close_matches(command, [*TRAINER_COMMANDS, *SMALL_COMMANDS], n=1)
         guess = f" Did you mean {near[0]}?" if near else ""

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder; of several, be given)"
     )
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
+    parser.add_argument("--no-pictures", action="store_true", help="scores and tables alone, in half the time")
     add_threshold_arguments(parser)
 
 
@@ -62,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     if args.grid is None and len(stores) == 1 and by_labels(args.choose):
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
         _, found, what = stores[0]
-        return _one(found, specs[0], out, threshold, args.projection, what)
+        return _one(found, specs[0], out, threshold, None if args.no_pictures else args.projection, what)
     choice = ranked([(run, found) for run, found, _ in stores], specs, args.choose, importing=args.grid is None)
-    return _grid(choice, out, {(run, found.query.what): what for run, found, what in stores})
+    named = {(run, found.query.what): what for run, found, what in stores}
+    return _grid(choice, out, named, draw=not args.no_pictures)
 
 
 def _stores(paths: list[Path], what: list[str]) -> Iterator[tuple[str, Store, str]]:
@@ -106,7 +108,7 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
     return spec
 
 
-def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection, what: str) -> int:
+def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection | None, what: str) -> int:
     from asd import plots
     from asd.configured import configured
     from asd.evaluation import back_ends, calibration
@@ -116,15 +118,16 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
     rows, scorers = back_ends.decided(found, scorer, threshold)
     known = calibration.of_scorers(scorers, found.query.seconds)
-    written = outputs.write(out, rows, known, back_ends.describe(spec))
+    written = outputs.write(out, rows, known, back_ends.describe(spec), draw=projection is not None)
     _write_config(out / "scorer.yaml", spec, what)
-    plots.draw_embeddings(found, RunFolder(out).pictures, projection)
+    if projection is not None:
+        plots.draw_embeddings(found, RunFolder(out).pictures, projection)
     print(written.table)
     print(out)
     return 0
 
 
-def _grid(choice: Choice, out: Path, named: Mapping[tuple[str, str], str]) -> int:
+def _grid(choice: Choice, out: Path, named: Mapping[tuple[str, str], str], draw: bool) -> int:
     from asd import plots
     from asd.utils.files import replace_text
 
@@ -136,7 +139,7 @@ def _grid(choice: Choice, out: Path, named: Mapping[tuple[str, str], str]) -> in
     best = choice.rows[0]
     _write_config(out / "best.yaml", best.spec, named[best.run, best.what])
     measured = [(line[0], line[-4:]) for line in choice.lines() if "-" not in line[-4:]]
-    if measured:
+    if measured and draw:
         rows = [(name, [float(cell) for cell in cells]) for name, cells in measured]
         plots.back_end_chart(rows, out / "rescored.png")
     print(choice.remark())

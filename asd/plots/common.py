@@ -72,10 +72,11 @@ def common_legend(figure: Figure) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a name may hold dollars
     with written(path) as place:
-        figure.savefig(place, format="png")
+        FigureCanvasAgg(figure).print_png(place)  # type: ignore[no-untyped-call]  # draws once, `savefig` twice
     return path

@@ -35,7 +35,7 @@ from asd.training.by_hand import configuration
 from asd.training.clip_length import check_length
 from asd.training.collect import Rows, add_others, with_others
 from asd.training.lightning_seams import is_training, trainer_of
-from asd.training.losses import checked_loss
+from asd.training.losses import Losses
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.resume import go_on
@@ -88,6 +88,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.also: tuple[str, ...] = ()  # vectors that `predict` keeps beside the one that is scored
         self._rows = Rows(self.adapter.scored_dim)
         self._group_sizes: list[int] | None = None
+        self._losses = Losses()
         self.accuracies: Accuracies | None = None
 
     device = pl.LightningModule.device
@@ -116,6 +117,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
+        self._losses.settle()
         config = configuration(self, self._parts()) if self.config is None else self.config
         data = getattr(trainer_of(self), "datamodule", None)
         config = settled(checkpoints.with_band(config, getattr(data, "band_hz", None)), self.encoder)
@@ -146,9 +148,8 @@ class AnomalyDetector(Network, pl.LightningModule):
         waveform = batch.waveform
         if self.mixup is not None:
             waveform, targets = self.mixup(waveform, targets)
-        loss = checked_loss(
-            lambda: self._loss(waveform, targets), len(waveform), f"epoch {self.current_epoch}, batch {batch_idx}"
-        )
+        place = f"epoch {self.current_epoch}, batch {batch_idx}"
+        loss = self._losses.checked(lambda: self._loss(waveform, targets), len(waveform), place)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(waveform))
         return loss
 
@@ -177,6 +178,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log which part of the clips got their class."""
+        self._losses.settle()
         for name, value in self.accuracies.finish().items() if self.accuracies is not None else ():
             self.log(f"train/{name}", value, prog_bar=name == "accuracy_attribute")
 

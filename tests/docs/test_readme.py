@@ -11,6 +11,7 @@ import pytest
 from asd import plugins
 from asd.cli import TRAINER_COMMANDS
 from asd.encoders.base import Encoder
+from tests.quick import QUICK
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,7 +81,7 @@ def test_the_plug_in_shown_trains_with_warm_up(asd, synthetic: Path, shown_plugi
         "fit", "--config", ROOT / "configs/quickstart.yaml", "--data", "ToyADMOS2", "--data.root", synthetic,
         "--data.seconds=1", "--data.machines=null", "--model.encoder", "TinyMel", "--model.adapter",
         "Adapter", "--model.adapter.embedding_dim=16",
-        "--warmup.epochs=1", "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
+        "--warmup.epochs=1", "--trainer.max_epochs=2", *QUICK,
         cwd=tmp_path, ASD_PLUGINS=str(shown_plugin),
     )  # fmt: skip
     assert "official" in done.stdout

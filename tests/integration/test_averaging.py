@@ -9,11 +9,12 @@ import torch
 
 from asd.errors import UserError
 from asd.training.averaging import AveragedWeights
+from tests.quick import QUICK
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1", "--data.batch_size=8",
-    "--model.encoder.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+    "--model.encoder.seconds=1", "--model.encoder.width=4", *QUICK,
     "--trainer.callbacks", "asd.training.averaging.AveragedWeights", "--trainer.callbacks.decay=0.9",
 ]  # fmt: skip
 

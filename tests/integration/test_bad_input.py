@@ -11,13 +11,13 @@ import pytest
 import soundfile
 
 from asd.cli import main
+from tests.quick import QUICK
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", str(CONFIG), "--data", "ToyADMOS2", "--data.init_args.seconds=1",
     "--data.init_args.machines=null", "--data.init_args.batch_size=8",
-    "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.max_epochs=1",
-    "--trainer.enable_progress_bar=false",
+    "--model.encoder.init_args.seconds=1", "--model.encoder.init_args.width=4", "--trainer.max_epochs=1", *QUICK,
 ]  # fmt: skip
 TRAIN = "dev_data/raw/fan/train"
 

@@ -13,6 +13,7 @@ from asd.evaluation import embedding_store
 from asd.inference import Detector
 from asd.inference.export import export
 from asd.scoring import BEAMScorer
+from tests.quick import QUICK
 
 ALSO = "[pooled, bands, bands/rdp4, 'tokens/max@-2']"
 
@@ -41,7 +42,7 @@ def run(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     )
     data = ("--data", "ToyADMOS2", "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8")
     done = asd(
-        "fit", "--config", "run.yaml", *data, "--trainer.max_epochs=1", "--trainer.accelerator=cpu", cwd=cwd
+        "fit", "--config", "run.yaml", *data, "--trainer.max_epochs=1", *QUICK, cwd=cwd
     )  # fmt: skip
     return cwd, cwd / done.stdout.strip().splitlines()[-1]
 
@@ -61,16 +62,19 @@ def test_several_vectors_of_one_pass_are_compared(run: tuple[Path, Path], here) 
     store = embedding_store.read(folder)
     assert store.query.names == ("bands/rdp4", "bands", "pooled", "tokens/max@-2")
     assert {name: one[1] for name, one in store.query.others.items()} == {"bands": 8, "pooled": 1, "tokens/max@-2": 1}
-    done = here("rescore", folder, "--scorer", "BEAMScorer", "--what", "all", cwd=cwd)
+    done = here("rescore", "--no-pictures", folder, "--scorer", "BEAMScorer", "--what", "all", cwd=cwd)
     assert all(f"{name}: BEAMScorer" in done.stdout for name in store.query.names)
-    done = here("rescore", folder, "--scorer", "BEAMScorer", "--what", "bands", "--out", "other", cwd=cwd)
+    done = here(
+        "rescore", "--no-pictures", folder, "--scorer", "BEAMScorer", "--what", "bands", "--out", "other", cwd=cwd
+    )
     # Trained no further, the detector scores what was chosen as the store did.
     here(
-        "test", "--ckpt_path", checkpoint, "--config", cwd / "other/scorer.yaml", "--outputs.folder", "again", cwd=cwd
+        "test", "--ckpt_path", checkpoint, "--config", cwd / "other/scorer.yaml",
+        "--outputs.folder", "again", "--outputs.pictures=false", cwd=cwd,
     )  # fmt: skip
     results = [json.loads((cwd / name / "results.json").read_text()) for name in ("other", "again")]
     assert results[0]["official_score"] == pytest.approx(results[1]["official_score"], abs=1e-3)
-    refused = here("rescore", folder, "--scorer", "BEAMScorer", "--what", "band", cwd=cwd, expect=2)
+    refused = here("rescore", "--no-pictures", folder, "--scorer", "BEAMScorer", "--what", "band", cwd=cwd, expect=2)
     assert "the store holds no 'band'; did you mean bands?" in refused.stderr
 
 
@@ -90,7 +94,8 @@ def test_another_vector_than_the_fitted_one_is_fitted_anew(run: tuple[Path, Path
     for name in ("bands/rdp4", "bands"):
         here(
             "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--model.adapter.embedding", name,
-            "--outputs.folder", name.replace("/", "_"), cwd=cwd,
+            "--outputs.folder", name.replace("/", "_"), "--outputs.pictures=false",
+            cwd=cwd,
         )  # fmt: skip
         (path,) = (cwd / name.replace("/", "_") / "scores").glob("anomaly_score_fan*.csv")
         scores[name] = [float(line.split(",")[1]) for line in path.read_text().splitlines()]

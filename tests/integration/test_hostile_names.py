@@ -16,6 +16,7 @@ import soundfile
 
 from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS
 from asd.evaluation.clip_scores import read_scores
+from tests.quick import QUIET
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -49,8 +50,8 @@ def run(plant: Path, tmp_path_factory: pytest.TempPathFactory, asd) -> Path:
     done = asd(
         "fit", "--config", ROOT / "configs/recipe/dual_branch.yaml", "--data", "Recordings", "--data.root", plant,
         "--data.seconds=1", "--data.batch_size=4", "--model.encoder.seconds=1", "--model.encoder.width=4",
-        "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false", cwd=folder, PYTHONIOENCODING="ascii",
+        "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", *QUIET,
+        "--trainer.precision=32", cwd=folder, PYTHONIOENCODING="ascii",
     )  # fmt: skip
     assert "\x1b" not in done.stdout + done.stderr
     return folder / done.stdout.strip().splitlines()[-1]

@@ -18,7 +18,7 @@ def test_every_logger_takes_a_run(
     done = here(
         "fit", "--config", CONFIGS / "quickstart.yaml", "--config", path, "--data", "ToyADMOS2",
         "--data.root", synthetic, "--data.machines=null", "--data.seconds=1", "--model.encoder.seconds=1",
-        "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+        "--model.encoder.width=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
     )  # fmt: skip
     assert "official score" in done.stdout
     assert list(tmp_path.rglob(LEAVES[path.stem]))

@@ -9,6 +9,8 @@ import pytest
 import torch
 import yaml
 
+from tests.quick import QUICK
+
 OWN = '''
 """Parts of a user's own."""
 
@@ -126,8 +128,7 @@ def test_a_file_of_ones_own_holds_parts_of_every_kind(
     done = asd(
         "fit", "--config", "own.yaml", "--model.threshold", "OwnThreshold", "--model.threshold.weight=0.25",
         "--model.adapter=OwnAdapter", "--model.encoder.augment.spread", "0.2", "--data.root", synthetic,
-        "--data.seconds=1", "--data.batch_size=8", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false", cwd=tmp_path, **own,
+        "--data.seconds=1", "--data.batch_size=8", "--trainer.max_epochs=1", *QUICK, cwd=tmp_path, **own,
     )  # fmt: skip
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     saved = yaml.safe_load((folder / "config.yaml").read_text())["model"]
@@ -144,5 +145,5 @@ def test_a_file_of_ones_own_holds_parts_of_every_kind(
     assert "own_parts_of_a_user" in asd(*score, cwd=tmp_path, expect=2).stderr, (
         "without the folder it says what is missing"
     )
-    again = asd("test", "--ckpt_path", folder, "--trainer.accelerator=cpu", "--out=again", cwd=tmp_path, **own)
+    again = asd("test", "--ckpt_path", folder, *QUICK, "--out=again", cwd=tmp_path, **own)
     assert "official" in again.stdout

@@ -18,6 +18,7 @@ import soundfile
 from asd import report
 from asd.cli import main
 from tests.integration.browser import SCHEMES, WIDTHS, axe_script, chromium, cut_off, show_at, violations
+from tests.quick import QUIET
 
 RATE = 16000
 MACHINE = "exhaust_fan_of_hall_3"
@@ -46,8 +47,8 @@ def run(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     arguments = [
         "fit", "--config", "my_machine", "--data.root", own, "--data.seconds=1", "--model.encoder.seconds=1",
-        "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false",
+        "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", *QUIET,
+        "--trainer.precision=32",
     ]  # fmt: skip
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as said:
         assert main(list(map(str, arguments))) == 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from asd.testing.tiny import write_dataset
+from tests.quick import QUICK
 
 # Libraries are imported as they are here; then all that Windows lacks is taken away, and the program starts.
 WITHOUT_UNIX = """
@@ -51,8 +52,7 @@ def test_a_run_with_a_cache_on_disk_needs_nothing_that_windows_lacks(tmp_path: P
     arguments = [
         "fit", "--data", "ToyADMOS2", "--data.root", tmp_path / "data", "--data.seconds=0.25", "--data.batch_size=4",
         "--data.disk_cache", tmp_path / "cache", "--model.encoder", "DualBranchCNN",
-        "--model.encoder.init_args.seconds=0.25", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false", "--outputs.pictures=false",
+        "--model.encoder.init_args.seconds=0.25", "--trainer.max_epochs=1", *QUICK,
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_UNIX, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True

@@ -12,13 +12,13 @@ import torch
 
 from asd.evaluation import embedding_store
 from tests.forked import Forked, free_port, ranks
+from tests.quick import QUICK
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
     "--config", CONFIG, "--data", "ToyADMOS2", "--data.init_args.seconds=1",
     "--data.init_args.machines=null", "--data.init_args.batch_size=5",
-    "--model.encoder.init_args.seconds=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-    "--outputs.pictures=false",
+    "--model.encoder.init_args.seconds=1", "--model.encoder.init_args.width=4", *QUICK,
 ]  # fmt: skip
 
 PROBE = '''

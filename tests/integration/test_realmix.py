@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.quick import QUICK
+
 RECIPES = Path(__file__).parents[2] / "configs" / "recipe"
-# Without the instructions for it, bfloat16 takes several times as long.
-QUICK = ["--trainer.accelerator=cpu", "--trainer.precision=32", "--outputs.pictures=false"]
 
 
 def results(done, cwd: Path) -> dict[str, dict[str, dict[str, float]]]:

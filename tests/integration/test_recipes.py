@@ -14,6 +14,7 @@ import yaml
 
 from asd.errors import Notice
 from asd.utils import configs
+from tests.quick import QUICK
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "recipe").glob("*.yaml"))
 SMALL_TRANSFORMER = {"width": 16, "depth": 4, "heads": 2}
@@ -65,7 +66,7 @@ def test_every_recipe_runs_from_end_to_end(
     frozen = config["warmup"]["epochs"]
     done = here(
         "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
-        f"--trainer.max_epochs={frozen + 1}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+        f"--trainer.max_epochs={frozen + 1}", *QUICK,
     )  # fmt: skip
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     first = json.loads((folder / "results.json").read_text())
@@ -76,7 +77,7 @@ def test_every_recipe_runs_from_end_to_end(
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert content["state_dict"]["sections.thresholds"].isfinite().all(), "the checkpoint alone must score"
     again = here(
-        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", "--out=again"
+        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--outputs.pictures=false", "--out=again"
     )  # fmt: skip
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():
@@ -89,7 +90,7 @@ def test_scores_instead_of_embeddings_are_fused_by_config(here, synthetic: Path,
     command = next(line for line in recipe.read_text().split("`") if line.startswith("--model.adapter"))
     done = here(
         "fit", "--config", path, "--data.root", synthetic, "--data.seconds=1", "--data.batch_size=8",
-        "--trainer.max_epochs=1", "--warmup.epochs=0", "--trainer.accelerator=cpu", *command.split(),
+        "--trainer.max_epochs=1", "--warmup.epochs=0", *QUICK, *command.split(),
     )  # fmt: skip
     assert "official score" in done.stdout
 
@@ -104,9 +105,8 @@ def test_twenty_minutes_of_ones_own_machine_are_enough(here, tmp_path: Path) -> 
     config = RECIPES[0].parents[1] / "my_machine.yaml"
     path, _ = tiny(config, tmp_path)
     small = ["--data.seconds=1", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
-    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     with pytest.warns(Notice, match="false alarms can be measured, detection cannot"):
-        done = here("fit", "--config", path, "--data.root", tmp_path / "plant", *small, *quiet)
+        done = here("fit", "--config", path, "--data.root", tmp_path / "plant", *small, *QUICK)
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     results = json.loads((folder / "results.json").read_text())
     assert results["official_score"] is None
@@ -116,7 +116,7 @@ def test_twenty_minutes_of_ones_own_machine_are_enough(here, tmp_path: Path) -> 
     assert "section_00_test_normal_0000_day" in next(names).read_text()
     assert here("evaluate", folder).stdout.strip(), "score files speak for themselves"
     again = here(
-        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--trainer.accelerator=cpu", "--out=again"
+        "test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--outputs.pictures=false", "--out=again"
     )  # fmt: skip
     second = tmp_path / again.stdout.strip().splitlines()[-1]
     for path in (folder / "scores").iterdir():
@@ -131,7 +131,7 @@ def test_shards_disk_cache_noise_and_balance_work_together(here, synthetic: Path
         "fit", "--config", path, "--data", "Shards", "--data.root", "shards", "--data.seconds=1",
         "--data.batch_size=8", "--data.disk_cache", "cache", "--data.balance", "class",
         "--data.noise_mix", "NoiseMix", "--data.noise_mix.snr", "[0, 10]", "--trainer.max_epochs=1",
-        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+        "--trainer.check_val_every_n_epoch=1", *QUICK,
     )  # fmt: skip
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     assert 0 <= json.loads((folder / "results.json").read_text())["official_score"] <= 1

@@ -12,6 +12,7 @@ import torch
 
 from tests.forked import Forked, free_port, ranks
 from tests.integration.test_resume_in_full import differences
+from tests.quick import QUICK
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [
@@ -19,11 +20,11 @@ SMALL = [
     "--data.init_args.machines=null", "--data.init_args.batch_size=8",
     "--data.init_args.noise_mix", "NoiseMix", "--model.mixup", "Mixup",
     "--model.exchange", "FeatureExchange",
-    "--model.encoder.init_args.seconds=0.75", "--model.encoder.init_args.augment", "SpecAugment",
-    "--trainer.accelerator=cpu", "--trainer.max_epochs=4",
-    "--trainer.enable_progress_bar=false", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",
+    "--model.encoder.init_args.seconds=0.75", "--model.encoder.init_args.width=4",
+    "--model.encoder.init_args.augment", "SpecAugment",
+    *QUICK, "--trainer.max_epochs=4", "--model.optimizer.schedule=cosine", "--model.optimizer.warmup=0.2",
     "--model.adapter", "Adapter", "--model.adapter.init_args.embedding_dim=16", "--model.adapter.init_args.dropout=0.2",
-    "--warmup.epochs=2", "--outputs.pictures=false",
+    "--warmup.epochs=2",
 ]  # fmt: skip
 
 STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")

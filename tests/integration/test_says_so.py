@@ -19,11 +19,12 @@ import pytest
 from asd.data.audio.wav import write_wav
 from asd.data.layouts.shards import INDEX, read_shards
 from asd.errors import Notice, UserError
+from tests.quick import QUICK
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 TINY = [
-    "--config", CONFIG, "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
-    "--data.seconds=1", "--model.encoder.seconds=1", "--outputs.pictures=false", "--data.machines=null",
+    "--config", CONFIG, "--trainer.max_epochs=1",
+    "--data.seconds=1", "--model.encoder.seconds=1", "--model.encoder.width=4", *QUICK, "--data.machines=null",
 ]  # fmt: skip
 
 

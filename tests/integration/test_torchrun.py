@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.quick import QUICK
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 COMMON = [
     "--config", CONFIGS / "quickstart.yaml", "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1",
-    "--data.batch_size=8", "--model.encoder.seconds=1", "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false",
+    "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=2",
     "--warmup.epochs=1", "--model.adapter", "Adapter", "--model.adapter.embedding_dim=16",
-    "--outputs.pictures=false",
+    *QUICK,
 ]  # fmt: skip
 
 
@@ -29,7 +31,7 @@ def test_two_nodes_train_one_model(synthetic: Path, tmp_path: Path) -> None:
     port = free_port()
     arguments = [
         "fit", *COMMON, "--config", CONFIGS / "cluster/multinode.yaml", "--data.root", synthetic,
-        "--trainer.accelerator=cpu", "--trainer.devices=1", f"--trainer.default_root_dir={tmp_path}",
+        "--trainer.devices=1", f"--trainer.default_root_dir={tmp_path}",
     ]  # fmt: skip
     nodes = []
     for rank in range(2):

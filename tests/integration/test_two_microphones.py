@@ -20,13 +20,14 @@ from asd.evaluation.clip_scores import read_scores
 from asd.inference import Detector
 from asd.inference.windows import windows_of
 from asd.serve.recording import Recording
+from tests.quick import QUICK
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
 MISSING = "near_minus_far takes a near and a far channel, "
-QUICK = [
+SMALL = [
     "--data.batch_size=8", "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=1",
-    "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+    "--trainer.check_val_every_n_epoch=1", *QUICK,
 ]  # fmt: skip
 Here = Callable[..., Any]
 
@@ -45,7 +46,7 @@ def fit(root: Path, folder: Path, *options: str) -> Path:
     arguments = ["fit", "--config", ROOT / "configs/recipe/dual_branch.yaml", "--data.root", root, "--data.seconds=1"]
     folder.mkdir()
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as said:
-        assert main([*map(str, arguments), *QUICK, *options]) == 0
+        assert main([*map(str, arguments), *SMALL, *options]) == 0
     return folder / said.getvalue().strip().splitlines()[-1]
 
 
@@ -153,7 +154,7 @@ def test_training_refuses_it_too(
         for path in (stereo / "dev_data/raw/fan" / folder).iterdir():
             (tmp_path / "data/dev_data/raw/fan" / folder / path.name).write_bytes(path.read_bytes())
     config = ROOT / "configs/recipe/dual_branch.yaml"
-    options = ["fit", "--config", config, "--data.root", "data", "--data.channels=near_minus_far", *QUICK]
+    options = ["fit", "--config", config, "--data.root", "data", "--data.channels=near_minus_far", *SMALL]
     path = next((tmp_path / "data/dev_data/raw/fan/train").iterdir())
     path.write_bytes(mono.read_bytes())
     assert f"{path.name}: {MISSING}" in refused(capsys, *options, "--data.subsets=[dev_data]")

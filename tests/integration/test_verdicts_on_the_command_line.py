@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from asd.inference import Detector
+from tests.quick import QUICK
 
 RATE = 16000
 
@@ -138,7 +139,7 @@ def test_fit_ends_with_a_threshold_what_to_expect_of_it_and_the_next_command(her
     soundfile.write(normal / "shift.wav", np.random.default_rng(0).normal(0, 0.1, 180 * RATE), RATE)
     done = here(
         "fit", "--config", "my_machine", "--data.root", "plant", "--trainer.max_epochs", "1", "--false-alarms", "2/day",
-        "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false",
+        "--trainer.check_val_every_n_epoch", "1", *QUICK,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     told = next(line for line in lines if line.startswith("pump: threshold "))
@@ -158,7 +159,7 @@ def test_what_fit_says_of_own_recordings_needs_no_knowledge_of_the_challenge(her
             soundfile.write(folder / f"{number}.wav", sound, RATE)
     done = here(
         "fit", "--config", "my_machine", "--data.root", "plant", "--data.seconds", "1", "--model.encoder.seconds", "1",
-        "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false",
+        "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", *QUICK,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert any(line.split()[:3] == ["machine", "AUC", "pAUC"] for line in lines)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.quick import QUICK
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"asd": "asd", "plugins": "asd_plugins", "configs": "asd_configs"}
 """Folders of a checkout, and the names they are imported under."""
@@ -174,7 +176,7 @@ def test_the_wheel_works_anywhere_beside_the_encoder_of_another(bare: Path, synt
         bare / "python", "-c", USE, ROOT / "asd", "fit", "--config", "quickstart", "--data", "ToyADMOS2",
         "--data.root", synthetic, "--data.seconds=1", "--data.machines=null", "--model.encoder", "Elsewhere",
         "--model.adapter", "Adapter", "--model.adapter.embedding_dim=8", "--warmup.epochs=1",
-        "--trainer.max_epochs=2", "--trainer.accelerator=cpu", cwd=tmp_path,
+        "--trainer.max_epochs=2", *QUICK, cwd=tmp_path,
     )  # fmt: skip
     modules = {line.removeprefix("module ") for line in shown.splitlines() if line.startswith("module ")}
     files = [

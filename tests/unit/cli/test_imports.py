@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.cli import SMALL_COMMANDS
+from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS
 from tests.unit.conftest import SmallRun
 
 HEAVY = {
@@ -49,7 +49,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., set[str]]:
 
 
 def test_what_needs_no_torch_imports_nothing_heavy(heavy: Callable[..., set[str]], small_run: SmallRun) -> None:
-    helps = [(name, "--help") for name in SMALL_COMMANDS]
+    helps = [(name, "--help") for name in (*SMALL_COMMANDS, *TRAINER_COMMANDS)]
     data = [("data", "check", small_run.data.root), ("data", "classes", small_run.data.root), ("configs", "list")]
     data += [("configs", "show", "recipe/beats")]
     assert heavy(("--help",), ("--version",), *helps, *data) <= {"soxr"}

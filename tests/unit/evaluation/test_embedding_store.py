@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +60,12 @@ def written(folder: Path, content: Store | None = None) -> Path:
     for name in embedding_store.SUBSETS:
         embedding_store.write(folder / "embeddings" / f"{name}.safetensors", getattr(content, name))
     return folder
+
+
+@pytest.fixture
+def rescored(here: Callable[..., Any]) -> Callable[..., Any]:
+    """`asd rescore` without pictures, which take longer than all else."""
+    return functools.partial(here, "rescore", "--no-pictures")
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -146,24 +155,24 @@ def test_a_store_tells_a_scorer_how_many_bands_there_are() -> None:
     assert len(scorers.scorers[0].parts) == 3
 
 
-def test_several_vectors_from_the_command_line(here, tmp_path: Path) -> None:
+def test_several_vectors_from_the_command_line(rescored, tmp_path: Path) -> None:
     folder = written(tmp_path, several())
     grid = tmp_path / "grid.yaml"
     grid.write_text("[KMeansScorer, BEAMScorer]")
-    done = here("rescore", folder, "--grid", grid, "--what", "all")
+    done = rescored(folder, "--grid", grid, "--what", "all")
     table = [line for line in done.stdout.splitlines() if ": " in line and "Scorer" in line]
     assert sorted(line.split("  ")[0].strip() for line in table) == [
         "bands/rdp4: BEAMScorer", "bands/rdp4: KMeansScorer", "projected: BEAMScorer", "projected: KMeansScorer",
     ]  # fmt: skip
-    done = here("rescore", folder, "--scorer", "BEAMScorer", "--set", "bands=24", "--what", "all")
+    done = rescored(folder, "--scorer", "BEAMScorer", "--set", "bands=24", "--what", "all")
     assert "left out projected: BEAMScorer(bands=24): BEAMScorer: embeddings of 8 columns hold no 24" in done.stderr
     assert "bands/rdp4: BEAMScorer(bands=24)" in done.stdout
-    here("rescore", folder, "--scorer", "BEAMScorer", "--what", "bands/rdp4")
+    rescored(folder, "--scorer", "BEAMScorer", "--what", "bands/rdp4")
     config = yaml.safe_load((tmp_path / "rescored" / "scorer.yaml").read_text())["model"]
     assert config["adapter"] == {"init_args": {"embedding": "bands/rdp4"}}
-    here("rescore", folder, "--scorer", "KMeansScorer")
+    rescored(folder, "--scorer", "KMeansScorer")
     assert "adapter" not in yaml.safe_load((tmp_path / "rescored" / "scorer.yaml").read_text())["model"]
-    done = here("rescore", folder, "--scorer", "KMeansScorer", "--what", "bands/rdp", expect=2)
+    done = rescored(folder, "--scorer", "KMeansScorer", "--what", "bands/rdp", expect=2)
     assert "the store holds no 'bands/rdp'; did you mean bands/rdp4? it has projected, bands/rdp4" in done.stderr
 
 
@@ -327,30 +336,29 @@ def test_one_back_end_from_the_command_line(here, tmp_path: Path) -> None:
     assert config["model"]["scorer"] == whole, "every argument, for a run's own would fill in those left out"
 
 
-def test_a_fusion_of_back_ends_from_the_command_line(here, tmp_path: Path) -> None:
+def test_a_fusion_of_back_ends_from_the_command_line(rescored, tmp_path: Path) -> None:
     scorers = "scorers=[KMeansScorer, {class_path: LocalDensity, init_args: {mode: varmin, k: 4}}]"
-    done = here("rescore", written(tmp_path), "--scorer", "ZFusion", "--set", scorers)
+    done = rescored(written(tmp_path), "--scorer", "ZFusion", "--set", scorers)
     assert "ZFusion(KMeansScorer + LocalDensity(mode=varmin, k=4))" in done.stdout
-    again = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "scorer=LocalDensity", "--set", "bands=4")
+    again = rescored(tmp_path, "--scorer", "BEAMScorer", "--set", "scorer=LocalDensity", "--set", "bands=4")
     assert "BEAMScorer(LocalDensity, bands=4)" in again.stdout
-    refused = here("rescore", tmp_path, "--scorer", "BEAMScorer", "--set", "bands=7", expect=2)
+    refused = rescored(tmp_path, "--scorer", "BEAMScorer", "--set", "bands=7", expect=2)
     assert "hold no 7 bands of equal width" in refused.stderr
 
 
-def test_thresholds_from_the_command_line(here, tmp_path: Path) -> None:
+def test_thresholds_from_the_command_line(rescored, tmp_path: Path) -> None:
     folder = written(tmp_path)
     alarms = {}
     for rule in ("pooled", "highest"):
-        here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "quantile", "--target", rule)
+        rescored(folder, "--scorer", "NeighboursScorer", "--threshold", "quantile", "--target", rule)
         known = calibration.read(folder / "rescored")
         alarms[rule] = known.of("fan").threshold
         assert known.of("fan").expected("source").clips == 40
     assert alarms["highest"] >= alarms["pooled"]
-    done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "conformal", "--abstain", "0.3")
+    assert not (folder / "rescored" / "pictures").exists()
+    done = rescored(folder, "--scorer", "NeighboursScorer", "--threshold", "conformal", "--abstain", "0.3")
     assert "uncertain" in done.stdout
-    assert (
-        "quantile is 1.5" in here("rescore", folder, "--scorer", "KMeansScorer", "--quantile", "1.5", expect=2).stderr
-    )
+    assert "quantile is 1.5" in rescored(folder, "--scorer", "KMeansScorer", "--quantile", "1.5", expect=2).stderr
 
 
 def test_umap_is_used_where_it_is_installed(here, tmp_path: Path) -> None:
@@ -362,17 +370,16 @@ def test_umap_is_used_where_it_is_installed(here, tmp_path: Path) -> None:
         assert (tmp_path / "rescored" / "pictures" / "embeddings_condition.png").is_file()
 
 
-def test_banks_that_teach_little_are_said_in_one_line(asd, here, tmp_path: Path) -> None:
+def test_banks_that_teach_little_are_said_in_one_line(rescored, tmp_path: Path) -> None:
     content = made(("fan",))
     single = Store(Stored(content.reference.embeddings[:1], content.reference.clips[:1], "a", 10.0), content.query)
-    done = asd("rescore", written(tmp_path / "single", single), "--scorer", "NeighboursScorer", cwd=tmp_path)
-    line = "asd: warning: fan_section_00: a single normal clip: any other clip is an alarm; give it more"
-    assert line in done.stderr.splitlines()
+    with pytest.warns(Notice, match="fan_section_00: a single normal clip: any other clip is an alarm; give it more"):
+        rescored(written(tmp_path / "single", single), "--scorer", "NeighboursScorer")
     content.reference.embeddings[:] = 1.0
     with pytest.warns(Notice, match="the embeddings of all 44 normal clips are the same"):
-        here("rescore", written(tmp_path / "same", content), "--scorer", "MahalanobisScorer")
+        rescored(written(tmp_path / "same", content), "--scorer", "MahalanobisScorer")
     with pytest.warns(Notice, match="k is 99 but the bank has 44 to choose from; uses 44"):
-        here("rescore", written(tmp_path / "few", made()), "--scorer", "NeighboursScorer", "--set", "k=99")
+        rescored(written(tmp_path / "few", made()), "--scorer", "NeighboursScorer", "--set", "k=99")
 
 
 def test_a_grid_from_the_command_line(here, tmp_path: Path, parse) -> None:
@@ -391,12 +398,12 @@ def test_a_grid_from_the_command_line(here, tmp_path: Path, parse) -> None:
     assert best.model.scorer.class_path.endswith(lines[1].split("(")[0].split(",")[0].strip('"'))
 
 
-def test_without_labels_nothing_is_measured(here, tmp_path: Path) -> None:
+def test_without_labels_nothing_is_measured(rescored, tmp_path: Path) -> None:
     folder = written(tmp_path, made(labels=False))
-    assert "nothing is measured" in here("rescore", folder, "--scorer", "KMeansScorer").stdout
+    assert "nothing is measured" in rescored(folder, "--scorer", "KMeansScorer").stdout
     grid = tmp_path / "grid.yaml"
     grid.write_text("[KMeansScorer]")
-    assert "no test clip has a known label" in here("rescore", folder, "--grid", grid).stdout
+    assert "no test clip has a known label" in rescored(folder, "--grid", grid).stdout
 
 
 @pytest.mark.parametrize(
@@ -410,13 +417,13 @@ def test_without_labels_nothing_is_measured(here, tmp_path: Path) -> None:
         (["--scorer", "Kmeans"], "Did you mean KMeansScorer"),
     ],
 )
-def test_arguments_that_do_not_fit(here, tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = here("rescore", written(tmp_path), *arguments, expect=2)
+def test_arguments_that_do_not_fit(rescored, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = rescored(written(tmp_path), *arguments, expect=2)
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_threshold_of_ones_own_from_the_command_line(here, tmp_path: Path) -> None:
+def test_a_threshold_of_ones_own_from_the_command_line(rescored, tmp_path: Path) -> None:
     (tmp_path / "limits_of_my_own.py").write_text(
         "from asd.scoring import Threshold\n\n\nclass Highest(Threshold):\n"
         "    def __init__(self, factor: float = 1.0) -> None:\n"
@@ -426,15 +433,13 @@ def test_a_threshold_of_ones_own_from_the_command_line(here, tmp_path: Path) -> 
     folder, limits = written(tmp_path / "store"), {}
     for factor in (1, 2):
         text = f"{{class_path: limits_of_my_own.Highest, init_args: {{factor: {factor}}}}}"
-        here("rescore", folder, "--plugin", "limits_of_my_own", "--scorer", "NeighboursScorer", "--threshold", text)
+        rescored(folder, "--plugin", "limits_of_my_own", "--scorer", "NeighboursScorer", "--threshold", text)
         limits[factor] = calibration.read(folder / "rescored").of("fan").threshold
     assert limits[2] == pytest.approx(2 * limits[1])
-    here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Highest")
+    rescored(folder, "--scorer", "NeighboursScorer", "--threshold", "Highest")
     assert calibration.read(folder / "rescored").of("fan").threshold == pytest.approx(limits[1])
-    done = here(
-        "rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Highest", "--target", "pooled", expect=2
-    )
+    done = rescored(folder, "--scorer", "NeighboursScorer", "--threshold", "Highest", "--target", "pooled", expect=2)
     assert "Highest has no argument target; it has factor" in done.stderr
-    done = here("rescore", folder, "--scorer", "NeighboursScorer", "--threshold", "Gama", expect=2)
+    done = rescored(folder, "--scorer", "NeighboursScorer", "--threshold", "Gama", expect=2)
     assert "unknown threshold 'Gama'. Did you mean GammaThreshold?" in done.stderr
     assert len(done.stderr.splitlines()) == 1

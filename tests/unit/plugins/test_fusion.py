@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,11 @@ def made(name: str) -> Encoder:
 
 
 def pairs() -> list[tuple[str, str]]:
-    layers = {name: made(name).layers for name in PARTS}
-    return [(one, other) for one, other in combinations(PARTS, 2) if layers[one] == layers[other]]
+    """Each with the next one of as many layers, in both places."""
+    by_layers = defaultdict(list)
+    for name in PARTS:
+        by_layers[made(name).layers].append(name)
+    return [pair for names in by_layers.values() for pair in zip(names, [*names[1:], names[0]], strict=True)]
 
 
 @pytest.mark.parametrize(("one", "other"), pairs())

@@ -170,7 +170,7 @@ def test_steps_of_the_command_line_can_be_overridden(tmp_path: Path) -> None:
             f"--trainer.default_root_dir={tmp_path}",
         ],
     )  # fmt: skip
-    assert {"fit", "test", "predict"} <= set(seen["parsers"])
+    assert seen["parsers"] == ["fit"], "the others take longer than the rest of the start"
     assert seen["epochs"] == 3
     assert seen["config"]["trainer"]["fast_dev_run"] is True
     assert cli.trainer.state.finished
