@@ -22,7 +22,7 @@ from asd.evaluation.clip_scores import ClipScore, measure, read_scores
 from asd.evaluation.ground_truth import label_of
 from asd.evaluation.metrics import official_score
 from asd.inference import Detector, enroll
-from asd.inference.export import export, run_graph, verify
+from asd.inference.export import Exported, export, opened, verify
 from asd.inference.windows import Cut, windows_of
 from asd.scoring import KMeansScorer
 from asd.scoring.reference_bank import Bank
@@ -412,26 +412,31 @@ def test_the_exported_file_scores_as_torch_does(
     windows = [next(iter(windows_of(path, exact.cut)))[1] for path in clips[:5]]
     batch = torch.stack(windows)
     machines = torch.tensor([1, 0, 1, 1, 0])
-    scores, anomalous = run_graph(tmp_path / "bundle" / manifest["file"], (batch, machines))
+    scores, anomalous = opened(tmp_path / "bundle" / manifest["file"])((batch, machines))
     for row, machine in enumerate(machines.tolist()):
         (expected,) = exact.score_windows([windows[row]], machine)
         assert scores[row] == pytest.approx(expected, abs=1e-4)
         assert bool(anomalous[row]) == (scores[row] > manifest["thresholds"][machine])
 
 
-def test_one_machine_needs_no_number(trained: Path, tmp_path: Path) -> None:
-    done = export(Detector.load(trained), tmp_path / "fan", machine="fan")
-    assert done.machines == ("fan_section_00",)
-    assert done.difference < 1e-4
-    scores, _ = run_graph(done.folder / "model.onnx", (0.1 * torch.randn(3, RATE),))
+@pytest.fixture(scope="module")
+def single(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A bundle of one machine; not to be changed."""
+    return export(Detector.load(trained), tmp_path_factory.mktemp("single") / "fan", machine="fan")
+
+
+def test_one_machine_needs_no_number(single: Exported) -> None:
+    assert single.machines == ("fan_section_00",)
+    assert single.difference < 1e-4
+    scores, _ = opened(single.folder / "model.onnx")((0.1 * torch.randn(3, RATE),))
     assert scores.shape == (3,)
-    assert sorted(path.name for path in done.folder.iterdir()) == ["manifest.json", "model.onnx"]
+    assert sorted(path.name for path in single.folder.iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_a_tampered_bundle_is_refused(trained: Path, here, tmp_path: Path) -> None:
-    export(Detector.load(trained), tmp_path / "bundle", machine="fan", form="pt2")
+def test_a_tampered_bundle_is_refused(single: Exported, here, tmp_path: Path) -> None:
+    shutil.copytree(single.folder, tmp_path / "bundle")
     assert "whole, of asd" in here("export", "--verify", "bundle").stdout
-    path = tmp_path / "bundle/model.pt2"
+    path = tmp_path / "bundle/model.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -454,7 +459,7 @@ def test_what_export_refuses(trained: Path, here, tmp_path: Path, monkeypatch: p
 def test_scores_that_differ_are_never_put_in_place(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asd.inference.export.run_graph", lambda path, inputs: (np.full(len(inputs[0]), 9.0), None))
+    monkeypatch.setattr("asd.inference.export.opened", lambda path: lambda inputs: (np.full(len(inputs[0]), 9.0), None))
     with pytest.raises(UserError, match="differ from torch's by"):
         export(Detector.load(trained), tmp_path / "bundle", form="pt2")
     assert not (tmp_path / "bundle").exists()
@@ -489,9 +494,10 @@ def test_eight_bits_cost_what_is_printed(trained: Path, here, synthetic: Path, t
     matrices = sum(math.prod(one.dims) for one in held if len(one.dims) == 2)
     assert matrices == sum(one.weight.numel() for one in linear) > 0
     rows: list = []
+    run = opened(tmp_path / "small/model.onnx")
     for path in sorted((synthetic / "dev_data/raw/fan/test").glob("*.wav")):
         window = next(windows_of(path, detector.cut))[1]
-        score = float(run_graph(tmp_path / "small/model.onnx", (window[None],))[0][0])
+        score = float(run((window[None],))[0][0])
         said = label_of(path.name)
         rows.append(ClipScore(path.name, "fan", "00", score, None, said.domain, said.condition))
     assert f"official score {100 * official_score(measure(rows)):.2f} instead of" in line

@@ -355,7 +355,7 @@ def test_a_graph_that_gives_nan_is_never_put_in_place(
     trained: Path, here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = np.full(5, np.nan, np.float32)
-    monkeypatch.setattr("asd.inference.export.run_graph", lambda path, inputs: (nothing[: len(inputs[0])], nothing))
+    monkeypatch.setattr("asd.inference.export.opened", lambda path: lambda inputs: (nothing[: len(inputs[0])], nothing))
     done = here("export", trained, "bundle", "--machine", "fan", "--format", "pt2", expect=2)
     assert "differ from torch's by nan" in one_line(done.stderr)
     assert not (tmp_path / "bundle").exists()
