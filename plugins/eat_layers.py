@@ -149,7 +149,8 @@ def read_student(name_or_path: str, network: str) -> Student:
     weights = weights_of(path, network, _IMAGE + _EMBEDDING, _EMBEDDING)
     beside = path.with_name("config.json")
     if not weights.settings("cfg", "model") and beside.is_file():
-        weights = replace(weights, content={"cfg": {"model": _json(beside)}})
+        said = _json(beside)
+        weights = replace(weights, content={"cfg": said if "model" in said else {"model": said}})
     place = ("cfg", "model")
     # A fine-tuned file keeps what it was made from within its own settings.
     if weights.settings(*place, *_PRETRAINED):
@@ -195,8 +196,8 @@ def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> dict[str, Any]:
     try:
-        return loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}); get it again from where the weights are") from error
+        return dict(loads(path.read_bytes()))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is no JSON of settings ({error}); get it again from where the weights are") from error

@@ -19,6 +19,7 @@ from asd.encoders.pretrained import Weights
 from asd.errors import UserError
 
 _HEAD_WIDTH = 64
+_SIZE = ("width", "depth", "heads")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TransformerShape:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Width, depth and heads, which a published size is known by."""
+        """Width, depth and heads."""
         return self.width, self.depth, self.heads
 
 
@@ -82,14 +83,17 @@ def decided(name: str, sizes: Mapping[str, S], size: str | None, shape: S | None
     if file is None:
         return asked or next(iter(sizes.values()))
     weights, found = file
-    same = asked == found if shape is not None else asked is None or asked.size == found.size
-    if asked is None or same:
+    if asked is None:
         return found
+    # A published size is known by these three; what else there is, files of one size may differ in.
+    counted = _SIZE if shape is None else tuple(asdict(found))
+    other = [name for name in counted if getattr(found, name) != getattr(asked, name)]
+    if not other:
+        return found
+    told = ", ".join(f"{name} {getattr(found, name)} (not {getattr(asked, name)})" for name in other)
     fitting = next((key for key, one in sizes.items() if one.size == found.size), None)
     remedy = f"set size to {fitting}" if shape is None and fitting else "set shape to that"
-    ours = asdict(asked)
-    other = ", ".join(f"{key} {value} (not {ours[key]})" for key, value in asdict(found).items() if value != ours[key])
-    raise UserError(f"{weights.path} is of another size: {other}; {remedy}, or leave size and shape out")
+    raise UserError(f"{weights.path} is of another size: {told}; {remedy}, or leave size and shape out")
 
 
 def check_layers(name: str, layers: int, depth: int) -> None:

@@ -191,7 +191,7 @@ def test_folders_that_lack_something(golden: Path, tmp_path: Path) -> None:
         EAT(weights=str(tmp_path))
     shutil.copy(golden / PRETRAINED[1] / "model.safetensors", tmp_path)
     (tmp_path / "config.json").write_text("<html>")
-    with pytest.raises(UserError, match=r"config\.json is no JSON"):
+    with pytest.raises(UserError, match=r"config\.json is no JSON of settings"):
         EAT(weights=str(tmp_path))
 
 
