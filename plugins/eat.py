@@ -164,7 +164,7 @@ def _shape_of(student: Student) -> EATShape:
     path, columns = student.weights.path, student.columns()
     if "band_width" in student.settings or columns not in (None, _ROWS):
         raise UserError(f"{path} is of FISHER, not of EAT: it has positions of bands; load it by that encoder")
-    positions = student.weights.dims(TABLE)[1]
+    positions = student.weights.dims(TABLE, 3)[1]
     if positions % _ROWS:
         raise UserError(f"{path} has a table of {positions} positions, which is no multiple of {_ROWS} rows")
     return EATShape(*student.shape().size, positions // _ROWS)

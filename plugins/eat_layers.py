@@ -168,7 +168,7 @@ def classifier_of(name_or_path: str, network: str) -> nn.Sequential:
     path = _file(find(name_or_path))
     content = weights_of(path, f"a fine-tuned {network}", "fc_norm.weight")
     state = {key: value for key, value in content.state.items() if key.startswith(("fc_norm.", "head."))}
-    classes, width = content.dims("head.weight")
+    classes, width = content.dims("head.weight", 2)
     # As in fairseq; the hub's code has an epsilon of 1e-5, by which logits differ in the fifth decimal.
     parts = {"fc_norm": nn.LayerNorm(width, eps=1e-6), "head": nn.Linear(width, classes)}
     load_strict(nn.ModuleDict(parts), state, path)

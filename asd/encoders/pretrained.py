@@ -65,15 +65,22 @@ class Weights:
             said = said if isinstance(said, Mapping) else {}
         return dict(said)
 
-    def dims(self, key: str) -> tuple[int, ...]:
+    def dims(self, key: str, count: int | None = None) -> tuple[int, ...]:
         """The shape of a tensor.
 
+        Args:
+            key: Its name.
+            count: How many dimensions it must have; ``None``: any number.
+
         Raises:
-            UserError: There is none of that name.
+            UserError: There is none of that name, or it has more dimensions, or fewer.
         """
         if key not in self.state:
             raise UserError(f"{self.path}: no key {key}; the file is of another model or size")
-        return tuple(self.state[key].shape)
+        shape = tuple(self.state[key].shape)
+        if count not in (None, len(shape)):
+            raise UserError(f"{self.path}: {key} is of shape {shape}, expected {count} dimensions; the file is damaged")
+        return shape
 
     def depth(self, blocks: str) -> int:
         """How many different parts are called `blocks`, a dot and a number."""

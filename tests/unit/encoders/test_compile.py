@@ -8,7 +8,7 @@ import torch
 from asd import plugins
 from asd.encoders.base import Encoder
 
-TRANSFORMERS = ["ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER"]
+TRANSFORMERS = ["ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER", "PaSST"]
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
