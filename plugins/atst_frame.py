@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Literal, Self
 
 import torch
-from asd_plugins.vision_layers import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
+from asd.encoders.transformer import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 

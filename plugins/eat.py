@@ -13,11 +13,11 @@ from typing import ClassVar, Literal, Self, get_args
 
 import torch.nn.functional as F
 from asd_plugins.eat_layers import PATCH, TABLE, PatchTransformer, Student, classifier_of, read_student
-from asd_plugins.vision_layers import TransformerShape, check_layers, decided
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
+from asd.encoders.transformer import TransformerShape, check_layers, decided
 from asd.errors import UserError
 
 Tokens = Literal["all", "class"]
@@ -167,7 +167,8 @@ def _shape_of(student: Student) -> EATShape:
     positions = student.weights.dims(TABLE, 3)[1]
     if positions % _ROWS:
         raise UserError(f"{path} has a table of {positions} positions, which is no multiple of {_ROWS} rows")
-    return EATShape(*student.shape().size, positions // _ROWS)
+    width, depth, heads = student.shape().size
+    return EATShape(width, depth, heads, positions // _ROWS)
 
 
 def audioset_classifier(weights: str) -> nn.Sequential:

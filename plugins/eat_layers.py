@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from asd_plugins.vision_layers import TransformerShape, last_outputs, shape_of, stack
 from torch import Tensor, nn
 
 from asd.encoders.constants import constant
 from asd.encoders.pretrained import Weights, load_strict, weights_of
+from asd.encoders.transformer import TransformerShape, last_outputs, shape_of, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 from asd.utils.strict_json import loads
@@ -151,7 +151,7 @@ def read_student(name_or_path: str, network: str) -> Student:
     if not weights.settings("cfg", "model") and beside.is_file():
         said = _json(beside)
         weights = replace(weights, content={"cfg": said if "model" in said else {"model": said}})
-    place = ("cfg", "model")
+    place: tuple[str, ...] = ("cfg", "model")
     # A fine-tuned file keeps what it was made from within its own settings.
     if weights.settings(*place, *_PRETRAINED):
         place += _PRETRAINED

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import torch
 import torch.nn.functional as F
 from asd_plugins.eat_layers import PATCH, TABLE, PatchTransformer, Student, read_student
-from asd_plugins.vision_layers import TransformerShape, check_layers, decided
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.constants import constant
+from asd.encoders.transformer import TransformerShape, check_layers, decided
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -26,7 +26,7 @@ Flatten = Literal["freq", "time"]
 
 _MEAN, _STD = -3.017344307886898, 2.1531635155379805
 _FRAMES = 1024
-_LOWEST_RATE = 1000
+_RATES = (1000, 10_000_000)
 _SHARE = "https://cloud.tsinghua.edu.cn/f/{}/?dl=1"
 _SHARED = {"tiny": "630a4b1b2962481a9150", "mini": "60b3bfc0977f45f48dff", "small": "f997a6932b614046915e"}
 _EAT_COLUMNS = 8
@@ -100,8 +100,8 @@ class FISHER(Encoder):
         super().__init__(augment)
         if tokens not in get_args(Tokens):
             raise UserError(f"FISHER: tokens is {tokens!r}; give all or class")
-        if sample_rate < _LOWEST_RATE:
-            raise UserError(f"FISHER: sample_rate is {sample_rate}; give at least {_LOWEST_RATE} Hz")
+        if not _RATES[0] <= sample_rate <= _RATES[1]:
+            raise UserError(f"FISHER: sample_rate is {sample_rate}; give {_RATES[0]} to {_RATES[1]} Hz")
         student = None if weights is None else read_student(weights, "FISHER")
         file = None if student is None else (student.weights, _shape_of(student, shape))
         shape = decided("FISHER", self.sizes, size, shape, file)
@@ -225,8 +225,11 @@ def _shape_of(student: Student, asked: FISHERShape | None) -> FISHERShape:
             f"{path} does not tell band_width, the bins of a band; give the authors' file with its cfg, or set shape"
         )
     usual = asked or FISHERShape(0, 0, 0)
+    width, depth, heads = student.shape().size
     return FISHERShape(
-        *student.shape().size,
+        width,
+        depth,
+        heads,
         band_width,
         said("flatten", usual.flatten, str),
         said("max_length", usual.max_length, int),

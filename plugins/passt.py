@@ -14,11 +14,11 @@ from typing import ClassVar, Literal, Self, get_args
 import torch
 import torch.nn.functional as F
 from asd_plugins.mobilenet_layers import BANDS, MobileNetMel
-from asd_plugins.vision_layers import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.pretrained import Weights, load_strict, weights_of
+from asd.encoders.transformer import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -72,6 +72,11 @@ class PaSST(Encoder):
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
+    cls_token: Tensor
+    dist_token: Tensor
+    new_pos_embed: Tensor
+    freq_new_pos_embed: Tensor
+    time_new_pos_embed: Tensor
     sample_rate = 32000
     sizes: ClassVar[Mapping[str, PaSSTShape]] = {"s": PaSSTShape(768, 12, 12), "l": PaSSTShape(768, 7, 12)}
     cards: ClassVar[Sequence[WeightsCard]] = tuple(
@@ -177,14 +182,15 @@ class PaSST(Encoder):
             raise UserError(
                 f"PaSST: clips of {samples} samples; it needs at least {shortest}, {shortest / 32:.0f} ms at 32000 Hz"
             )
+        count = 1
         if self.tokens == "class" and samples > self.window:
-            half = self.window // 2
+            half, step = self.window // 2, self.window // 4
+            count += samples // step
             mirrored = F.pad(waveform[:, None], (half, half), mode="reflect")[:, 0]
-            windows = mirrored.unfold(1, self.window, self.window // 4)
-            mel: Tensor = self.front_end(windows.flatten(0, 1))
-            return mel.unflatten(0, windows.shape[:2]).flatten(1, 2)
-        whole: Tensor = self.front_end(waveform)
-        return whole
+            waveform = mirrored.unfold(1, self.window, step).flatten(0, 1)
+        mel: Tensor = self.front_end(waveform)
+        windows = mel.unflatten(0, (-1, count))
+        return windows.flatten(1, 2)
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """``(B, F, 128)`` to ``(B, L, F', D)``: both special tokens, then a row of patches after the other."""
@@ -193,7 +199,8 @@ class PaSST(Encoder):
             count = max(1, spectrogram.shape[1] // frames)
             windows = spectrogram.unflatten(1, (count, -1)).flatten(0, 1)
             features = self._encode(self._patches(windows)[..., :positions])[:, :, :_SPECIAL_TOKENS]
-            return features.unflatten(0, (-1, count)).mean(1)
+            average: Tensor = features.unflatten(0, (-1, count)).mean(1)
+            return average
         patches = self._patches(spectrogram)
         count, rest = divmod(patches.shape[3], positions)
         chunks = []

@@ -215,7 +215,8 @@ def test_files_that_do_not_fit(golden: Path, tmp_path: Path) -> None:
     [
         ({"layers": 13}, "layers is 13, but there are 12"),
         ({"size": "base"}, "size is 'base'; give tiny or mini or small"),
-        ({"sample_rate": 999}, "sample_rate is 999; give at least 1000 Hz"),
+        ({"sample_rate": 999}, "sample_rate is 999; give 1000 to 10000000 Hz"),
+        ({"sample_rate": 10**12}, "sample_rate is 1000000000000; give"),
         ({"tokens": "patches"}, "tokens is 'patches'; give all or class"),
         ({"target_length": 15}, "target_length is 15; give 16 to 17056 frames, or auto"),
         ({"shape": replace(SMALL, band_width=15)}, "band_width is 15 .* give at least 16 bins"),

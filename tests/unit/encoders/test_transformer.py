@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from asd_plugins.vision_layers import TransformerShape, decided, last_outputs, shape_of, stack
 
 from asd.encoders.pretrained import Weights
+from asd.encoders.transformer import TransformerShape, decided, last_outputs, shape_of, stack
 from asd.errors import UserError
 
 

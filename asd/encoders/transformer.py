@@ -1,4 +1,4 @@
-"""The layers of vision transformers, as Dasheng, CED, EAT, FISHER, PaSST and ATST-Frame have them.
+"""The layers of vision transformers, which several encoders share, and how large a file of one is.
 
 Dosovitskiy et al., "An image is worth 16x16 words" (2021), arXiv:2010.11929.
 """
@@ -150,9 +150,10 @@ class Block(nn.Module):
         if self.post_norm:
             tokens = self.norm1(tokens + self.attn(tokens, mask))
             out: Tensor = self.norm2(tokens + self.mlp(tokens))
-            return out
-        tokens = tokens + self.attn(self.norm1(tokens), mask)
-        return tokens + self.mlp(self.norm2(tokens))
+        else:
+            tokens = tokens + self.attn(self.norm1(tokens), mask)
+            out = tokens + self.mlp(self.norm2(tokens))
+        return out
 
 
 def stack(shape: TransformerShape, post_norm: bool = False, qkv_bias: bool = True) -> nn.ModuleList:
