@@ -12,7 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal, Self, get_args
 
 import torch.nn.functional as F
-from asd_plugins.eat_layers import PATCH, TABLE, PatchTransformer, Student, classifier_of, read_student
+from asd_plugins.eat_layers import (
+    PATCH,
+    TABLE,
+    PatchTransformer,
+    Student,
+    check_target_length,
+    classifier_of,
+    read_student,
+)
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -111,8 +119,7 @@ class EAT(Encoder):
         shape = decided("EAT", self.sizes, size, shape, file)
         check_layers("EAT", layers, shape.depth)
         self.reach = PATCH * shape.max_length
-        if target_length != "auto" and not PATCH <= target_length <= self.reach:
-            raise UserError(f"EAT: target_length is {target_length}; give {PATCH} to {self.reach} frames, or auto")
+        check_target_length("EAT", target_length, self.reach)
         self.shape = shape
         self.target_length = target_length
         self.tokens = tokens

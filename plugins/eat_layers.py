@@ -135,6 +135,12 @@ class Student:
         load_strict(into, self.weights.state, self.weights.path)
 
 
+def check_target_length(network: str, target_length: object, reach: int) -> None:
+    """Raise `UserError` for a length that is neither ``auto`` nor a number of frames that positions reach."""
+    if target_length != "auto" and not (isinstance(target_length, int) and PATCH <= target_length <= reach):
+        raise UserError(f"{network}: target_length is {target_length}; give {PATCH} to {reach} frames, or auto")
+
+
 def read_student(name_or_path: str, network: str) -> Student:
     """The weights in a file of fairseq's layout, or of the hub's, or in a folder of the hub.
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.eat_layers import PATCH, TABLE, PatchTransformer, Student, read_student
+from asd_plugins.eat_layers import PATCH, TABLE, PatchTransformer, Student, check_target_length, read_student
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -113,8 +113,7 @@ class FISHER(Encoder):
             )
         rows = shape.band_width // PATCH
         reach = PATCH * (shape.max_length * shape.max_freq // rows)
-        if target_length != "auto" and not PATCH <= target_length <= reach:
-            raise UserError(f"FISHER: target_length is {target_length}; give {PATCH} to {reach} frames, or auto")
+        check_target_length("FISHER", target_length, reach)
         self.shape = shape
         self.sample_rate = sample_rate
         self.tokens = tokens

@@ -235,6 +235,7 @@ def test_a_fixed_length_cuts_and_pads_and_class_tokens_are_of_the_whole_clip() -
         ({"tokens": "some"}, "tokens is 'some'; give all or class"),
         ({"target_length": 15}, "target_length is 15; give 16 to 12288 frames, or auto"),
         ({"target_length": 12289}, "target_length is 12289"),
+        ({"target_length": "var"}, "target_length is var; give 16 to 12288 frames, or auto"),
     ],
 )
 def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
