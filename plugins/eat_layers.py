@@ -5,6 +5,7 @@ The network is the student of data2vec 2.0 (Baevski et al. 2022, arXiv:2212.0752
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ TABLE = "positions"
 _IMAGE = "modality_encoders.IMAGE."
 _EMBEDDING = "local_encoder.proj.weight"
 _PRETRAINED = ("pretrained_model_args", "model")
-_ZERO = 1e-6
+_NEAR = 1e-3
 # What this network computes; a file that says otherwise is of another one.
 _FIXED: dict[str, Any] = {
     "mlp_ratio": 4,
@@ -124,11 +125,13 @@ class Student:
     def columns(self) -> int | None:
         """How many columns the table of positions has, by its values; ``None``: there is none, or it tells nothing."""
         table = self.weights.state.get(TABLE)
-        if table is None or table.ndim != 3 or table.shape[1] < 2:
+        if table is None or table.ndim != 3 or table.shape[2] < 4:
             return None
-        # The sine of the column at the shortest wavelength, which is zero again where a row begins.
-        begins = table[0, 1:, 0].abs() < _ZERO
-        return int(begins.int().argmax()) + 1 if begins.any() else None
+        # Sines of the column and of the row at the shortest wavelength: the second row begins at the first place of
+        # column 0 and row 1.
+        column, row = table[0, :, 0].float(), table[0, :, table.shape[2] // 2].float()
+        begins = ((column.abs() < _NEAR) & ((row - math.sin(1)).abs() < _NEAR)).nonzero()
+        return int(begins[0]) if len(begins) else None
 
     def load(self, into: nn.Module) -> None:
         """Load the weights into a `PatchTransformer`, strictly, in any precision."""

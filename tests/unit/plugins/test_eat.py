@@ -146,6 +146,14 @@ def test_a_small_table_of_positions_is_taken_from_the_file(golden: Path, tmp_pat
         EAT(weights=str(tmp_path / "old.pt"))
 
 
+@pytest.mark.parametrize("value", [0.0, 0.8414709848])
+def test_a_table_that_tells_nothing_is_no_other_network(golden: Path, tmp_path: Path, value: float) -> None:
+    content = torch.load(golden / PRETRAINED[0], weights_only=True)
+    content["model"]["modality_encoders.IMAGE.fixed_positional_encoder.positions"].fill_(value)
+    torch.save(content, tmp_path / "w.pt")
+    assert EAT(weights=str(tmp_path / "w.pt")).shape == GOLDEN
+
+
 def test_files_of_other_networks_are_called_by_their_names(golden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is of FISHER, not of EAT"):
         EAT(weights=str(golden / "fisher.pt"))
