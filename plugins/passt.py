@@ -188,9 +188,8 @@ class PaSST(Encoder):
             count += samples // step
             mirrored = F.pad(waveform[:, None], (half, half), mode="reflect")[:, 0]
             waveform = mirrored.unfold(1, self.window, step).flatten(0, 1)
-        mel: Tensor = self.front_end(waveform)
-        windows = mel.unflatten(0, (-1, count))
-        return windows.flatten(1, 2)
+        mel: Tensor = self.front_end(waveform).unflatten(0, (-1, count)).flatten(1, 2)
+        return mel
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """``(B, F, 128)`` to ``(B, L, F', D)``: both special tokens, then a row of patches after the other."""
