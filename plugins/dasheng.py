@@ -11,13 +11,12 @@ from dataclasses import asdict, replace
 from typing import ClassVar, Literal, Self
 
 import torch
-from asd_plugins.dasheng_layers import Block, TransformerShape
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
+from asd.encoders.transformer import TransformerShape, check_layers, last_outputs, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -47,13 +46,10 @@ class _MelTransformer(Encoder):
     ) -> None:
         super().__init__(augment)
         published = None if weights is None else self._read(weights)
-        if shape is None:
-            asked = size or (usual if published is None else None)
-            shape = TransformerShape.of(published, self.sizes) if asked is None else self.sizes[asked]
-        if not 1 <= layers <= shape.depth:
-            raise UserError(
-                f"{type(self).__name__}: layers is {layers}, but there are {shape.depth}; give 1 to {shape.depth}"
-            )
+        if shape is None and size is None and published is not None:
+            shape = _shape_of(published, self.sizes)
+        shape = shape or self.sizes[size or usual]
+        check_layers(type(self).__name__, layers, shape.depth)
         self.layers = layers
         self.shape = shape
         self.feature_dim = shape.width
@@ -64,14 +60,10 @@ class _MelTransformer(Encoder):
         self.time_pos_embed = nn.Parameter(nn.init.normal_(torch.empty(1, shape.width, 1, self.positions), std=0.02))
         self.freq_pos_embed = nn.Parameter(nn.init.normal_(torch.empty(1, shape.width, _BANDS // bands, 1), std=0.02))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, shape.width, self.patch, self.patch)})
-        self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.depth))
+        self.blocks = stack(shape)
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.frames = frames
         self.layout = TokenLayout(_BANDS // bands, "frequency", chunk_frames=self.positions, hop_seconds=0.01 * frames)
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
         if published is not None:
             self._adopt(published)
 
@@ -123,18 +115,10 @@ class _MelTransformer(Encoder):
         length = min(frames, self.positions)
         patches = patches.unflatten(3, (-1, length)).movedim(3, 1).flatten(0, 1)
         patches = patches + self.time_pos_embed[..., :length] + self.freq_pos_embed
-        tokens = patches.flatten(2).mT
-        kept = []
-        for number, block in enumerate(self.blocks):
-            if self.gradient_checkpointing and block.training and torch.is_grad_enabled():
-                tokens = recompute(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
-            if number >= len(self.blocks) - self.layers:
-                kept.append(tokens)
+        kept = last_outputs(self.blocks, patches.flatten(2).mT, self.layers, self.gradient_checkpointing)
         # The last normalisation belongs to the deepest layer; layers before it are taken through it as well, so that
         # all are of one scale.
-        features = self.norm(torch.stack(kept, dim=1))
+        features = self.norm(kept)
         chunks: Tensor = features.unflatten(0, (clips, -1)).transpose(1, 2)
         return chunks.flatten(2, 3)
 
@@ -143,6 +127,24 @@ class _MelTransformer(Encoder):
         positions = nn.ParameterList([self.time_pos_embed, self.freq_pos_embed])
         first = nn.ModuleList([self.init_bn, positions, self.patch_embed])
         return [first, *self.blocks[:-1], nn.ModuleList([self.blocks[-1], self.norm])]
+
+
+def _shape_of(weights: Weights, published: Mapping[str, TransformerShape]) -> TransformerShape:
+    """The dimensions of a file; heads are in its ``config``, or known of published sizes.
+
+    Raises:
+        UserError: A tensor that tells them is not there, or nothing tells the heads.
+    """
+    width, depth = weights.dims("patch_embed.proj.weight")[0], weights.depth("blocks")
+    weights.check_holds(12 * depth * width**2)
+    known = {(one.width, one.depth): one.heads for one in published.values()}
+    heads = weights.settings("config").get("num_heads", known.get((width, depth)))
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        raise UserError(
+            f"{weights.path} has width {width} and depth {depth}, which is no published size, and its config tells "
+            "no number of heads that fits; set shape"
+        )
+    return TransformerShape(width, depth, heads)
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -120,18 +120,23 @@ class Block(nn.Module):
 
 
 class MobileNetMel(nn.Module):
-    """The log-mel front end of EfficientAT, a batch at once, in float32 whatever the precision around it."""
+    """The log-mel front end of EfficientAT, a batch at once, in float32 whatever the precision around it.
+
+    Args:
+        hop_samples: Samples between frames.
+    """
 
     window: Tensor
     mel: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, hop_samples: int = 320) -> None:
         super().__init__()
+        self.hop = hop_samples
         self.register_buffer("window", constant(torch.hann_window, 800, periodic=False), persistent=False)
         self.register_buffer("mel", _kaldi_mel(BANDS, 1024, 32000, 0.0, 15000.0), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``(B, T)`` at 32 kHz to ``(B, F, 128)``, ``F = 1 + (T - 1) // 320``.
+        """``(B, T)`` at 32 kHz to ``(B, F, 128)``, ``F = 1 + (T - 1) // hop``.
 
         Raises:
             UserError: The clips are too short for one window.
@@ -141,7 +146,7 @@ class MobileNetMel(nn.Module):
         with full_precision(waveform):
             waveform = waveform.float()
             emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
-            spectrum = torch.stft(emphasised, 1024, 320, 800, self.window, return_complex=True)
+            spectrum = torch.stft(emphasised, 1024, self.hop, 800, self.window, return_complex=True)
             power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
             return ((power.mT @ self.mel + 1e-5).log() + 4.5) / 5
 

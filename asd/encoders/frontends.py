@@ -106,8 +106,9 @@ class LogMel(nn.Module):
         bands: Mel bands ``M``.
         size: Samples of window and transform.
         hop_samples: Samples between frames.
-        high_hz: Upper end of the bands, which begin at 0 Hz.
+        high_hz: Upper end of the bands.
         top_db: Decibels below the clip's maximum at which its values are cut off.
+        low_hz: Lower end of the bands.
     """
 
     window: Tensor
@@ -121,6 +122,7 @@ class LogMel(nn.Module):
         hop_samples: int = 160,
         high_hz: float = 8000.0,
         top_db: float = 120.0,
+        low_hz: float = 0.0,
     ) -> None:
         super().__init__()
         self.size = size
@@ -128,7 +130,7 @@ class LogMel(nn.Module):
         self.top_db = top_db
         from torchaudio.functional import melscale_fbanks  # not above: most encoders do without
 
-        filters = constant(melscale_fbanks, size // 2 + 1, 0.0, high_hz, bands, sample_rate)
+        filters = constant(melscale_fbanks, size // 2 + 1, low_hz, high_hz, bands, sample_rate)
         self.register_buffer("window", constant(torch.hann_window, size), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 

@@ -56,21 +56,31 @@ class Weights:
     state: dict[str, Tensor]
     content: Mapping[str, Any]
 
-    def settings(self, name: str) -> dict[str, Any]:
-        """What the file says of the network under that name, such as ``cfg``; empty where it says nothing."""
-        said = self.content.get(name)
-        said = vars(said) if isinstance(said, argparse.Namespace) else said
-        return dict(said) if isinstance(said, Mapping) else {}
+    def settings(self, *names: str) -> dict[str, Any]:
+        """What the file says of the network under a name, such as ``cfg``, and names within; empty where nothing."""
+        said: Any = self.content
+        for name in names:
+            said = said.get(name)
+            said = vars(said) if isinstance(said, argparse.Namespace) else said
+            said = said if isinstance(said, Mapping) else {}
+        return dict(said)
 
-    def dims(self, key: str) -> tuple[int, ...]:
+    def dims(self, key: str, count: int | None = None) -> tuple[int, ...]:
         """The shape of a tensor.
 
+        Args:
+            key: Its name.
+            count: How many dimensions it must have; ``None``: any number.
+
         Raises:
-            UserError: There is none of that name.
+            UserError: There is none of that name, or it has more dimensions, or fewer.
         """
         if key not in self.state:
             raise UserError(f"{self.path}: no key {key}; the file is of another model or size")
-        return tuple(self.state[key].shape)
+        shape = tuple(self.state[key].shape)
+        if count not in (None, len(shape)):
+            raise UserError(f"{self.path}: {key} is of shape {shape}, expected {count} dimensions; the file is damaged")
+        return shape
 
     def depth(self, blocks: str) -> int:
         """How many different parts are called `blocks`, a dot and a number."""
@@ -87,7 +97,7 @@ class Weights:
             raise UserError(f"{self.path} promises a network of {numbers:,} numbers, but holds {held:,}")
 
 
-def weights_of(path: Path, network: str, anchor: str) -> Weights:
+def weights_of(path: Path, network: str, *anchors: str) -> Weights:
     """The weights of a network, out of whatever mappings and prefixes a file has them in.
 
     Averaged weights (EMA) are taken where there are no others.
@@ -95,7 +105,8 @@ def weights_of(path: Path, network: str, anchor: str) -> Weights:
     Args:
         path: A safetensors file or one of `torch.save`, whatever its suffix.
         network: What the network is called in messages.
-        anchor: A key that it always has, as its authors call it; what stands before it is the prefix.
+        anchors: Keys of which it has at least one, as its authors call it; what stands before the first that is there
+            is the prefix.
 
     Raises:
         UserError: The file cannot be used, or is of another network; says of which.
@@ -103,8 +114,10 @@ def weights_of(path: Path, network: str, anchor: str) -> Weights:
     content = read(path)
     state = dict(_tensors(content))
     check_sizes(state, path)
-    prefixes = [key.removesuffix(anchor) for key in state if f".{key}".endswith(f".{anchor}")]
-    if not prefixes:
+    for anchor in anchors:
+        if prefixes := [key.removesuffix(anchor) for key in state if f".{key}".endswith(f".{anchor}")]:
+            break
+    else:
         raise UserError(f"{path} is no file of {network}: it holds {_told(state)}")
     prefix = _chosen(prefixes, path)
     own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

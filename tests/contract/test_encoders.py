@@ -64,7 +64,7 @@ def test_encoders_are_the_same_in_onnxruntime(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["AST", "BEATs", "CED", "Dasheng", "MobileNet"])
+@pytest.mark.parametrize("name", ["AST", "ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER", "MobileNet", "PaSST"])
 def test_full_size_encoders_are_written_as_onnx(name: str, tmp_path: Path) -> None:
     """Attention runs by other kernels there than in the small instances."""
     graph = _Mean(plugins.resolve(name, Encoder)().eval()).eval()

@@ -30,6 +30,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "Dasheng": {"shape": SMALL_TRANSFORMER},
     "DualBranchCNN": {"seconds": 1.0, "width": 4},
+    "EAT": {"shape": SMALL_TRANSFORMER},
     "MobileNet": {"width": 0.1},
 }
 

@@ -8,14 +8,14 @@ import torch
 from asd import plugins
 from asd.encoders.base import Encoder
 
-TRANSFORMERS = ["BEATs", "CED", "Dasheng"]
+TRANSFORMERS = ["ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER", "PaSST"]
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_the_trunk_is_one_graph(name: str) -> None:
     torch.manual_seed(0)
     encoder = plugins.resolve(name, Encoder).tiny()
-    spectrogram = encoder.spectrogram(torch.randn(2, 16000))
+    spectrogram = encoder.spectrogram(torch.randn(2, encoder.sample_rate))
     # The eager back end traces as every other does, and needs no compiler of C.
     compiled = torch.compile(encoder.encode, backend="eager", fullgraph=True)
     for training in (False, True):
