@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asd.encoders.pretrained import Weights, weights_of
+from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
 Rows = Literal["averaged", "kept"]
@@ -64,3 +66,17 @@ class ConvolutionBlock(nn.Module):
         if self.pooling is None:
             return maps
         return F.avg_pool2d(maps, 2) if self.pooling == "mean" else F.max_pool2d(maps, 2)
+
+
+def weights_of_blocks(weights: str, network: Literal["PANNs", "aiSFX"]) -> Weights:
+    """The weights of one of the two networks of such blocks, by path or name.
+
+    Raises:
+        UserError: The file cannot be used, or is of another network, perhaps the other of the two.
+    """
+    published = weights_of(find(weights), network, "conv_block1.conv1.weight")
+    # PANNs alone normalise their bands.
+    held: Literal["PANNs", "aiSFX"] = "PANNs" if "bn0.weight" in published.state else "aiSFX"
+    if held != network:
+        raise UserError(f"{published.path} is no file of {network}: it holds {held}")
+    return published
