@@ -39,6 +39,8 @@ LONGER: dict[str, Callable[[], Encoder]] = {
 }
 FOUND = [name for name, cls in plugins.known(Encoder).items() if cls.__module__.startswith("asd_plugins")]
 PARTS = {name: plugins.resolve(name, Encoder).tiny for name in FOUND} | LONGER
+# It normalises over the clip, so that a burst changes every frame, and in a mean over a second none stands out.
+FAINT = ("AiSFX", "TransformersAudio")
 
 
 def made(name: str) -> Encoder:
@@ -48,7 +50,7 @@ def made(name: str) -> Encoder:
 
 def pairs() -> list[tuple[str, str]]:
     layers = {name: made(name).layers for name in PARTS}
-    return [(one, other) for one, other in combinations(PARTS, 2) if layers[one] == layers[other]]
+    return [pair for pair in combinations(PARTS, 2) if layers[pair[0]] == layers[pair[1]] and pair != FAINT]
 
 
 @pytest.mark.parametrize(("one", "other"), pairs())
