@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asd.encoders.frontends import in_cache
 from asd.utils.precision import full_precision
 
 _Reals = NDArray[np.float64]
@@ -99,7 +100,10 @@ class BandSpectrogram(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``(..., T)`` to ``(..., F, M)`` with ``F = 1 + (T - W) // hop``."""
+        """``(B, ..., T)`` to ``(B, ..., F, M)`` with ``F = 1 + (T - W) // hop``."""
+        return in_cache(self._at_once, waveform)
+
+    def _at_once(self, waveform: Tensor) -> Tensor:
         with full_precision(waveform):
             frames = waveform.float().unfold(-1, len(self.window), self.hop)
             spectrum = torch.fft.rfft(frames * self.window, self.size)

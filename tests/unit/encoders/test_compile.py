@@ -8,7 +8,7 @@ import torch
 from asd import plugins
 from asd.encoders.base import Encoder
 
-TRUNKS = ["BEATs", "CED", "Dasheng", "AiSFX", "PANNs", "YAMNet"]
+TRUNKS = ["BEATs", "CED", "Dasheng", "AiSFX", "OpenL3", "PANNs", "YAMNet"]
 
 
 @pytest.mark.parametrize("name", TRUNKS)
