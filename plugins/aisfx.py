@@ -6,13 +6,13 @@ arXiv:2208.09096; the model X-Sequential-CE.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, weights_of_blocks
+from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, first_of, weights_of_blocks
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -84,15 +84,14 @@ class AiSFX(Encoder):
         window = constant(torch.hann_window, _WINDOW, periodic=False)
         self.front_end = BandSpectrogram(window, _HOP, filters)
         widths = [1, *(width * 2**number for number in range(len(_POOLINGS)))]
-        parts = OrderedDict(
-            (f"conv_block{number + 1}", ConvolutionBlock(*widths[number : number + 2], 2, 3, pooling))
-            for number, pooling in enumerate(_POOLINGS)
-        )
-        self.features = nn.Sequential(parts)
+        named = {
+            f"conv_block{number}": ConvolutionBlock(inputs, outputs, 2, 3, pooling)
+            for number, ((inputs, outputs), pooling) in enumerate(zip(pairwise(widths), _POOLINGS, strict=True), 1)
+        }
         if published is not None:
-            load_strict(self.features, published.state, published.path)
+            load_strict(nn.ModuleDict(named), published.state, published.path)
             self.settled = {"width": width}
-        self.features = self.features[:blocks]
+        self.features = first_of(named, blocks)
         self.feature_dim = widths[blocks]
         self.rows_kept = rows == "kept"
         kept = _BANDS // 2 ** sum(pooling is not None for pooling in _POOLINGS[:blocks]) if self.rows_kept else 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import islice
 from typing import Literal, get_args
 
 import torch.nn.functional as F
@@ -66,6 +69,11 @@ class ConvolutionBlock(nn.Module):
         if self.pooling is None:
             return maps
         return F.avg_pool2d(maps, 2) if self.pooling == "mean" else F.max_pool2d(maps, 2)
+
+
+def first_of(parts: Mapping[str, nn.Module], count: int) -> nn.Sequential:
+    """The first `count` of the parts of a network, one after the other under their names."""
+    return nn.Sequential(OrderedDict(islice(parts.items(), count)))
 
 
 def weights_of_blocks(weights: str, network: Literal["PANNs", "aiSFX"]) -> Weights:

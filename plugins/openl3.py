@@ -45,7 +45,7 @@ class _FrontEnd(NamedTuple):
     padding: int
 
 
-_FRONT_ENDS: dict[str, _FrontEnd] = {
+_FRONT_ENDS: dict[Bands, _FrontEnd] = {
     "mel256": _FrontEnd(256, 2048, 982),
     "mel128": _FrontEnd(128, 2048, 982),
     "linear": _FrontEnd(257, 512, 0),
@@ -107,9 +107,10 @@ class OpenL3(Encoder):
         if published is not None:
             bands = _check_bands(published, bands)
             width = _check_width(published, width)
-            embedding = embedding or _embedding_of(published.path.name)
+            embedding = _embedding_of(published.path.name) if embedding is None else embedding
         width = 64 if width is None else width
-        bands, embedding = bands or "mel256", embedding or 512
+        bands = "mel256" if bands is None else bands
+        embedding = 512 if embedding is None else embedding
         _check_arguments(bands, embedding, hop_seconds, width)
         self.hop = round(hop_seconds * self.sample_rate)
         kind = _FRONT_ENDS[bands]
@@ -164,18 +165,18 @@ class OpenL3(Encoder):
                 # Ten times the logarithm of the square root of the power in a band, as in the authors' training.
                 level = 5 * (level @ self.filters).clamp_min(1e-20).log10()
             below = level - level.amax((2, 3), keepdim=True)
-        return below.clamp_min(-_RANGE_DB).flatten(1, 2)
+        spectrogram: Tensor = below.clamp_min(-_RANGE_DB).flatten(1, 2)
+        return spectrogram
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """``(B, W * F, M)`` to ``(B, 1, W * R, D)``, in `layout`'s rows ``R``."""
         windows = spectrogram.unflatten(1, (-1, self.frames)).mT  # (B, W, M, F)
         maps = windows.flatten(0, 1)[:, None]
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            tokens = self._tokens(maps)
-        else:
-            # All windows of a batch of long clips at once would fill gigabytes.
-            tokens = torch.cat([self._tokens(part) for part in maps.split(_AT_ONCE)])
-        return tokens.unflatten(0, (-1, windows.shape[1])).flatten(1, 2)[:, None]
+        # Without gradients few at a time, for all windows of a batch of long clips would fill gigabytes.
+        whole = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        parts = [self._tokens(part) for part in ([maps] if whole else maps.split(_AT_ONCE))]
+        tokens: Tensor = torch.cat(parts).unflatten(0, (-1, windows.shape[1])).flatten(1, 2)
+        return tokens[:, None]
 
     def _tokens(self, maps: Tensor) -> Tensor:
         """``(N, 1, M, F)`` to ``(N, R, D)``."""
@@ -209,11 +210,12 @@ def _stages(named: nn.ModuleDict) -> list[nn.Module]:
     """Each convolution with what stands before and behind it; behind the last is nothing."""
     stages: list[nn.Module] = []
     for number in range(1, len(_FACTORS)):
-        stage = nn.Sequential(named[f"conv2d_{number}"], named[f"batch_normalization_{number + 1}"], nn.ReLU())
+        stage: list[nn.Module] = [named[f"conv2d_{number}"], named[f"batch_normalization_{number + 1}"], nn.ReLU()]
+        if number == 1:
+            stage.insert(0, named["batch_normalization_1"])
         if number in _POOLED_BEFORE:
             stage.insert(0, nn.MaxPool2d(2))
-        stages.append(stage)
-    stages[0].insert(0, named["batch_normalization_1"])
+        stages.append(nn.Sequential(*stage))
     return [*stages, named["audio_embedding_layer"]]
 
 
@@ -228,7 +230,7 @@ def _check_arguments(bands: str, embedding: int, hop_seconds: float, width: int)
         raise UserError(f"OpenL3: width is {width}; give 64 for the published weights")
 
 
-def _check_bands(weights: Weights, asked: Bands | None) -> str | None:
+def _check_bands(weights: Weights, asked: Bands | None) -> Bands | None:
     """What the weights see, which must be what is asked for; their constants alone tell it."""
     if _FILTERS in weights.state:
         count, bins = weights.dims(_FILTERS)
@@ -242,8 +244,8 @@ def _check_bands(weights: Weights, asked: Bands | None) -> str | None:
                 stacklevel=2,
             )
         return asked
-    fits = ((kind.bands, kind.window // 2 + 1) == (count, bins) for kind in _FRONT_ENDS.values())
-    found = next((bands for bands, one in zip(_FRONT_ENDS, fits, strict=True) if one), None)
+    seen = {(kind.bands, kind.window // 2 + 1): bands for bands, kind in _FRONT_ENDS.items()}
+    found = seen.get((count, bins))
     if found is None:
         raise UserError(
             f"{weights.path} sees {count} bands of {bins} bins; only {', '.join(_FRONT_ENDS)} are supported"
@@ -262,6 +264,7 @@ def _check_width(weights: Weights, asked: int | None) -> int:
     return found
 
 
-def _embedding_of(name: str) -> int | None:
+def _embedding_of(name: str) -> Embedding | None:
     """The embedding in the name of a published file; the file itself does not tell it."""
-    return next((size for size in get_args(Embedding) if re.search(rf"_{size}\b", name)), None)
+    found: Embedding | None = next((size for size in get_args(Embedding) if re.search(rf"_{size}\b", name)), None)
+    return found

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, weights_of_blocks
+from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, first_of, weights_of_blocks
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -25,12 +24,13 @@ from asd.encoders.pretrained import Weights, load_strict
 from asd.errors import Notice, UserError
 
 Frames = Literal["pooled", "kept"]
+Rate = Literal[32000, 16000]
 Size = Literal["cnn14", "cnn10", "cnn6"]
 
 _BANDS = 64
 _LEAST_POWER = 1e-10
 # Samples of a window, whose bins the file's mel filters show.
-_WINDOWS = {32000: 1024, 16000: 512}
+_WINDOWS: dict[Rate, int] = {32000: 1024, 16000: 512}
 # Constants, which are computed here, and the classifier.
 _BESIDE = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
 
@@ -92,7 +92,7 @@ class PANNs(Encoder):
     def __init__(
         self,
         size: Size | None = None,
-        sample_rate: Literal[16000, 32000] | None = None,
+        sample_rate: Rate | None = None,
         layers: int = 1,
         blocks: int | None = None,
         rows: Rows = "averaged",
@@ -116,25 +116,23 @@ class PANNs(Encoder):
         check_choice("PANNs", layers, blocks, len(widths), rows)
         if frames == "pooled" and blocks < len(widths):
             raise UserError(f"PANNs: frames is pooled, for which all {len(widths)} blocks are run; set frames to kept")
-        self.sample_rate = sample_rate or 32000
-        window = _WINDOWS[self.sample_rate]
-        filters = mel_filters(
-            _BANDS, window, self.sample_rate, 50.0, min(14000.0, self.sample_rate / 2), "hertz", "area", slaney=True
-        )
-        self.front_end = BandSpectrogram(constant(torch.hann_window, window), self.sample_rate // 100, filters)
+        rate = sample_rate or 32000
+        self.sample_rate = rate
+        window = _WINDOWS[rate]
+        filters = mel_filters(_BANDS, window, rate, 50.0, min(14000.0, rate / 2), "hertz", "area", slaney=True)
+        self.front_end = BandSpectrogram(constant(torch.hann_window, window), rate // 100, filters)
         self.bn0 = nn.BatchNorm1d(_BANDS)
-        parts = OrderedDict()
+        named: dict[str, nn.Module] = {}
         for number, (inputs, outputs) in enumerate(pairwise((1, *widths)), 1):
             pooling: Literal["mean"] | None = "mean" if number <= network.pooled else None
             block = ConvolutionBlock(inputs, outputs, network.convolutions, network.kernel, pooling)
-            parts[f"conv_block{number}"] = block
-        self.features = nn.Sequential(parts)
+            named[f"conv_block{number}"] = block
         self.fc1: nn.Linear | None = nn.Linear(widths[-1], widths[-1])
         if published is not None:
             state = {key: value for key, value in published.state.items() if not key.startswith(_BESIDE)}
-            load_strict(nn.ModuleDict({"bn0": self.bn0, **parts, "fc1": self.fc1}), state, published.path)
-            self.settled = {"size": size, "sample_rate": sample_rate, "widths": list(widths)}
-        self.features = self.features[:blocks]
+            load_strict(nn.ModuleDict({"bn0": self.bn0, **named, "fc1": self.fc1}), state, published.path)
+            self.settled = {"size": size, "sample_rate": rate, "widths": list(widths)}
+        self.features = first_of(named, blocks)
         if frames == "kept":
             self.fc1 = None
         self.feature_dim = widths[blocks - 1]
@@ -209,7 +207,7 @@ def _check_size(weights: Weights, asked: Size | None) -> Size:
     return size
 
 
-def _check_rate(weights: Weights, asked: int | None) -> int:
+def _check_rate(weights: Weights, asked: Rate | None) -> Rate:
     """The sample rate of the weights, which must be that which is asked for; the mel filters alone tell it."""
     if "logmel_extractor.melW" not in weights.state:
         if asked is None:
@@ -222,7 +220,7 @@ def _check_rate(weights: Weights, asked: int | None) -> int:
     bins, bands = weights.dims("logmel_extractor.melW")
     if bands != _BANDS:
         raise UserError(f"{weights.path} has {bands} mel bands; only those of {_BANDS} are supported")
-    found = next((rate for rate, window in _WINDOWS.items() if bins == window // 2 + 1), None)
+    found: Rate | None = next((rate for rate, window in _WINDOWS.items() if bins == window // 2 + 1), None)
     if found is None:
         raise UserError(
             f"{weights.path} has windows of {2 * (bins - 1)} samples; only 32000 and 16000 Hz are supported"

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import Rows, check_choice
+from asd_plugins.conv_layers import Rows, check_choice, first_of
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -105,13 +105,12 @@ class YAMNet(Encoder):
         self.front_end = BandSpectrogram(window, _HOP, filters, magnitude=True, size=512)
         parts = [nn.Sequential(OrderedDict(fused=_Convolution(1, widths[0], 3, _STRIDES[0])))]
         parts += [_separable(*pair, stride) for pair, stride in zip(pairwise(widths), _STRIDES[1:], strict=True)]
-        named = OrderedDict((f"layer{number}", part) for number, part in enumerate(parts, 1))
-        self.features = nn.Sequential(named)
+        named = {f"layer{number}": part for number, part in enumerate(parts, 1)}
         if published is not None:
             state = {key: value for key, value in published.state.items() if not key.startswith("classifier.")}
-            load_strict(self.features, state, published.path)
+            load_strict(nn.ModuleDict(named), state, published.path)
             self.settled = {"widths": list(widths)}
-        self.features = self.features[: 1 + blocks]
+        self.features = first_of(named, 1 + blocks)
         self.feature_dim = widths[blocks]
         self.rows_kept = rows == "kept"
         hop = _PATCH_HOP * _HOP / self.sample_rate

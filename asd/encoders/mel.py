@@ -56,7 +56,7 @@ def mel_filters(
         norm: Each one divided by the sum of its weights, or by its area in Hz; ``None``: all are as high as one.
         slaney: Slaney's mel scale; else that of HTK.
     """
-    bins: _Reals = np.arange(size // 2 + 1) * (sample_rate / size)
+    bins: _Reals = np.linspace(0, sample_rate / 2, size // 2 + 1)
     ends = _to_mel(np.array([low_hz, high_hz]), slaney)
     edges: _Reals = np.linspace(ends[0], ends[1], bands + 2)
     hertz = _to_hertz(edges, slaney)
@@ -107,11 +107,13 @@ class BandSpectrogram(nn.Module):
         with full_precision(waveform):
             frames = waveform.float().unfold(-1, len(self.window), self.hop)
             spectrum = torch.fft.rfft(frames * self.window, self.size)
-            bands = spectrum.real.square() + spectrum.imag.square()
+            bands: Tensor = spectrum.real.square() + spectrum.imag.square()
             if self.magnitude:
                 # Clamped, the slope of a silent bin is zero and not infinite.
                 bands = bands.clamp_min(1e-30).sqrt()
-            return bands if self.filters is None else bands @ self.filters
+            if self.filters is not None:
+                bands = bands @ self.filters
+            return bands
 
 
 def pad_end(waveform: Tensor, samples: int) -> Tensor:
