@@ -72,7 +72,7 @@ class AiSFX(Encoder):
         check_choice("AiSFX", layers, blocks, len(_POOLINGS), rows)
         published = None if weights is None else weights_of_blocks(weights, "aiSFX")
         if published is not None:
-            found = published.dims("conv_block1.conv1.weight")[0]
+            found = published.dims("conv_block1.conv1.weight", 4)[0]
             if width not in (None, found):
                 raise UserError(f"{published.path} has width {found}; set width to it, or leave it out")
             published.check_holds(9 * (8 * found) ** 2)

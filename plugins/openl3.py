@@ -233,9 +233,9 @@ def _check_arguments(bands: str, embedding: int, hop_seconds: float, width: int)
 def _check_bands(weights: Weights, asked: Bands | None) -> Bands | None:
     """What the weights see, which must be what is asked for; their constants alone tell it."""
     if _FILTERS in weights.state:
-        count, bins = weights.dims(_FILTERS)
-    elif _KERNELS in weights.state:
-        count = bins = weights.dims(_KERNELS)[0]
+        count, bins = weights.dims(_FILTERS, 2)
+    elif _KERNELS in weights.state and weights.dims(_KERNELS, 3)[0] == _FRONT_ENDS["linear"].bands:
+        count = bins = _FRONT_ENDS["linear"].bands
     else:
         if asked is None:
             warnings.warn(
@@ -257,7 +257,7 @@ def _check_bands(weights: Weights, asked: Bands | None) -> Bands | None:
 
 def _check_width(weights: Weights, asked: int | None) -> int:
     """The width of the weights, which must be that which is asked for."""
-    found = weights.dims("conv2d_1.weight")[0]
+    found = weights.dims("conv2d_1.weight", 4)[0]
     if asked not in (None, found):
         raise UserError(f"{weights.path} has width {found}; set width to it, or leave it out")
     weights.check_holds(9 * (8 * found) ** 2)

@@ -190,7 +190,7 @@ def _check_size(weights: Weights, asked: Size | None) -> Size:
     """Which network the weights are of, which must be that which is asked for."""
     keys = [key for key in weights.state if re.fullmatch(r"conv_block\d+\.conv1\.weight", key)]
     convolutions = 2 if "conv_block1.conv2.weight" in weights.state else 1
-    kernel = weights.dims("conv_block1.conv1.weight")[-1]
+    kernel = weights.dims("conv_block1.conv1.weight", 4)[-1]
     found = [
         size
         for size, network in _SIZES.items()
@@ -217,7 +217,7 @@ def _check_rate(weights: Weights, asked: Rate | None) -> Rate:
                 stacklevel=2,
             )
         return asked or 32000
-    bins, bands = weights.dims("logmel_extractor.melW")
+    bins, bands = weights.dims("logmel_extractor.melW", 2)
     if bands != _BANDS:
         raise UserError(f"{weights.path} has {bands} mel bands; only those of {_BANDS} are supported")
     found: Rate | None = next((rate for rate, window in _WINDOWS.items() if bins == window // 2 + 1), None)
@@ -233,7 +233,7 @@ def _check_rate(weights: Weights, asked: Rate | None) -> Rate:
 def _check_widths(weights: Weights, size: Size, asked: Sequence[int] | None) -> list[int]:
     """The widths of the weights, which must be those that are asked for."""
     numbers = range(1, 1 + len(_SIZES[size].widths))
-    found = [weights.dims(f"conv_block{number}.conv1.weight")[0] for number in numbers]
+    found = [weights.dims(f"conv_block{number}.conv1.weight", 4)[0] for number in numbers]
     weights.check_holds(9 * sum(one * other for one, other in pairwise(found)))
     if asked is not None and list(asked) != found:
         raise UserError(f"{weights.path} has widths {found}; set widths to them, or leave it out")

@@ -150,7 +150,7 @@ def _read(path: str) -> Weights:
 def _check_widths(weights: Weights, asked: Sequence[int] | None) -> list[int]:
     """The widths of the weights, which must be those that are asked for."""
     keys = [f"layer{number}.pointwise_conv.conv.weight" for number in range(2, len(_WIDTHS) + 1)]
-    found = [weights.dims(key)[0] for key in ("layer1.fused.conv.weight", *keys)]
+    found = [weights.dims(key, 4)[0] for key in ("layer1.fused.conv.weight", *keys)]
     weights.check_holds(sum(one * other for one, other in pairwise(found)))
     if asked is not None and list(asked) != found:
         raise UserError(f"{weights.path} has widths {found}; set widths to them, or leave it out")

@@ -67,15 +67,20 @@ class Weights:
         said = vars(said) if isinstance(said, argparse.Namespace) else said
         return dict(said) if isinstance(said, Mapping) else {}
 
-    def dims(self, key: str) -> tuple[int, ...]:
-        """The shape of a tensor.
+    def dims(self, key: str, count: int | None = None) -> tuple[int, ...]:
+        """The shape of a tensor, perhaps of so many dimensions.
 
         Raises:
-            UserError: There is none of that name.
+            UserError: There is none of that name, or it has another number of dimensions.
         """
         if key not in self.state:
             raise UserError(f"{self.path}: no key {key}; the file is of another model or size")
-        return tuple(self.state[key].shape)
+        shape = tuple(self.state[key].shape)
+        if count not in (None, len(shape)):
+            raise UserError(
+                f"{self.path}: {key} is of shape {shape}, not of {count} dimensions; the file is of another model"
+            )
+        return shape
 
     def depth(self, blocks: str) -> int:
         """How many different parts are called `blocks`, a dot and a number."""

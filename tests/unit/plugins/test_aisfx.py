@@ -146,7 +146,7 @@ def test_files_that_do_not_fit_say_why(small: str, shared: Path, tmp_path: Path)
         ("less", {key: value for key, value in state.items() if key != "conv_block2.bn1.bias"}, "no key conv_block2"),
         ("more", state | {"conv_block5.conv1.weight": torch.ones(1)}, "unexpected key conv_block5"),
         ("other", state | {"conv_block4.conv2.weight": torch.ones(16, 16, 5, 5)}, "another size of the model"),
-        ("huge", state | {"conv_block1.conv1.weight": torch.ones(1).expand(90000, 1)}, "promises a network"),
+        ("huge", state | {"conv_block1.conv1.weight": torch.ones(1).expand(90000, 1, 1, 1)}, "promises a network"),
     ):
         torch.save(changed, tmp_path / f"{name}.pt")
         with pytest.raises(UserError, match=rf"{name}\.pt.*{said}"):

@@ -225,6 +225,8 @@ def test_files_that_do_not_fit_say_why(small: dict[str, Tensor], shared: Path, t
         ("less", {key: value for key, value in small.items() if key != "conv2d_3.bias"}, r"no key conv2d_3\.bias"),
         ("more", small | {"conv2d_9.bias": torch.ones(1)}, r"unexpected key conv2d_9\.bias"),
         ("mel64", small | {"speclayer.mel_basis": torch.rand(64, 1025)}, "sees 64 bands of 1025 bins; only mel256"),
+        ("flat", small | {"speclayer.mel_basis": torch.rand(256)}, "not of 2 dimensions"),
+        ("scalar", small | {"conv2d_1.weight": torch.tensor(1.0)}, "not of 4 dimensions"),
         ("other", small | {"conv2d_4.weight": torch.ones(4, 4, 5, 5)}, "another size of the model"),
         ("huge", small | {"conv2d_1.weight": torch.ones(1).expand(9000, 1, 1, 1)}, "promises a network"),
         ("broken", small | {"speclayer.mel_basis": torch.full((256, 1025), torch.nan)}, "filters is not finite"),

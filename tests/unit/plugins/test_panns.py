@@ -62,6 +62,10 @@ def check(shared: Path, name: str, rate: Any, weights: str) -> None:
                 assert gap(maps, golden[f"map_{length}"]) < 5e-6
             else:
                 assert gap(maps.mean((1, 2)), golden[f"map_mean_{length}"]) < 5e-6
+        if "batch2_embedding" in golden:
+            clip = wave(shared, rate, "1")
+            batch = torch.cat([clip, 0.5 * clip.flip(1)])
+            assert gap(encoder(batch)[:, 0, 0], golden["batch2_embedding"]) < 5e-6
 
 
 @pytest.mark.parametrize(
@@ -201,6 +205,11 @@ def test_files_that_do_not_fit_say_why(small: str, shared: Path, tmp_path: Path)
         ("fewer", {k: v for k, v in state.items() if "block4" not in k}, "3 blocks of 2 convolutions of 3 by 3; cnn14"),
         ("emb", state | {"fc1.weight": torch.ones(3, 5)}, r"fc1.weight is of shape \(3, 5\), expected \(5, 5\)"),
         ("mel128", state | {"logmel_extractor.melW": torch.ones(513, 128)}, "has 128 mel bands; only those of 64"),
+        (
+            "flat",
+            state | {"logmel_extractor.melW": torch.ones(513)},
+            r"of shape \(513,\), not of 2 dimensions; the file",
+        ),
         ("8k", state | {"logmel_extractor.melW": torch.ones(129, 64)}, "windows of 256 samples; only 32000 and 16000"),
         (
             "huge",

@@ -149,7 +149,11 @@ def test_files_that_do_not_fit_say_why(small: str, shared: Path, tmp_path: Path)
         ("less", {key: v for key, v in state.items() if key != "layer9.depthwise_conv.bn.bias"}, "no key layer9"),
         ("more", state | {"layer15.conv.weight": torch.ones(1)}, "unexpected key layer15"),
         ("other", {key: v for key, v in state.items() if "layer14" not in key}, "no key layer14.*another model or"),
-        ("huge", state | {"layer9.pointwise_conv.conv.weight": torch.ones(1).expand(90000, 1)}, "promises a network"),
+        (
+            "huge",
+            state | {"layer9.pointwise_conv.conv.weight": torch.ones(1).expand(90000, 1, 1, 1)},
+            "promises a network",
+        ),
     ):
         torch.save(changed, tmp_path / f"{name}.pt")
         with pytest.raises(UserError, match=rf"{name}\.pt.*{said}"):
