@@ -8,6 +8,8 @@ from asd.utils.columns import columns
 from asd.utils.sizes_alone import sizes_alone
 
 Row = dict[str, str]
+_MOST, _FEW = 6, 3
+"""Names of weights in a table; of more than so many, so few."""
 COLUMNS = ("encoder", "sample rate", "width", "parameters", "weights", "licence")
 
 
@@ -33,6 +35,11 @@ def _row(name: str, cls: type[Encoder]) -> Row:
 
 
 def markdown_table(rows: list[Row]) -> str:
-    """The rows as a Markdown table with aligned columns."""
-    lines = [[row[name] for name in COLUMNS] for row in rows]
+    """The rows as a Markdown table with aligned columns; of many weights the first few, for `asd weights list` has all."""
+    lines = [[_few(row[name]) for name in COLUMNS] for row in rows]
     return columns(COLUMNS, lines, style="markdown", text=range(len(COLUMNS)))
+
+
+def _few(names: str) -> str:
+    several = names.split(", ")
+    return names if len(several) <= _MOST else f"{', '.join(several[:_FEW])} and {len(several) - _FEW} more"

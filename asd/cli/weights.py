@@ -37,7 +37,9 @@ def _list() -> int:
     for name, card in sorted(cards().items()):
         size = "not published" if card.size is None else f"{card.size:,}"
         there = "yes" if file_of(card).is_file() else "no"
-        lines.append((name, card.file, size, card.sha256 or "not published", card.licence, card.paper, there))
+        lines.append(
+            (name, card.file, size, card.sha256 or card.checksum or "not published", card.licence, card.paper, there)
+        )
     print(columns(headers, lines, text=range(len(headers))))
     print(f"cache folder: {cache_folder()}")
     return 0

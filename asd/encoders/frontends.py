@@ -16,7 +16,7 @@ from asd.utils.precision import full_precision
 _PAIR = 2
 
 
-def _in_cache(front_end: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
+def in_cache(front_end: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
     """A batch ``(B, T)`` at once, but on a CPU two clips at a time: out of its caches they take three times as long."""
     if torch.compiler.is_exporting() or waveform.device.type != "cpu" or len(waveform) <= _PAIR:
         return front_end(waveform)
@@ -58,7 +58,7 @@ class KaldiFilterBank(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip shorter than one frame is padded with zeros to one."""
-        return _in_cache(self._at_once, waveform)
+        return in_cache(self._at_once, waveform)
 
     def _at_once(self, waveform: Tensor) -> Tensor:
         with full_precision(waveform):
@@ -136,7 +136,7 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` to ``(B, F, M)``; a clip too short to be mirrored at its ends is padded with zeros first."""
-        return _in_cache(self._at_once, waveform)
+        return in_cache(self._at_once, waveform)
 
     def _at_once(self, waveform: Tensor) -> Tensor:
         with full_precision(waveform):

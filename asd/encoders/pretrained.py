@@ -34,6 +34,11 @@ _LAYOUTS: tuple[tuple[str, str, int | None], ...] = (
     ("ATST-Frame", "patch_embed.patch_embed.weight", None),
     ("EAT, SSLAM or FISHER", "local_encoder.proj.weight", None),
     ("one of PANNs", "logmel_extractor.melW", None),
+    ("one of PANNs", "fc_audioset.weight", None),
+    ("aiSFX", "embedding_net.conv_block1.conv1.weight", None),
+    ("aiSFX or one of PANNs", "conv_block1.conv1.weight", None),
+    ("OpenL3", "audio_embedding_layer.weight", None),
+    ("YAMNet", "layer1.fused.conv.weight", None),
     ("CLAP", "audio_encoder.patch_embed.proj.weight", None),
     ("wav2vec 2.0, HuBERT or WavLM", "feature_extractor.conv_layers.0.conv.weight", None),
     ("wav2vec 2.0, HuBERT or WavLM of fairseq", "feature_extractor.conv_layers.0.0.weight", None),
@@ -66,20 +71,22 @@ class Weights:
         return dict(said)
 
     def dims(self, key: str, count: int | None = None) -> tuple[int, ...]:
-        """The shape of a tensor.
+        """The shape of a tensor, perhaps of so many dimensions.
 
         Args:
             key: Its name.
             count: How many dimensions it must have; ``None``: any number.
 
         Raises:
-            UserError: There is none of that name, or it has more dimensions, or fewer.
+            UserError: There is none of that name, or it has another number of dimensions.
         """
         if key not in self.state:
             raise UserError(f"{self.path}: no key {key}; the file is of another model or size")
         shape = tuple(self.state[key].shape)
         if count not in (None, len(shape)):
-            raise UserError(f"{self.path}: {key} is of shape {shape}, expected {count} dimensions; the file is damaged")
+            raise UserError(
+                f"{self.path}: {key} is of shape {shape}, not of {count} dimensions; the file is of another model"
+            )
         return shape
 
     def depth(self, blocks: str) -> int:

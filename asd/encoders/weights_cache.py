@@ -97,8 +97,7 @@ def fetch(card: WeightsCard, report: Report | None = None) -> Path:
         if not (file.parent / name).is_file():
             download(f"{card.url.rpartition('/')[0]}/{name}", file.parent / name)
     if check(card) not in (State.RIGHT, State.UNKNOWN):
-        checksum = None if card.sha256 is None else f"sha256:{card.sha256}"
-        download(card.url, file, size=card.size, checksum=checksum, report=report)
+        download(card.url, file, size=card.size, checksum=card.checksum, report=report)
     return file
 
 
@@ -109,6 +108,7 @@ def check(card: WeightsCard) -> State:
         return State.MISSING
     if card.size is not None and file.stat().st_size != card.size:
         return State.WRONG_SIZE
-    if card.sha256 is None:
+    if card.checksum is None:
         return State.UNKNOWN
-    return State.RIGHT if file_checksum(file) == f"sha256:{card.sha256}" else State.WRONG_CHECKSUM
+    found = file_checksum(file, card.checksum.partition(":")[0])
+    return State.RIGHT if found == card.checksum else State.WRONG_CHECKSUM

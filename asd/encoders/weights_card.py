@@ -19,6 +19,7 @@ class WeightsCard:
         size: Bytes.
         sha256: Checksum in hexadecimal.
         beside: Names of small files that belong beside it, at the same place; they make the weights a folder.
+        md5: Checksum in hexadecimal, where no other is published.
     """
 
     name: str
@@ -29,12 +30,19 @@ class WeightsCard:
     size: int | None = None
     sha256: str | None = None
     beside: tuple[str, ...] = ()
+    md5: str | None = None
+
+    @property
+    def checksum(self) -> str | None:
+        """``algorithm:hexadecimal``."""
+        known = {"sha256": self.sha256, "md5": self.md5}
+        return next((f"{kind}:{value}" for kind, value in known.items() if value is not None), None)
 
     @property
     def facts(self) -> str:
         """Size and checksum in words."""
         size = "size not published" if self.size is None else f"{self.size:,} bytes"
-        return f"{size}, {'checksum not published' if self.sha256 is None else f'sha256 {self.sha256}'}"
+        return f"{size}, {'checksum not published' if self.checksum is None else self.checksum.replace(':', ' ')}"
 
 
 class State(StrEnum):

@@ -75,7 +75,8 @@ def read(path: Path) -> Mapping[str, Any]:
     """What a safetensors file or a file of `torch.save` holds, on the CPU.
 
     Tensors are mapped from the file where its format allows it. Beside tensors, plain values are taken: those of
-    Python, numpy scalars, paths and `argparse.Namespace`.
+    Python, numpy scalars, paths and `argparse.Namespace`; arrays of numpy are passed over. A sequence becomes a mapping
+    from places: ``0``, ``1`` and so on.
 
     Raises:
         UserError: The file is something else, is cut short or damaged, or holds pickled code; or no mapping.
@@ -102,6 +103,8 @@ def read(path: Path) -> Mapping[str, Any]:
                 "safetensors"
             ) from error
         raise UserError(f"{path} cannot be read as weights, it may be cut short: {said[:120]}") from error
+    if isinstance(content, list | tuple):
+        content = {str(place): part for place, part in enumerate(content)}
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, not weights by name")
     return content
@@ -167,6 +170,17 @@ def _numpy_scalar(kind: _NumpyType, data: bytes) -> Any:
     return np.frombuffer(data, dtype)[0].item()
 
 
+class _NumpyArray:
+    """Stands in for an array of numpy, of which nothing is made: what lies beside weights is not used."""
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+
+def _numpy_array(*_: object) -> _NumpyArray:
+    return _NumpyArray()
+
+
 def _path_text(*parts: str) -> str:
     return "/".join(map(str, parts))
 
@@ -176,6 +190,8 @@ _PLAIN: list[Any] = [
     (argparse.Namespace, "argparse.Namespace"),
     (_NumpyType, "numpy.dtype"),
     *((_numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    (_NumpyArray, "numpy.ndarray"),
+    *((_numpy_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     *((_path_text, f"pathlib.{kind}Path") for kind in ("Posix", "Windows", "PurePosix", "PureWindows")),
     *((_path_text, f"pathlib._local.{kind}Path") for kind in ("Posix", "Windows", "PurePosix", "PureWindows")),
     (OrderedDict, "pytorch_lightning.utilities.parsing.AttributeDict"),

@@ -1,4 +1,4 @@
-"""The trunks of transformers compile without graph breaks, and compiled they compute the same."""
+"""The trunks of encoders compile without graph breaks, and compiled they compute the same."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from asd import plugins
 from asd.encoders.base import Encoder
 
-TRANSFORMERS = ["ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER", "PaSST"]
+TRUNKS = [
+    "AiSFX", "ATSTFrame", "BEATs", "CED", "Dasheng", "EAT", "FISHER", "OpenL3", "PANNs", "PaSST", "YAMNet",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("name", TRUNKS)
 def test_the_trunk_is_one_graph(name: str) -> None:
     torch.manual_seed(0)
     encoder = plugins.resolve(name, Encoder).tiny()

@@ -129,6 +129,17 @@ def test_what_nobody_published_is_said_so(cache: Path, url: str, monkeypatch: py
     assert weights_cache.check(bare) == State.UNKNOWN
 
 
+def test_an_older_checksum_is_heeded(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    card = publish(monkeypatch, WeightsCard("old", "model.pt", "MIT", "arXiv:0000.00000", url, md5=md5))
+    with pytest.raises(UserError, match=f"size not published, md5 {md5}"):
+        weights_cache.find("old")
+    weights_cache.fetch(card)
+    assert weights_cache.check(card) == State.RIGHT
+    (cache / "model.pt").write_bytes(CONTENT[::-1])
+    assert weights_cache.check(card) == State.WRONG_CHECKSUM
+
+
 def test_weights_without_an_address_say_where_to_put_them(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = publish(monkeypatch, WeightsCard("by_hand", "hand.pt", "MIT", "arXiv:0000.00000"))
     with pytest.raises(UserError, match=f"no direct address for hand.pt .* put it at {cache / 'hand.pt'}"):
@@ -166,3 +177,4 @@ def test_every_card_is_whole_and_names_are_used_once() -> None:
         assert card.paper
         assert card.url is None or card.url.startswith("https://")
         assert card.sha256 is None or len(bytes.fromhex(card.sha256)) == 32
+        assert card.md5 is None or len(bytes.fromhex(card.md5)) == 16

@@ -105,6 +105,8 @@ def test_plain_values_beside_the_weights_are_taken(tmp_path: Path) -> None:
         "best": np.float32(0.25),
         "big_endian": np.dtype(">f8").type(2.0),
         "done": np.bool_(True),
+        "order": np.arange(5),
+        "names": np.array(["a", None], dtype=object),
         "args": argparse.Namespace(rate=16000, out=Path("runs")),
         "name": "x",
         "sizes": [1, (2, None)],
@@ -117,6 +119,11 @@ def test_plain_values_beside_the_weights_are_taken(tmp_path: Path) -> None:
     # What was allowed here is allowed here alone.
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "w.pt", weights_only=True)
+
+
+def test_weights_in_a_sequence_are_found(tmp_path: Path) -> None:
+    torch.save((STATE, {"classes": (0, ["a"])}), tmp_path / "w.pt")
+    same(tmp_path / "w.pt")
 
 
 class _Harm:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from asd.errors import UserError
-from tests.golden_weights import LAYOUTS, by_rule, stored
+from tests.golden_weights import LAYOUTS, made_for, stored
 
 TOLERANCE, FRONT_END = 2e-5, 5e-5
 GOLDEN = ATSTShape(width=128, depth=3, heads=2)
@@ -93,7 +93,7 @@ def test_batches_and_padding_are_those_of_the_authors(golden: Path, weights: str
 @pytest.mark.slow
 def test_full_size_outputs_are_those_of_the_authors(golden: Path, tmp_path: Path) -> None:
     tensors = load_file(golden / "atstframe_base_full.safetensors")
-    state = by_rule(golden / "atstframe_base_full.safetensors", "atstframe_base_encoder")
+    state = made_for(golden / "atstframe_base_full.safetensors", "atstframe_base_encoder")
     torch.save({"state_dict": {f"encoder.encoder.{key}": v for key, v in state.items()}}, tmp_path / "base.ckpt")
     encoder = ATSTFrame(layers=12, weights=str(tmp_path / "base.ckpt")).eval()
     assert encoder.shape == ATSTFrame.sizes["base"]

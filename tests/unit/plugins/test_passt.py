@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from asd.errors import UserError
-from tests.golden_weights import LAYOUTS, by_rule, stored
+from tests.golden_weights import LAYOUTS, made_for, stored
 
 TOLERANCE, FRONT_END = 2e-5, 5e-5
 SMALL = PaSSTShape(16, 2, 2, stride=16, positions=30)
@@ -91,7 +91,7 @@ def test_windows_stamps_and_batches_are_those_of_the_authors(
 @pytest.mark.slow
 def test_full_size_outputs_are_those_of_the_authors(golden: Path, tmp_path: Path) -> None:
     tensors, path = load_file(golden / "passt_s10_full.safetensors"), str(tmp_path / "full.pt")
-    torch.save(by_rule(golden / "passt_s10_full.safetensors", "passt_s_s10"), path)
+    torch.save(made_for(golden / "passt_s10_full.safetensors", "passt_s_s10"), path)
     encoder, classifier = PaSST(size="s", tokens="class", weights=path).eval(), audioset_classifier(path)
     for length in ("1", "2.05", "10"):
         with torch.no_grad():
