@@ -35,7 +35,7 @@ def _row(name: str, cls: type[Encoder]) -> Row:
 
 
 def markdown_table(rows: list[Row]) -> str:
-    """The rows as a Markdown table with aligned columns; of many weights the first few, for `asd weights list` has all."""
+    """The rows as a Markdown table with aligned columns; `asd weights list` has all names, this the first of many."""
     lines = [[_few(row[name]) for name in COLUMNS] for row in rows]
     return columns(COLUMNS, lines, style="markdown", text=range(len(COLUMNS)))
 

@@ -245,7 +245,7 @@ def opened(path: Path) -> Run:
     """An exported graph, ready to run: inputs to scores and decisions."""
     if path.suffix == ".pt2":
         module = torch.export.load(path).module()
-        return lambda inputs: tuple(one.detach().numpy() for one in module(*inputs))  # type: ignore[return-value]
+        return lambda inputs: tuple(one.detach().numpy() for one in module(*inputs))
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

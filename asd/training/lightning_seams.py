@@ -81,13 +81,15 @@ class OpenCLI(LightningCLI):
     """LightningCLI whose private steps have names that a subclass may override.
 
     Args:
+        model: Class of the model.
+        data: Class of the data module.
         args: Of the program, the subcommand first.
         rest: Of `LightningCLI`.
     """
 
-    def __init__(self, *positional: Any, args: list[str], **rest: Any) -> None:
+    def __init__(self, model: type, data: type, *, args: list[str], **rest: Any) -> None:
         self.command = next(iter(args), "")
-        super().__init__(*positional, args=args, **rest)
+        super().__init__(model, data, args=args, **rest)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the object, too
         """The one subcommand that runs: parsers of all of them take longer than the rest of the start."""
