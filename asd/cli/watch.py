@@ -80,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
     from asd.plant.outlets import Outlets
 
     options = _options(args)
-    options.rules  # noqa: B018 - what is wrong is said before a detector is loaded
     detector = Detector.load(options.checkpoint, hop=options.hop, recorded_otherwise=options.recorded_otherwise)
     if options.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -23,6 +24,7 @@ STALL_SECONDS = 30.0
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _AU = struct.Struct(">4sIIIII")
 _AU_INT16 = 3
+_STARTED = WeakSet[subprocess.Popen[bytes]]()
 
 
 class Opened(NamedTuple):
@@ -55,9 +57,15 @@ def opened(source: SourceOptions) -> Opened:
         OSError: It cannot be opened.
     """
     if source.url is not None:
-        return _from_url(source.url)
+        return _from_url(source.url, source.stall or STALL_SECONDS)
     blocks = _from_microphone(source) if source.pipe is None else _from_pipe(source.pipe, source)
     return Opened(source.rate, blocks, lambda: None)
+
+
+def interrupt_all() -> None:
+    """End all that was started to read a source, also what still waits for its first sound."""
+    for process in list(_STARTED):
+        process.kill()
 
 
 def _from_pipe(path: Path, source: SourceOptions) -> Iterator[Block]:
@@ -70,10 +78,11 @@ def _from_microphone(source: SourceOptions) -> Iterator[Block]:
     return from_microphone(source.rate, source.channels, device, source.stall or STALL_SECONDS)
 
 
-def _from_url(url: str) -> Opened:
+def _from_url(url: str, patience: float) -> Opened:
     """Whatever ffmpeg reads, at its own rate and with its own channels, which the AU format tells first."""
     command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-i", url, "-vn", "-c:a", "pcm_s16be"]
     process = subprocess.Popen([*command, "-f", "au", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _STARTED.add(process)
     out, errors = process.stdout, process.stderr
     assert out is not None
     assert errors is not None
@@ -88,10 +97,14 @@ def _from_url(url: str) -> Opened:
         text = b"".join(said).decode("utf-8", "replace").strip()
         return _CREDENTIALS.sub("//", text) or "nothing comes from it"
 
+    impatient = threading.Timer(patience, process.kill)
+    impatient.start()
     try:
         rate, channels = _header(out)
     except ValueError as error:
         raise OSError(reason()) from error
+    finally:
+        impatient.cancel()
 
     def blocks() -> Iterator[Block]:
         width = 2 * channels

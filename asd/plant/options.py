@@ -144,6 +144,7 @@ class Options:
             raise UserError(
                 "buffer, clips_mb, clip_seconds and queue must be above 0, and clip_before shorter than clip_seconds"
             )
+        _ = self.rules  # which raises where they are wrong
         if not self.sources:
             raise UserError("there is no source to listen to; give one or more under sources:")
         for name in self.sources:

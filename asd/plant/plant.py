@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from asd.data.audio.decoding import AudioError
 from asd.errors import UserError
@@ -15,7 +15,7 @@ from asd.events.state import State
 from asd.inference import stream
 from asd.plant.clips import Clips
 from asd.plant.listener import Listener
-from asd.plant.live import check
+from asd.plant.live import check, interrupt_all
 from asd.plant.model import OneModel
 from asd.plant.options import Options, SourceOptions
 from asd.plant.supervised import Supervised
@@ -58,7 +58,6 @@ class Plant:
         }
         self.stop = threading.Event()
         self._failed: BaseException | None = None
-        self._supervised: list[Supervised] = []
 
     def run(self, once: bool = False) -> int:
         """Listen; returns the exit code: 1 where all sources ended and there was an event.
@@ -85,8 +84,7 @@ class Plant:
 
     def _end(self, threads: list[threading.Thread]) -> None:
         self.stop.set()
-        for one in self._supervised:
-            one.interrupt()
+        interrupt_all()
         until = time.monotonic() + _LAST_SECONDS
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -108,15 +106,15 @@ class Plant:
     def _live(self, name: str, source: SourceOptions) -> None:
         listener = self.listeners[name]
         supervised = Supervised(source, listener.tell_state, self.stop)
-        self._supervised.append(supervised)
         while rate := supervised.rate():
             try:
-                listener.stream(supervised.blocks(self.options.buffer), rate, name, live=True)
+                with closing(supervised.blocks(self.options.buffer)) as blocks:
+                    listener.stream(blocks, rate, name, live=True)
             except (UserError, AudioError) as error:
                 # A piece too short for an event, which matters to nobody, or one that is refused.
                 if not self.stop.is_set():
                     listener.tell_state("away", " ".join(str(error).split()))
-                    self.stop.wait(1.0)
+                    supervised.wait()
 
     def _folder(self, name: str, source: SourceOptions, once: bool) -> None:
         listener, folder = self.listeners[name], source.folder

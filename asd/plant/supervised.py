@@ -66,7 +66,7 @@ class Supervised:
                     self._opened = self._opener(self.source)
                 except (OSError, UserError) as error:
                     failed(_line(error))
-                    self._wait()
+                    self.wait()
                     continue
             return self._opened.sample_rate
         return 0
@@ -74,29 +74,36 @@ class Supervised:
     def blocks(self, seconds: float) -> Iterator[Block]:
         """The sound, of which so many seconds wait at most, until listening is to end or the rate changes."""
         self._last, self._quiet = time.monotonic(), False
-        for block in buffered(self._read(), seconds, self.rate() or 1, self._idle):
-            if self.stop.is_set():
-                return
-            self._last, self._quiet = time.monotonic(), block.state is not None
-            if block.state is not None:
-                self._tell(*block.state)
-            else:
-                yield block
+        over = threading.Event()
+        try:
+            for block in buffered(self._read(over), seconds, self.rate() or 1, self._idle):
+                if self.stop.is_set():
+                    return
+                self._last, self._quiet = time.monotonic(), block.state is not None
+                if block.state is not None:
+                    self._tell(*block.state)
+                else:
+                    yield block
+        except GeneratorExit:  # whoever listened will have no more of it: it is opened anew, for another reader
+            over.set()
+            self.interrupt()
+            self._opened = None
+            raise
 
     def interrupt(self) -> None:
         """Make who waits for sound look whether listening is to end."""
         if self._opened is not None:
             self._opened.interrupt()
 
-    def _read(self) -> Iterator[Block]:
+    def _read(self, over: threading.Event) -> Iterator[Block]:
         """The same, read by another thread; what becomes of the source lies between the blocks."""
         again = False
         rate = self.rate()
-        while self._opened is not None:
+        while (current := self._opened) is not None:
             began, why = time.monotonic(), "it ended"
             try:
-                for block in self._opened.blocks:
-                    if self.stop.is_set():
+                for block in current.blocks:
+                    if self.stop.is_set() or over.is_set():
                         return
                     if time.monotonic() - began > _STEADY_SECONDS:
                         self._pause = self._first_pause
@@ -104,13 +111,13 @@ class Supervised:
                     again = False
             except (OSError, UserError) as error:
                 why = _line(error)
-            self._opened.interrupt()
-            self._opened, again = None, True
-            if self.stop.is_set():
+            current.interrupt()
+            if self.stop.is_set() or over.is_set():
                 return
+            self._opened, again = None, True
             if not self._quiet:  # or else it was interrupted, for a reason that was told
                 yield Block(_NOTHING, state=("away", why))
-            self._wait()
+            self.wait()
             # Why it cannot be opened again is not told: what was heard before may not be judged yet.
             if (new := self._open(lambda _: None)) != rate:
                 if new:
@@ -137,7 +144,8 @@ class Supervised:
             self.interrupt()
         return not self.stop.is_set()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait before it is opened again."""
         self.stop.wait(self._pause)
         self._pause = min(2 * self._pause, self._longest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -140,6 +141,16 @@ def test_listening_ends_while_nothing_comes() -> None:
     assert time.monotonic() - began < 10
 
 
+def test_who_has_enough_of_a_source_and_comes_again_finds_it_opened_anew() -> None:
+    listening = Listening(lambda: iter(lambda: (time.sleep(0.01), SOUND)[1], None), 3)  # type: ignore[arg-type]
+    assert listening.supervised.rate() == RATE
+    blocks = listening.supervised.blocks(60.0)
+    next(blocks)
+    blocks.close()  # type: ignore[attr-defined]
+    assert listening.interrupted == 1
+    assert [len(stretch) for _, stretch in listening.all()] == [3], "by one reader, and not also by the first one"
+
+
 # -- what is opened
 
 
@@ -157,6 +168,16 @@ def test_why_ffmpeg_gives_nothing_is_said_without_the_password() -> None:
         opened(SourceOptions(url="rtsp://user:secret@127.0.0.1:1/x"))
     with pytest.raises(OSError, match="No such file"):
         opened(SourceOptions(url="absent.wav"))
+
+
+def test_ffmpeg_is_not_waited_for_forever() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        began = time.monotonic()
+        with pytest.raises(OSError, match="nothing comes from it"):
+            opened(SourceOptions(url=f"tcp://127.0.0.1:{silent.getsockname()[1]}", stall=0.5))
+    assert time.monotonic() - began < 20
 
 
 def test_ffmpeg_ends_where_it_is_interrupted(tmp_path: Path) -> None:
