@@ -43,7 +43,8 @@ class Webhook:
         except urllib.error.HTTPError as error:
             raise DeliveryError(f"{error.code} {error.reason}", refused=error.code in _REFUSED) from error
         except (OSError, ValueError) as error:
-            raise DeliveryError(str(getattr(error, "reason", None) or error) or type(error).__name__) from error
+            cause = getattr(error, "reason", None) or error
+            raise DeliveryError(getattr(cause, "strerror", None) or str(cause) or type(error).__name__) from error
 
     def close(self) -> None:
         """Nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import time
@@ -41,12 +42,14 @@ class Clips:
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             path = self.folder / f"{source}_{stamp}_{uuid.uuid4().hex[:8]}.flac"
             try:
+                content = io.BytesIO()  # libsndfile does not say why a file cannot be written
+                soundfile.write(content, samples[:, :_MOST_CHANNELS], sample_rate, format="FLAC", subtype="PCM_16")
                 with written(path) as place:
-                    soundfile.write(place, samples[:, :_MOST_CHANNELS], sample_rate, format="FLAC", subtype="PCM_16")
+                    place.write_bytes(content.getvalue())
                 self._trim(path)
             except (OSError, soundfile.SoundFileError) as error:
                 if not self._failing:
-                    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+                    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
                     logger.warning("asd: warning: %s: no clip can be kept (%s); events have none", self.folder, reason)
                 self._failing = True
                 return None

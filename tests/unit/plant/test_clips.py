@@ -81,6 +81,6 @@ def test_where_no_clip_can_be_kept_it_is_said_once(tmp_path: Path, caplog: pytes
     assert clips.keep("pump", RAMP, RATE) is None
     assert clips.keep("pump", RAMP, RATE) is None
     (said,) = caplog.messages
-    assert "no clip can be kept (" in said
+    assert said == f"asd: warning: {tmp_path}/file: no clip can be kept (File exists); events have none"
     (tmp_path / "file").unlink()
     assert clips.keep("pump", RAMP, RATE) is not None
