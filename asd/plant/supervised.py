@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -71,7 +71,7 @@ class Supervised:
             return self._opened.sample_rate
         return 0
 
-    def blocks(self, seconds: float) -> Iterator[Block]:
+    def blocks(self, seconds: float) -> Generator[Block, None, None]:
         """The sound, of which so many seconds wait at most, until listening is to end or the rate changes."""
         self._last, self._quiet = time.monotonic(), False
         over = threading.Event()

@@ -146,7 +146,7 @@ def test_who_has_enough_of_a_source_and_comes_again_finds_it_opened_anew() -> No
     assert listening.supervised.rate() == RATE
     blocks = listening.supervised.blocks(60.0)
     next(blocks)
-    blocks.close()  # type: ignore[attr-defined]
+    blocks.close()
     assert listening.interrupted == 1
     assert [len(stretch) for _, stretch in listening.all()] == [3], "by one reader, and not also by the first one"
 
