@@ -24,9 +24,9 @@ import soundfile
 import yaml
 
 from asd.events.event import NOT_DELIVERED
-from asd.inference import Detector, enroll
+from asd.inference import Detector
 from tests.integration.broker import Broker, Subscriber, until
-from tests.integration.test_plant import RATE, hum
+from tests.integration.pump import RATE, hum, knowing
 
 SECONDS = 60
 SOURCES = ("north", "east", "south", "west")
@@ -107,10 +107,7 @@ def main() -> None:
 
 def measure(folder: Path, run: Path, minutes: int, kills: int) -> None:
     """Listen to so many minutes of each source."""
-    (folder / "normal").mkdir()
-    for seed in range(6):
-        soundfile.write(folder / f"normal/{seed}.flac", hum(seed, SECONDS), RATE)
-    checkpoint = enroll(run, "pump", folder / "normal", folder / "pump.ckpt").path
+    checkpoint = knowing(run, folder, SECONDS)
     recorded(folder, minutes)
     (folder / "broker").mkdir()
     broker = Broker(folder / "broker")

@@ -21,16 +21,8 @@ import soundfile
 import yaml
 
 from asd.events.event import schema
-from asd.inference import enroll
 from tests.integration.broker import until
-
-RATE = 16000
-
-
-def hum(seed: int, seconds: float, fault: float = 0.0) -> np.ndarray:
-    time = np.arange(round(seconds * RATE)) / RATE
-    noise = 0.02 * np.random.default_rng(seed).standard_normal(len(time))
-    return 0.2 * np.sin(2 * np.pi * 100 * time) + fault * np.sin(2 * np.pi * 3100 * time) + noise
+from tests.integration.pump import RATE, hum, knowing
 
 
 def pcm(sound: np.ndarray) -> bytes:
@@ -40,11 +32,7 @@ def pcm(sound: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def detector(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows a pump beside its fan."""
-    folder = tmp_path_factory.mktemp("pump")
-    (folder / "normal").mkdir()
-    for day in range(6):
-        soundfile.write(folder / f"normal/{day}.flac", hum(day, 4), RATE)
-    return enroll(trained, "pump", folder / "normal", folder / "pump.ckpt").path
+    return knowing(trained, tmp_path_factory.mktemp("pump"))
 
 
 def plant(folder: Path, detector: Path, sources: dict[str, dict[str, Any]], **more: Any) -> Path:
