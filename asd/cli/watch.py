@@ -3,130 +3,205 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
-from asd.machine import titles
 from asd.utils import strict_json
 
 if TYPE_CHECKING:
-    from asd.inference.monitor import Message
+    from asd.events.event import Event
+    from asd.events.state import State
+    from asd.inference import Detector
+    from asd.inference.commission import Commission
     from asd.inference.recalibration import Calibrated
-    from asd.inference.watching import Watcher
+    from asd.plant.listener import Listener
+    from asd.plant.model import OneModel
+    from asd.plant.options import Options, SourceOptions
+    from asd.plant.outlets import Outlets
 
 _FORMATS = ("s16le", "s32le", "f32le")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    parser.add_argument("source", help="a folder that a recorder writes into, a file, - for a pipe, or microphone")
-    parser.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="or a run's folder")
-    parser.add_argument("--machine", metavar="NAME", help="needed where the detector knows several")
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (half a window)")
+    """Add the options of the command; those without a value leave it to `asd.plant.options`, or to --config."""
+    add = parser.add_argument
+    add("source", nargs="?", help="a folder that a recorder writes into, a file, - for a pipe, or microphone")
+    add("--config", metavar="FILE", type=Path, help="several sources, and these options, in a YAML file")
+    add("--checkpoint", metavar="FILE", type=Path, help="or a run's folder")
+    add("--machine", metavar="NAME", help="needed where the detector knows several")
+    add("--name", metavar="NAME", help="of the source, in events (the last part of its path)")
+    add("--hop", type=float, metavar="SECONDS", help="between windows (half a window)")
     add_false_alarms(parser, "as the checkpoint was asked for, or 1/day")
-    parser.add_argument(
-        "--commission", metavar="TIME", help="set the limits by what is heard first, such as 24h, without any event"
-    )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="of --commission: a checkpoint with these limits")
-    parser.add_argument("--smooth", type=int, default=3, metavar="N", help="median of so many windows (3)")
-    parser.add_argument("--event", default="3/5", metavar="N/OF", help="an event is so many windows of so many (3/5)")
-    parser.add_argument("--grace", type=float, default=0, metavar="SECONDS", help="no event at the start (0)")
-    parser.add_argument("--hold-off", type=float, default=0, metavar="SECONDS", help="least between events (0)")
-    parser.add_argument("--re-arm", type=float, default=0, metavar="SECONDS", help="below before an event ends (0)")
-    parser.add_argument("--speed", type=float, default=1.0, help="of a file: times its own; 0: as fast as can be (1)")
-    parser.add_argument("--once", action="store_true", help="of a folder: end when every file is judged")
-    parser.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="of a folder: between looks (1)")
-    parser.add_argument("--rate", type=int, default=16000, help="of a pipe or microphone, in Hz (16000)")
-    parser.add_argument("--channels", type=int, default=1, help="of a pipe or microphone (1)")
-    parser.add_argument("--format", choices=_FORMATS, default="s16le", help="of a pipe (s16le)")
-    parser.add_argument("--buffer", type=float, default=60.0, metavar="SECONDS", help="of live sound at most (60)")
+    add("--commission", metavar="TIME", help="set the limits by what is heard first, such as 24h, without any event")
+    add("--out", metavar="FILE", type=Path, help="of --commission: a checkpoint with these limits")
+    add("--smooth", type=int, metavar="N", help="median of so many windows (3)")
+    add("--event", metavar="N/OF", help="an event is so many windows of so many (3/5)")
+    add("--grace", type=float, metavar="SECONDS", help="no event at the start (0)")
+    add("--hold-off", type=float, metavar="SECONDS", help="least between events (0)")
+    add("--re-arm", type=float, metavar="SECONDS", help="below before an event ends (0)")
+    add("--speed", type=float, help="of a file: times its own; 0: as fast as can be (1)")
+    add("--once", action="store_true", help="of a folder: end when every file is judged")
+    add("--poll", type=float, metavar="SECONDS", help="of a folder: between looks (1)")
+    add("--rate", type=int, help="of a pipe or microphone, in Hz (16000)")
+    add("--channels", type=int, help="of a pipe or microphone (1)")
+    add("--format", choices=_FORMATS, help="of a pipe (s16le)")
+    add("--buffer", type=float, metavar="SECONDS", help="of live sound at most (60)")
     add_otherwise(parser)
-    parser.add_argument("--scores", action="store_true", help="tell the score of every window, too")
-    parser.add_argument("--quiet", action="store_true", help="no lines for people, on standard error")
-    parser.add_argument("--webhook", metavar="URL", help="POST events and drift there")
+    parser.set_defaults(recorded_otherwise=None)
+    add("--scores", action="store_true", help="tell the score of every window, too")
+    add("--quiet", action="store_true", help="no lines for people, on standard error")
+    add("--explain", action="store_true", default=None, help="say of each event what makes its score")
+    where = parser.add_argument_group("where events go, beside standard output")
+    add = where.add_argument
+    add("--webhook", metavar="URL", help="POST events there")
+    add("--mqtt", metavar="URL", help="publish them, as mqtts://user@broker/plant/hall; password: ASD_MQTT_PASSWORD")
+    add("--mqtt-password-file", metavar="FILE", type=Path, help="or here")
+    add("--mqtt-ca", metavar="FILE", type=Path, help="certificates to trust (those of the system)")
+    add("--mqtt-discovery", metavar="PREFIX", help="of Home Assistant; empty: none (homeassistant)")
+    add("--metrics", metavar="HOST:PORT", help="figures for Prometheus")
+    add("--state", metavar="FOLDER", type=Path, help="keep what is not delivered, and which files were judged, there")
+    add("--clips", metavar="FOLDER", type=Path, help="keep the sound around events there")
+    add("--clips-mb", type=float, metavar="MB", help="that it takes at most; the oldest go (500)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the source ends; returns the exit code: 1 where there was an event."""
-    from asd.cli.watch_lines import line
     from asd.inference import Detector
-    from asd.inference.commission import Commission, seconds_of
-    from asd.inference.monitor import Rules
     from asd.inference.recalibration import USUAL_BUDGET
-    from asd.inference.rewriting import rewrite
-    from asd.inference.watching import Watcher
-    from asd.inference.webhook import Webhook
+    from asd.plant.model import OneModel
+    from asd.plant.outlets import Outlets
 
-    rules = Rules(args.smooth, *_parts(args.event), grace=args.grace, hold_off=args.hold_off, re_arm=args.re_arm)
-    times = 0 < args.buffer < math.inf and 0 < args.poll < math.inf and 0 <= args.speed < math.inf
-    if min(args.rate, args.channels) < 1 or not times:
-        raise UserError("--rate, --channels, --buffer and --poll must be above 0, --speed 0 or more")
-    detector = Detector.load(args.checkpoint, hop=args.hop, recorded_otherwise=args.recorded_otherwise)
-    if args.hop is None:
+    options = _options(args)
+    detector = Detector.load(options.checkpoint, hop=options.hop, recorded_otherwise=options.recorded_otherwise)
+    if options.hop is None:
         detector = detector.with_hop(detector.cut.seconds / 2)
-    budget = args.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET
+    budget = options.false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET
     detector.allow(budget)
-    number = detector.section_index(args.machine)
-    sections = detector.model.sections.sections
-    title = titles(sections)[sections[number]]
-    hook = Webhook(args.webhook) if args.webhook else None
+    numbers = {name: detector.section_index(source.machine) for name, source in options.sources.items()}
+    commission = _commission(args, detector, next(iter(numbers.values())), budget)
+    titles = {name: name if args.config else detector.titles[number] for name, number in numbers.items()}
+    with ExitStack() as ends:
+        outlets = Outlets(options, {name: detector.machines[number] for name, number in numbers.items()})
+        ends.callback(outlets.close)
+        tell = _teller(args, titles, outlets)
+        model = ends.enter_context(OneModel(detector))
+        if args.config is not None:
+            from asd.plant.plant import Plant
 
+            return Plant(options, numbers, model, tell, outlets.state).run(once=args.once)
+        return _alone(args, options, numbers, model, tell, outlets.state, commission)
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from asd.plant import options as plant
+
+    own = {one.name for one in fields(plant.Options)}
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    general = {name: value for name, value in given.items() if name in own}
+    alone = ("source", "machine", "name", "commission", "out", "poll", "rate", "channels", "format", "speed")
+    if args.config is not None:
+        if wrong := [name for name in alone if name in given]:
+            raise UserError(f"--config has sources of its own; leave out {', '.join(wrong)}, or give it there")
+        return plant.read(args.config, general)
+    missing = [name for name in ("source", "checkpoint") if name not in given]
+    if missing:
+        raise UserError(f"there is no {' and no '.join(missing)}; give SOURCE and --checkpoint, or --config")
     if args.out is not None and args.commission is None:
         raise UserError("--out goes with --commission")
-    commission = None
-    if args.commission is not None:
-        commission = Commission(detector, number, seconds_of(args.commission), budget)
+    kind, place = _kind(args.source)
+    source = {name: value for name, value in given.items() if name in alone[5:] or name == "machine"}
+    name = args.name or plant.name_for({"-": "pipe"}.get(args.source, args.source))
+    return plant.Options(**general, sources={name: plant.SourceOptions(**{kind: place}, **source)})
+
+
+def _kind(source: str) -> tuple[str, Any]:
+    if source == "-":
+        return "pipe", Path(source)
+    if source == "microphone":
+        return "microphone", "default"
+    return "folder" if Path(source).is_dir() else "file", Path(source)
+
+
+def _commission(args: argparse.Namespace, detector: Detector, number: int, budget: str | float) -> Commission | None:
+    from asd.inference.commission import Commission, seconds_of
+
+    if args.commission is None:
+        return None
+    return Commission(detector, number, seconds_of(args.commission), budget)
+
+
+def _teller(args: argparse.Namespace, titles: Mapping[str, str], outlets: Outlets) -> Callable[[Event], None]:
+    from asd.cli.watch_lines import line
+
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        if event["type"] != "score" or args.scores:
+            text = strict_json.dumps(event)
+            said = "" if args.quiet else line(titles[event["source"]], event)
+            with lock:
+                print(text, flush=True)
+                if said:
+                    print(said, file=sys.stderr, flush=True)
+        outlets.take(event)
+
+    return tell
+
+
+def _alone(
+    args: argparse.Namespace,
+    options: Options,
+    numbers: Mapping[str, int],
+    model: OneModel,
+    tell: Callable[[Event], None],
+    state: State,
+    commission: Commission | None,
+) -> int:
+    """Listen to the one source of the command line, until it ends."""
+    from asd.inference.rewriting import rewrite
+    from asd.plant.clips import Clips
+    from asd.plant.listener import Listener
+
+    ((name, number),) = numbers.items()
+    source = options.sources[name]
 
     def keep(found: Calibrated) -> None:
-        if args.out is not None:
-            rewrite(args.checkpoint, args.out, detector, found, "commission", args.source, budget)
+        if args.out is not None and commission is not None:
+            rewrite(
+                options.checkpoint, args.out, model.detector, found, "commission", args.source, commission.false_alarms
+            )
 
-    def tell(message: Message) -> None:
-        print(strict_json.dumps(message), flush=True)
-        said = "" if args.quiet else line(title, message)
-        if said:
-            print(said, file=sys.stderr, flush=True)
-        if hook is not None and message["type"] not in ("score", "file", "remark"):
-            hook.send({"machine": detector.machines[number], **message})
-
-    watcher = Watcher(detector, number, rules, tell, args.scores, commission, keep)
-    try:
-        with detector.weights_kept():
-            if Path(args.source).is_dir():
-                watcher.folder(Path(args.source), args.poll, follow=not args.once)
-            else:
-                _listen(watcher, args)
-    finally:
-        if hook is not None:
-            hook.close()
-    return 1 if watcher.events else 0
+    clips = None if options.clips is None else Clips(options.clips, options.clips_mb)
+    listener = Listener(name, number, options, model, tell, state, clips, commission, keep)
+    if source.folder is not None:
+        listener.folder(source.folder, source.poll, follow=not args.once)
+    else:
+        _stream(listener, source, options.buffer)
+    return 1 if listener.watcher.events else 0
 
 
-def _listen(watcher: Watcher, args: argparse.Namespace) -> None:
+def _stream(listener: Listener, source: SourceOptions, held: float) -> None:
     from asd.inference import stream
 
-    live, rate = args.source in ("-", "microphone"), args.rate
-    if args.source == "-":
+    rate, name = source.rate, str(source.file)
+    if source.pipe is not None:
         if sys.stdin is None:
             raise UserError("standard input is closed; pipe raw samples into `asd watch -`")
-        blocks = stream.from_pipe(sys.stdin.buffer, rate, args.channels, args.format)
-    elif args.source == "microphone":
-        blocks = stream.from_microphone(rate, args.channels)
+        blocks, name = stream.from_pipe(sys.stdin.buffer, rate, source.channels, source.format), "the pipe"
+    elif source.microphone is not None:
+        blocks, name = stream.from_microphone(rate, source.channels), "microphone"
     else:
-        rate = stream.rate_of(Path(args.source), watcher.detector.cut.channel)
-        blocks = stream.from_file(Path(args.source), args.speed)
-    if live or args.speed > 0:
-        blocks = stream.buffered(blocks, args.buffer, rate)
-    watcher.stream(blocks, rate, "the pipe" if args.source == "-" else args.source, live)
-
-
-def _parts(text: str) -> tuple[int, int]:
-    needed, _, among = text.partition("/")
-    if not needed.isdecimal() or not among.isdecimal():
-        raise UserError(f"--event is {text!r}; give so many of so many windows, as 3/5")
-    return int(needed), int(among)
+        path = source.file or Path()
+        rate = stream.rate_of(path, listener.watcher.detector.cut.channel)
+        blocks = stream.from_file(path, source.speed)
+    if source.live or source.speed > 0:
+        blocks = stream.buffered(blocks, held, rate)
+    listener.stream(blocks, rate, name, source.live)

@@ -36,6 +36,9 @@ def _said(message: Mapping[str, Any]) -> str:
             return f"{message['seconds']:.3g} s of sound were lost"
         case "unusable":
             return f"cannot be judged: {message['reason']}"
+        case "source":
+            state = "is heard again" if message["state"] == "heard" else f"is {message['state']}"
+            return f"{state}: {message['reason']}" if message["reason"] else state
         case "remark":
             return str(message["remark"])
         case "summary":

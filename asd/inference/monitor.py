@@ -148,7 +148,9 @@ class Monitor:
         if self.event is None and len(high) >= self.rules.needed and time >= self._ended + self.rules.hold_off:
             self.events += 1
             peak, at_peak = max((one, at) for at, one, _ in self.flags)
-            self.event = {"start": high[0], "peak": peak, "peak_time": at_peak, "windows": len(high) - 1}
+            self.event = {
+                "start": high[0], "score": score, "peak": peak, "peak_time": at_peak, "windows": len(high) - 1,
+            }  # fmt: skip
             yield {"type": "event_start", "start": high[0], "score": score, "threshold": self.threshold}
         if self.event is not None:
             self.event["windows"] += 1
@@ -173,7 +175,7 @@ class Monitor:
         """An event that is a recording as a whole, of that score."""
         self.events += 1
         yield {"type": "event_start", "start": start, "score": score, "threshold": self.threshold}
-        self.event = {"start": start, "peak": score, "peak_time": start, "windows": 1}
+        self.event = {"start": start, "score": score, "peak": score, "peak_time": start, "windows": 1}
         yield from self._end(end)
 
     def finish(self, time: float) -> Iterator[Message]:

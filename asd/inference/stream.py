@@ -7,10 +7,10 @@ import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ BLOCK_SECONDS = 0.25
 _BURST_SECONDS = 5.0
 """What a live source may hold back before it is read from."""
 
+_CLOCKS_DIFFER = 60_000_000_000
+"""Nanoseconds by which the clocks of a recorder and of this machine may differ."""
+
+_IDLE_SECONDS = 0.5
+
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 
 
@@ -34,10 +39,12 @@ class Block:
     Attributes:
         samples: ``(n, C)`` float32.
         lost: Samples that were lost just before it.
+        state: What is to be told of the source from here on, such as ``away``, and why; mostly nothing.
     """
 
     samples: NDArray[np.float32]
     lost: int = 0
+    state: tuple[str, str] | None = None
 
 
 def from_file(path: Path, speed: float = 1.0, clock: Callable[[float], None] = time.sleep) -> Iterator[Block]:
@@ -71,11 +78,19 @@ def from_pipe(pipe: IO[bytes], sample_rate: int, channels: int, form: str) -> It
         yield Block((values / scale).astype(np.float32))
 
 
-def from_microphone(sample_rate: int, channels: int) -> Iterator[Block]:
-    """The default microphone, through `sounddevice` where it is installed.
+def from_microphone(
+    sample_rate: int, channels: int, device: str | None = None, patience: float | None = None
+) -> Iterator[Block]:
+    """A microphone, through `sounddevice` where that is installed.
+
+    Args:
+        sample_rate: Hz.
+        channels: How many.
+        device: Its name, or a part of it; ``None``: the default one.
+        patience: Seconds without sound after which it counts as gone; ``None``: never.
 
     Raises:
-        UserError: It is not installed, or no microphone answers.
+        UserError: The package is not installed, or no such microphone answers.
     """
     try:
         import sounddevice
@@ -88,14 +103,18 @@ def from_microphone(sample_rate: int, channels: int) -> Iterator[Block]:
 
     size = round(BLOCK_SECONDS * sample_rate)
     try:
-        with sounddevice.InputStream(sample_rate, size, channels=channels, dtype="float32", callback=take):
+        with sounddevice.InputStream(sample_rate, size, device, channels, "float32", callback=take):
             while True:
-                yield held.get()
-    except sounddevice.PortAudioError as error:
+                yield held.get(timeout=patience)
+    except queue.Empty as error:
+        raise UserError("the microphone gives no sound; check its plug") from error
+    except (sounddevice.PortAudioError, ValueError) as error:  # a name that fits none or several is a ValueError
         raise UserError(f"the microphone cannot be opened: {error}") from error
 
 
-def buffered(blocks: Iterator[Block], seconds: float, sample_rate: int) -> Iterator[Block]:
+def buffered(
+    blocks: Iterator[Block], seconds: float, sample_rate: int, idle: Callable[[], bool] | None = None
+) -> Iterator[Block]:
     """The same blocks, read ahead by another thread; where the reader is too slow, the oldest are lost and counted.
 
     Sound that comes faster than it can have been made was recorded before: nobody waits for it, so it waits instead.
@@ -104,6 +123,7 @@ def buffered(blocks: Iterator[Block], seconds: float, sample_rate: int) -> Itera
         blocks: A stream that does not wait.
         seconds: Sound that is held at most.
         sample_rate: Hz.
+        idle: Asked twice a second, while nothing comes, whether to go on waiting; ``None``: always.
     """
     held: queue.Queue[Block | BaseException | None] = queue.Queue(max(2, round(seconds / BLOCK_SECONDS)))
     lost, heard, recorded, begin = 0, 0.0, False, time.monotonic()
@@ -134,27 +154,86 @@ def buffered(blocks: Iterator[Block], seconds: float, sample_rate: int) -> Itera
 
     threading.Thread(target=read, daemon=True).start()
     told = 0
-    while (item := held.get()) is not None:
+    while True:
+        try:
+            item = held.get(timeout=None if idle is None else _IDLE_SECONDS)
+        except queue.Empty:
+            if idle is None or idle():
+                continue
+            return
+        if item is None:
+            return
         if isinstance(item, BaseException):
             raise item
         missing, told = lost - told, lost
-        yield Block(item.samples, item.lost + missing) if missing else item
+        yield replace(item, lost=item.lost + missing) if missing else item
+
+
+@dataclass
+class Seen:
+    """Which recordings of a folder were given, in bounded memory.
+
+    Attributes:
+        newest: When the last of them was written, in nanoseconds since 1970; what is older was given.
+        given: Paths in the folder of those that were written then or, where the clock went back, later.
+    """
+
+    newest: int = -1
+    given: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Any) -> Self:
+        """From what `to_dict` gave; what is no such thing is nothing."""
+        try:
+            return cls(int(kept["newest"]), {str(name): int(at) for name, at in kept["given"].items()})
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, to be kept."""
+        return {"newest": self.newest, "given": self.given}
+
+    def add(self, name: str, at: int) -> None:
+        """A recording was given that was written then."""
+        self.newest = max(self.newest, at)
+        self.given = {one: when for one, when in {**self.given, name: at}.items() if when >= self.newest}
+
+    def turn_back(self, now: int, since: int, found: Iterable[tuple[str, int]]) -> bool:
+        """Where the newest is of the future, what is written from now on is new all the same.
+
+        Args:
+            now: Nanoseconds since 1970.
+            since: What was written since then may not have been looked at.
+            found: All recordings that are there, and when they were written.
+
+        Returns:
+            Whether the clock went back by more than those of two machines differ.
+        """
+        back = self.newest - now > _CLOCKS_DIFFER
+        self.given |= {name: at for name, at in found if now < at <= self.newest}
+        self.newest = since
+        return back
 
 
 def new_files(
-    folder: Path, poll: float = 1.0, follow: bool = True, clock: Callable[[float], None] = time.sleep
+    folder: Path,
+    poll: float = 1.0,
+    follow: bool = True,
+    clock: Callable[[float], None] = time.sleep,
+    seen: Seen | None = None,
+    keep: Callable[[], None] = lambda: None,
 ) -> Iterator[Path]:
     """Recordings in a folder and the folders in it, in order of time, each once it has stopped growing.
 
-    A `Notice` tells what is left alone at the start.
-
-    Only the paths of files no older than the newest that was given are kept in mind, so it can go on for years.
+    A `Notice` tells what is left alone at the start, and that the clock went back.
 
     Args:
         folder: Where a recorder writes.
         poll: Seconds between two looks; a file is whole when its size is the same in both.
         follow: Go on waiting; else end when every file was given.
         clock: What waits.
+        seen: What was given before, which is little, so that it can go on for years; kept up to date.
+        keep: Called whenever that changed, once whoever took a file asks for the next.
 
     Raises:
         UserError: No such folder.
@@ -163,35 +242,47 @@ def new_files(
         raise UserError(f"no folder {folder}; give a folder, a file, - for a pipe, or microphone")
     for note in left_alone(folder, [], sort_out(walk(folder))[1]):
         warnings.warn(note, Notice, stacklevel=2)
-    newest, given = -1, set[Path]()
+    seen = Seen() if seen is None else seen
     sizes: dict[Path, int] = {}
     while True:
-        found = sorted(_recordings(folder, newest, given))
-        ready = [(at, path) for at, path, size in found if not follow or (size > 0 and sizes.get(path) == size)]
-        sizes = {path: size for _, path, size in found}
-        for at, path in ready:
+        now = time.time_ns()
+        there = ((name, at) for at, _, name, _ in _recordings(folder))
+        if seen.newest > now and seen.turn_back(now, now - round(2e9 * poll), there):
+            told = (
+                "the clock went back, or the newest file is of the future; files that are written from now on are new"
+            )
+            warnings.warn(f"{folder}: {told}", Notice, stacklevel=2)
+        found = sorted(_new(folder, seen))
+        ready = [(at, path, name) for at, path, name, size in found if not follow or 0 < size == sizes.get(path)]
+        sizes = {path: size for _, path, _, size in found}
+        for at, path, name in ready:
             yield path
-            given = {path, *given} if at == newest else {path}
-            newest = at
+            seen.add(name, at)
+            keep()
         if not follow:
             return
         clock(poll)
 
 
-def _recordings(folder: Path, newest: int, given: set[Path]) -> Iterator[tuple[int, Path, int]]:
+def _new(folder: Path, seen: Seen) -> Iterator[tuple[int, Path, str, int]]:
     # The newest may have been moved to another folder since, which makes it no other recording.
-    moved = {path.name for path in given if not path.exists()}
+    moved = {Path(name).name for name in seen.given if not (folder / name).exists()}
+    for at, path, name, size in _recordings(folder):
+        if seen.given.get(name) != at and (at > seen.newest or (at == seen.newest and path.name not in moved)):
+            yield at, path, name, size
+
+
+def _recordings(folder: Path) -> Iterator[tuple[int, Path, str, int]]:
+    """When each was written, its path, the same in the folder, and its size."""
     for path in walk(folder):
-        if path in given or not is_recording(path.name):
+        if not is_recording(path.name):
             continue
         with contextlib.suppress(OSError):  # it may have gone since
             try:
                 facts = path.stat()
             except FileNotFoundError:
                 facts = path.lstat()  # a link that leads nowhere, of which whoever opens it tells
-            at = facts.st_mtime_ns
-            if at > newest or (at == newest and path.name not in moved):
-                yield at, path, facts.st_size
+            yield facts.st_mtime_ns, path, str(path.relative_to(folder)), facts.st_size
 
 
 def rate_of(path: Path, channel: Channel = None) -> int:
@@ -205,4 +296,4 @@ def rate_of(path: Path, channel: Channel = None) -> int:
         return rate
 
 
-__all__ = ["AudioError", "Block", "buffered", "from_file", "from_microphone", "from_pipe", "new_files"]
+__all__ = ["AudioError", "Block", "Seen", "buffered", "from_file", "from_microphone", "from_pipe", "new_files"]

@@ -17,10 +17,11 @@ from asd.inference.commission import Commission
 from asd.inference.detector import Detector
 from asd.inference.monitor import Message, Monitor, Rules
 from asd.inference.recalibration import Calibrated
-from asd.inference.stream import Block, new_files
+from asd.inference.stream import Block, Seen, new_files
 from asd.inference.windower import Windower
 from asd.inference.windows import windows_of
 from asd.scoring.limits import Decision
+from asd.utils.clock import StreamClock
 from asd.utils.text import as_text, shown
 
 _MOMENTS = {"event_start": "start", "event_end": "end", "summary": "end"}
@@ -41,6 +42,10 @@ class Watcher:
         scores: Tell the score of every window, too.
         commission: What listens first and sets the limits, so that nothing is an event before; ``None``: nothing does.
         commissioned: Called with what it found, once the limits are set.
+        score: Gives the score of the window ``(T,)`` that begins at so many seconds; ``None``: the detector does.
+
+    Attributes:
+        heard: Seconds of streams so far.
     """
 
     def __init__(
@@ -52,12 +57,15 @@ class Watcher:
         scores: bool = False,
         commission: Commission | None = None,
         commissioned: Callable[[Calibrated], None] = lambda _: None,
+        score: Callable[[float, Tensor], float] | None = None,
     ) -> None:
         self.detector, self.number, self.scores, self.rules = detector, number, scores, rules
         self.commission, self.commissioned = commission, commissioned
         self.monitor = self._new_monitor()
         self._tell_plainly = tell
+        self._score = score or (lambda _, window: detector.score_windows([window], number)[0])
         self._since: float | None = None
+        self.heard = 0.0
 
     def _new_monitor(self) -> Monitor:
         sections = self.detector.model.sections
@@ -70,7 +78,7 @@ class Watcher:
         return self.monitor.events
 
     def stream(self, blocks: Iterable[Block], sample_rate: int, source: str, live: bool = False) -> None:
-        """Listen to a stream until it ends.
+        """Listen to a stream until it ends; another one goes on where it ended.
 
         Args:
             blocks: The stream.
@@ -81,30 +89,39 @@ class Watcher:
         Raises:
             UserError: It ended before there could be an event, nothing in it could be judged, or it is refused.
         """
-        windower = Windower(self.detector.cut, sample_rate)
-        self._since = time.time() if live else None
-        lost, dead = 0, ""
+        windower = Windower(self.detector.cut, sample_rate, self.heard)
+        clock = StreamClock(self.heard) if live else None
+        self._since = None if clock is None else clock.since
+        lost, dead, looked = 0, "", False
 
         def take(windows: Iterable[tuple[float, Tensor]]) -> None:
-            nonlocal dead
+            nonlocal dead, looked
             for start, window in windows:
-                if not self.monitor.windows + self.monitor.unusable:
+                if not looked:
+                    looked = True
                     self._look(windower.meter, start, source)
+                if dead:
+                    self._tell({"type": "source", "time": start, "state": "heard", "reason": ""})
                 self._hear(start, window)
                 dead = ""
             for start, why in windower.left_out:
+                if not dead:
+                    self._tell({"type": "source", "time": start, "state": "silent", "reason": why})
                 if why != dead:  # once, not again for each window while it lasts
                     self._tell({"type": "unusable", "time": start, "reason": why})
                 dead = why
 
         try:
             for block in blocks:
+                if clock is not None:
+                    self._follow(clock, windower.time)
                 if block.lost:
                     take(windower.finish())
                     lost += block.lost
                     self._tell_all(self.monitor.gap(windower.time))
                     self._tell({"type": "gap", "time": windower.time, "seconds": block.lost / sample_rate})
                 take(windower.push(block))
+                self.heard = windower.time
             take(windower.finish())
         finally:
             unusable = windower.unusable + self.monitor.unusable
@@ -120,7 +137,15 @@ class Watcher:
                 "`asd score`, or lower --hop or --event"
             )
 
-    def folder(self, folder: Path, poll: float = 1.0, follow: bool = True) -> None:
+    def folder(
+        self,
+        folder: Path,
+        poll: float = 1.0,
+        follow: bool = True,
+        seen: Seen | None = None,
+        keep: Callable[[], None] = lambda: None,
+        clock: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Judge the files of a folder, one by one, as they come.
 
         A file is anomalous where an event is in it, or, as for `Detector.score`, where its score lies above the
@@ -130,13 +155,16 @@ class Watcher:
             folder: Where a recorder writes.
             poll: Seconds between two looks.
             follow: Go on waiting for more; else end when every file was judged.
+            seen: The files that were judged before; kept up to date.
+            keep: Called whenever that changed.
+            clock: What waits between two looks.
 
         Raises:
             UserError: No such folder, or files of which none could be judged.
         """
         self._since, now, failed, judged = 0.0, time.time(), 0, 0
         try:
-            for path in new_files(folder, poll, follow):
+            for path in new_files(folder, poll, follow, clock, seen, keep):
                 name = as_text(path.relative_to(folder).as_posix())
                 unusable = self.monitor.unusable
                 try:
@@ -181,6 +209,15 @@ class Watcher:
         self._tell({"type": "file", "time": begin, "file": name, "seconds": length, **known})
         return end
 
+    def _follow(self, clock: StreamClock, heard: float) -> None:
+        """Go by the clock of this machine, and tell where it was set."""
+        by = clock.follow(heard)
+        self._since = clock.since
+        if by:
+            way = "forward" if by > 0 else "back"
+            told = f"the clock of this machine was set {way} by {abs(by):.3g} s; times follow it from here on"
+            self._tell({"type": "remark", "time": heard, "remark": told})
+
     def _hear(self, at: float, window: Tensor, name: str = "") -> float:
         """Score a window and tell what follows; returns the score, nan while the machine is commissioned."""
         if self.commission is not None:
@@ -192,7 +229,7 @@ class Watcher:
             known = {"threshold": found.after.alarm, "uncertain": found.after.abstain, "windows": found.windows}
             self._tell({"type": "commissioned", "time": at, **known, "expected": found.expected.line(found.hop)}, name)
             self.commission = None
-        score = self.detector.score_windows([window], self.number)[0]
+        score = self._score(at, window)
         self._take(at, score, name)
         return score
 

@@ -27,6 +27,7 @@ class Windower:
     Args:
         cut: Rate, length and hop of the windows.
         sample_rate: Hz of the stream.
+        begin: Seconds of it that came before.
 
     Attributes:
         time: Seconds of the stream up to the last sample that was taken.
@@ -35,9 +36,9 @@ class Windower:
         meter: Knows how the stream is recorded.
     """
 
-    def __init__(self, cut: Cut, sample_rate: int) -> None:
+    def __init__(self, cut: Cut, sample_rate: int, begin: float = 0.0) -> None:
         self.cut, self.rate = cut, sample_rate
-        self.time = 0.0
+        self.time = begin
         self.unusable = 0
         self.left_out: list[tuple[float, str]] = []
         self.meter = Meter(sample_rate)

@@ -102,6 +102,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "asd.heads", "asd.scoring", "asd.evaluation", "asd.plots",
     },
     "asd.inference": {*FOUNDATION, *DATA, "asd.data.calibration", "asd.scoring", "asd.evaluation", "asd.training"},
+    "asd.events": NOUNS,
+    "asd.plant": {*NOUNS, "asd.data.audio", "asd.scoring", "asd.evaluation", "asd.inference", "asd.events"},
     "asd.report": {
         *FOUNDATION, *DATA, "asd.data.datamodule", "asd.scoring", "asd.evaluation", "asd.plots", "asd.training",
         "asd.inference",
@@ -116,7 +118,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 EVERYTHING = {"asd.cli", "asd.__main__"}
 WITHOUT_LIGHTNING = ("asd.encoders", "asd.heads", "asd.scoring", "asd.evaluation", "asd.plots", "asd.inference",
-                     "asd.serve", "asd.utils", "asd.data.audio", "asd.data.layouts", "asd_plugins")  # fmt: skip
+                     "asd.events", "asd.plant", "asd.serve", "asd.utils", "asd.data.audio", "asd.data.layouts",
+                     "asd_plugins")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

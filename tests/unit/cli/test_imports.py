@@ -14,7 +14,8 @@ from tests.unit.conftest import SmallRun
 
 HEAVY = {
     "torch", "lightning", "transformers", "sklearn", "scipy", "librosa", "wandb", "matplotlib", "torchmetrics",
-    "pandas", "sympy", "torchaudio", "torch._dynamo", "soxr", "onnx", "starlette", "tensorboard",
+    "pandas", "sympy", "torchaudio", "torch._dynamo", "soxr", "onnx", "starlette", "tensorboard", "paho",
+    "prometheus_client",
 }  # fmt: skip
 """What takes long to import, and what only some commands need."""
 

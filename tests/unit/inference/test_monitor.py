@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import http.server
 import io
-import json
 import threading
 import time
 import tracemalloc
@@ -20,7 +18,6 @@ import torch
 from asd.errors import UserError
 from asd.inference.monitor import Monitor, Rules
 from asd.inference.stream import Block, buffered, from_file, from_microphone, from_pipe, new_files
-from asd.inference.webhook import Webhook
 from asd.inference.windower import Windower
 from asd.inference.windows import Cut
 
@@ -343,47 +340,3 @@ def test_a_microphone_without_its_package_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "sounddevice", None)
     with pytest.raises(UserError, match="needs the package sounddevice"):
         next(from_microphone(16000, 1))
-
-
-# -- the webhook
-
-
-class _Receiver(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server: _Server = self.server  # type: ignore[assignment]
-        server.asked += 1
-        fails = server.asked <= server.failing
-        if not fails:
-            server.taken.append(json.loads(body))
-        self.send_response(500 if fails else 200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    def __init__(self, failing: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Receiver)
-        self.failing, self.asked = failing, 0
-        self.taken: list[dict] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-@pytest.mark.parametrize(("failing", "dropped"), [(0, 0), (2, 0), (3, 1)])
-def test_messages_are_delivered_or_said_to_be_lost(failing: int, dropped: int, capsys) -> None:
-    server = _Server(failing)
-    hook = Webhook(f"http://127.0.0.1:{server.server_port}/", pause=0.01)
-    hook.send({"n": 1})
-    hook.send({"n": 2})
-    hook.close()
-    server.shutdown()
-    assert hook.dropped == dropped
-    assert server.taken == [{"n": 1}, {"n": 2}][dropped:]
-    assert ("not delivered" in capsys.readouterr().err) == bool(dropped)
-
-
-def test_a_wrong_address_is_named() -> None:
-    with pytest.raises(UserError, match="begins with http"):
-        Webhook("ftp://host")
