@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from asd_plugins.dasheng import Dasheng
 from asd_plugins.dual_branch import DualBranchCNN
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ class SeedEnsemble(Encoder):
     @classmethod
     def tiny(cls) -> SeedEnsemble:
         """A small instance of the same code paths."""
-        return cls(DualBranchCNN.tiny(), 2)
+        return cls(Dasheng.tiny(), 2)
 
     @property
     def encoder(self) -> Encoder:

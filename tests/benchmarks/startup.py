@@ -27,7 +27,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
     data = write_dataset(folder / "data", machines=["fan"])
     fit = [
         *ASD, "fit", "--config", "quickstart", "--data", "ToyADMOS2", "--data.machines", "null",
-        "--data.root", str(data), "--data.seconds", "0.25", "--model.encoder.seconds", "0.25", "--model.encoder.width", "4",
+        "--data.root", str(data), "--data.seconds", "0.25", "--model.encoder.seconds", "0.25",
+        "--model.encoder.width", "4",
         "--trainer.max_epochs", "1", "--trainer.precision", "32", "--outputs.pictures", "false",
         "--trainer.logger.save_dir", str(folder / "runs"), "--trainer.logger.name", "run",
     ]  # fmt: skip
