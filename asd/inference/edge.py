@@ -71,7 +71,10 @@ class Bundle:
             )  # fmt: skip
             if not (math.isfinite(self.alarm) and math.isfinite(self.normal)):
                 raise ValueError("a limit is not finite")
-            self.session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            # Threads that wait take half the time away from those that work where cores are few.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Unusable:
             raise
         except Exception as error:  # also of onnxruntime, whose kinds are not public
