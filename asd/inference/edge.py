@@ -197,6 +197,7 @@ class Watcher:
                     failed += 1
                     self.tell({"type": "unusable", "reason": str(error)})
         finally:
+            self.monitor.end(time.time())  # of a file that broke off
             self.name, counts = "", {"windows": self.monitor.windows, "events": self.monitor.events}
             self.tell({"type": "summary", "end": time.time(), **counts, "unusable_files": failed})
         if failed and not self.monitor.windows:
@@ -245,7 +246,10 @@ def new_files(folder: Path, follow: bool) -> Iterator[Path]:
     """Recordings in order of time, each once it has stopped growing; on and on, or those that are there."""
     newest, given, sizes = -1, set[Path](), dict[Path, int]()
     while True:
-        facts = sorted((path.stat().st_mtime_ns, path, path.stat().st_size) for path in recordings(folder))
+        try:
+            facts = sorted((path.stat().st_mtime_ns, path, path.stat().st_size) for path in recordings(folder))
+        except FileNotFoundError:  # gone since it was listed
+            continue
         found = [one for one in facts if one[0] > newest or (one[0] == newest and one[1] not in given)]
         for at, path, size in found:
             if not follow or (size and sizes.get(path) == size):
@@ -279,7 +283,7 @@ def main() -> int:
                 worst = max(worst, int(result["decision"] == "anomalous"))
             except Unusable as error:  # the others are judged all the same
                 worst = _refused(f"{path}: {error}")
-    except Unusable as error:
+    except (Unusable, OSError) as error:
         return _refused(str(error))
     except KeyboardInterrupt:
         return 130

@@ -193,6 +193,32 @@ def test_files_of_a_folder_become_events(tmp_path: Path, capsys: pytest.CaptureF
         Watcher(Bundle(bundle, None, watch=True), folder).run(follow=False)
 
 
+def test_an_event_ends_with_a_file_that_breaks_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, folder = Bundle(write(tmp_path / "bundle", 1), None, watch=True), tmp_path / "folder"
+    folder.mkdir()
+    record(folder / "a.wav", noise(0.5, 3))
+    scores = iter([0.5, 0.5, 0.5])
+
+    def scored(_: np.ndarray) -> float:
+        for one in scores:
+            return one
+        raise Unusable("cut short")
+
+    monkeypatch.setattr(bundle, "score", scored)
+    assert Watcher(bundle, folder).run(follow=False) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["type"] for one in told] == ["event_start", "unusable", "event_end", "summary"]
+
+
+def test_a_file_that_goes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = record(tmp_path / "a.wav", noise(0.1))
+    lists = iter([[tmp_path / "gone.wav", path], [path]])
+    monkeypatch.setattr("asd.inference.edge.recordings", lambda _: next(lists))
+    assert list(new_files(tmp_path, follow=False)) == [path]
+
+
 def test_files_are_followed_once_they_have_stopped_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = record(tmp_path / "a.wav", noise(0.1), at=1000), tmp_path / "b.wav", tmp_path / "c.wav"
 
