@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -105,7 +106,7 @@ def edge() -> str:
 def readme(manifest: dict[str, Any]) -> str:
     """A page that tells how a bundle of this manifest is used."""
     machines = ", ".join(manifest["machines"])
-    named = "" if len(manifest["machines"]) == 1 else f" --machine {manifest['machines'][0]}"
+    named = "" if len(manifest["machines"]) == 1 else f" --machine {shlex.quote(manifest['machines'][0])}"
     seconds, rate, stop_hz = manifest["seconds"], manifest["sample_rate"], manifest["nothing_above_hz"]
     band = "" if stop_hz is None else f"\n- nothing from {stop_hz:g} Hz on, where a faint hiss stands in training"
     by_hand = f"""# A detector of machine sound: {machines}

@@ -17,7 +17,7 @@ import soundfile
 import torch
 from onnx import TensorProto, helper
 
-from asd.inference.bundle import edge
+from asd.inference.bundle import edge, readme
 from asd.inference.edge import Bundle, Monitor, Unusable, Watcher, new_files, recordings, score
 from asd.inference.monitor import Monitor as TorchMonitor
 from asd.inference.monitor import Rules
@@ -242,3 +242,9 @@ def test_the_bundle_gets_one_file_that_imports_nothing_of_asd() -> None:
     assert "from asd" not in text
     assert "import asd" not in text
     compile(text, "edge.py", "exec")
+
+
+def test_the_page_names_the_machine_as_a_shell_takes_it(tmp_path: Path) -> None:
+    for machines, said in ((["my fan", "pump"], "recording.wav --machine 'my fan'\n"), (["my fan"], "recording.wav\n")):
+        manifest = json.loads((write(tmp_path / str(len(machines)), 1) / "manifest.json").read_text())
+        assert said in readme({**manifest, "version": "1", "machines": machines})
