@@ -1,8 +1,7 @@
 """A detector as one file that runs without this program: waveform in, score and decision out.
 
-A bundle is a folder with the graph, ``model.onnx`` or ``model.pt2``, and ``manifest.json``: what goes in and out, for
-which machines, by which version, and a checksum. The graph holds front end, encoder, adapter, scorers and thresholds,
-in float32; linear layers in 8 bits by choice.
+A bundle is a folder with the graph, ``model.onnx`` or ``model.pt2``, and what `asd.inference.bundle` says beside it.
+The graph holds front end, encoder, adapter, scorers and thresholds, in float32; linear layers in 8 bits by choice.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from asd._version import __version__
-from asd.data.audio.band import stop
 from asd.errors import UserError
+from asd.inference.bundle import described, edge, readme
 from asd.inference.detector import Detector
 from asd.inference.quantise import Loss, loss_of, quantise
 from asd.utils import strict_json
@@ -140,8 +139,17 @@ def export(
                 with _quiet():
                     quantise(path, graph)
                 loss = loss_of(path, graph, names, int8)
-            manifest = {**_manifest(detector, names, path), "linear_layers": "float32" if int8 is None else "int8"}
+            manifest = {
+                "version": __version__,
+                "file": path.name,
+                "sha256": _sha256(path),
+                **described(detector, names),
+                "linear_layers": "float32" if int8 is None else "int8",
+            }
             replace_text(place / MANIFEST, strict_json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            replace_text(place / "README.md", readme(manifest))
+            if form == "onnx":
+                replace_text(place / "edge.py", edge())
             megabytes = path.stat().st_size / 1e6
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
@@ -251,32 +259,6 @@ def opened(path: Path) -> Run:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     return lambda inputs: session.run(None, {name: one.numpy() for name, one in zip(names, inputs, strict=True)})
-
-
-def _manifest(detector: Detector, names: tuple[str, ...], path: Path) -> dict[str, Any]:
-    cut = detector.cut
-    sections = detector.model.sections
-    inputs = [{"name": "waveform", "shape": ["batch", cut.samples], "dtype": "float32", "range": [-1, 1]}]
-    if len(names) > 1:
-        inputs.append({"name": "machine", "shape": ["batch"], "dtype": "int64", "range": [0, len(names) - 1]})
-    return {
-        "version": __version__,
-        "file": path.name,
-        "sha256": _sha256(path),
-        "sample_rate": cut.sample_rate,
-        "seconds": cut.seconds,
-        "pad": cut.pad,
-        # What the graph was trained without: whoever feeds it chooses, subtracts and filters first.
-        "channels": "mean" if cut.channel is None else cut.channel,
-        "nothing_above_hz": None if cut.band is None else stop(cut.band),
-        "machines": list(names),
-        "thresholds": [sections.limits(sections.index(name)).alarm for name in names],
-        "inputs": inputs,
-        "outputs": [
-            {"name": "score", "shape": ["batch"], "dtype": "float32"},
-            {"name": "anomalous", "shape": ["batch"], "dtype": "bool"},
-        ],
-    }
 
 
 def _sha256(path: Path) -> str:

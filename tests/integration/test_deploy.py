@@ -403,6 +403,8 @@ def test_the_exported_file_scores_as_torch_does(
     done = here("export", trained, "bundle", "--format", form)
     assert done.stdout.splitlines()[0].startswith("bearing_section_00, fan_section_00: ")
     manifest = verify(tmp_path / "bundle")
+    page, brings = (tmp_path / "bundle/README.md").read_text(), (tmp_path / "bundle/edge.py").exists()
+    assert brings == ("edge.py" in page) == (form == "onnx")
     if form == "onnx":
         onnx.checker.check_model(str(tmp_path / "bundle" / manifest["file"]), full_check=True)
     assert manifest["machines"] == ["bearing_section_00", "fan_section_00"]
@@ -430,7 +432,8 @@ def test_one_machine_needs_no_number(single: Exported) -> None:
     assert single.difference < 1e-4
     scores, _ = opened(single.folder / "model.onnx")((0.1 * torch.randn(3, RATE),))
     assert scores.shape == (3,)
-    assert sorted(path.name for path in single.folder.iterdir()) == ["manifest.json", "model.onnx"]
+    names = sorted(path.name for path in single.folder.iterdir())
+    assert names == ["README.md", "edge.py", "manifest.json", "model.onnx"]
 
 
 def test_a_tampered_bundle_is_refused(single: Exported, here, tmp_path: Path) -> None:
