@@ -131,14 +131,15 @@ def shared() -> Path:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The matplotlib figures of a test as they are saved."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figures: list[Figure] = []
-    save = Figure.savefig
+    save = FigureCanvasAgg.print_png
 
-    def keep(self: Figure, *args: object, **kwargs: object) -> None:
-        figures.append(self)
+    def keep(self: FigureCanvasAgg, *args: object, **kwargs: object) -> None:
+        figures.append(self.figure)
         save(self, *args, **kwargs)
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", keep)
     return figures

@@ -18,7 +18,7 @@ from asd.inference.monitor import Rules
 from asd.inference.recalibration import USUAL_BUDGET
 from asd.scoring.sections import SectionScorers
 
-_IMPORT = re.compile(r"^from asd\.inference\.edge_sound import .*\n", re.MULTILINE)
+_IMPORT = re.compile(r"^from asd\.inference\.(edge_\w+) import .*\n", re.MULTILINE)
 _HEAD = "from __future__ import annotations\n"
 
 
@@ -94,13 +94,12 @@ def _training(detector: Detector, numbers: Sequence[int]) -> dict[str, Any]:
 
 
 def edge() -> str:
-    """`edge.py` as one file: where it imports `edge_sound`, the text of that stands."""
-    judging, sound = (
-        files("asd.inference").joinpath(name).read_text(encoding="utf-8") for name in ("edge.py", "edge_sound.py")
-    )
-    joined, count = _IMPORT.subn(lambda _: sound.partition(_HEAD)[2], judging)
-    assert count == 1
-    return joined
+    """`edge.py` as one file: where it imports another module of its own, the text of that stands."""
+
+    def text(name: str) -> str:
+        return files("asd.inference").joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+    return _IMPORT.sub(lambda found: text(found[1]).partition(_HEAD)[2], text("edge"))
 
 
 def readme(manifest: dict[str, Any]) -> str:

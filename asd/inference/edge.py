@@ -12,8 +12,7 @@ import json
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ try:
 except (ImportError, OSError) as missing:
     print(f"edge.py: error: {missing}; pip install onnxruntime numpy soundfile", file=sys.stderr)
     sys.exit(2)
+from asd.inference.edge_events import Events, Message, Monitor
 from asd.inference.edge_sound import Array, Cut, Recording, Unusable
-
-Message = dict[str, Any]
 
 SUFFIXES = (
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc",
@@ -127,55 +125,12 @@ def score(path: Path, bundle: Bundle) -> Message:
     return {"name": str(path), "machine": bundle.machine, **judged, **told}
 
 
-class Monitor:
-    """Events: so many of the last windows above the limit, each as the median of a few."""
-
-    def __init__(self, limit: float, rules: dict[str, Any], tell: Callable[[Message], None]) -> None:
-        self.limit, self.needed, self.tell = limit, rules["needed"], tell
-        self.recent: deque[float] = deque(maxlen=rules["smooth"])
-        self.flags: deque[tuple[float, float, bool]] = deque(maxlen=rules["among"])
-        self.event: Message = {}
-        self.windows, self.events, self.ended = 0, 0, -math.inf
-
-    def push(self, at: float, score: float) -> None:
-        """Take the score of the window that begins at that time."""
-        self.windows += 1
-        self.recent.append(score)
-        self.flags.append((at, score, sorted(self.recent)[len(self.recent) // 2] > self.limit))
-        high = [moment for moment, _, above in self.flags if above]
-        if not self.event and len(high) >= self.needed and at >= self.ended:
-            peak, moment = max((one, moment) for moment, one, _ in self.flags)
-            self.begin(score, {"start": high[0], "peak": peak, "peak_time": moment, "windows": len(high) - 1})
-        if self.event:
-            self.event["windows"] += 1
-            if score > self.event["peak"]:
-                self.event.update(peak=score, peak_time=at)
-            if not high:
-                self.end(at)
-
-    def begin(self, score: float, event: Message) -> None:
-        """An event begins with a window, or is a recording, of that score."""
-        self.events, self.event = self.events + 1, event
-        self.tell({"type": "event_start", "start": event["start"], "score": score, "threshold": self.limit})
-
-    def end(self, at: float) -> None:
-        """What event there is ends."""
-        if self.event:
-            self.tell({"type": "event_end", **self.event, "end": at, "open": False})
-            self.event, self.ended = {}, at
-
-    def gap(self, at: float) -> None:
-        """What comes next has nothing to do with what came before."""
-        self.recent.clear()
-        self.flags.clear()
-        self.end(at)
-
-
 class Watcher:
     """Tells what happens in a folder that a recorder writes into, as messages."""
 
     def __init__(self, bundle: Bundle, folder: Path) -> None:
         self.bundle, self.folder, self.name = bundle, folder, ""
+        self.events = Events(bundle.machine, folder, (bundle.alarm, bundle.normal))
         self.monitor = Monitor(bundle.alarm, bundle.rules, self.tell)
 
     def tell(self, message: Message) -> None:
@@ -183,7 +138,8 @@ class Watcher:
         moment = message.get(MOMENTS.get(message["type"], "time"))
         if moment is not None:
             message["at"] = datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
-        print(json.dumps({**message, "file": self.name} if self.name else message), flush=True)
+        complete = self.events.complete({**message, "file": self.name} if self.name else message)
+        print(json.dumps(complete), flush=True)
 
     def run(self, follow: bool) -> int:
         """Judge file after file; returns the exit code: 1 where there was an event."""

@@ -11,12 +11,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import soundfile
 import soxr
 import torch
 
+from asd.events.event import schema
 from asd.inference import Detector
 from asd.inference.export import export, verify
 
@@ -117,10 +119,14 @@ def test_events_are_those_of_watch(bundle: Path, checkpoint: Path, here, recordi
     assert [(one["type"], one["file"]) for one in ours] == [(one["type"], one["file"]) for one in theirs]
     assert {"event_start", "event_end", "unusable"} < {one["type"] for one in ours}
     for one, other in zip(ours, theirs, strict=True):
-        shared = {key: other[key] for key in one if key not in ("score", "peak", "threshold")}
+        jsonschema.validate(one, schema())
+        near, unknown = {"score", "peak", "threshold", "limits"}, {"p_value", "false_alarms_per_day"}
+        shared = {key: other[key] for key in one if key not in near | unknown}
         assert {key: one[key] for key in shared} == shared
         for key in {"score", "peak", "threshold"} & one.keys():
             assert one[key] == pytest.approx(other[key], rel=1e-4)
+        assert one.get("limits", {}) == pytest.approx(other.get("limits", {}), rel=1e-4)
+    jsonschema.validate(told[-1], schema())
     assert told[-1]["events"] == expected[-1]["events"] > 0
 
 
