@@ -71,7 +71,10 @@ class Watch:
         self._out = config.with_suffix(".out")
         with self._out.open("w") as out:
             command = [sys.executable, "-m", "asd", "watch", "--config", str(config), "--scores"]
+            # Tests that run in the background of a shell are deaf to SIGINT, and so would the program be.
+            usual = signal.signal(signal.SIGINT, signal.default_int_handler)
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
+            signal.signal(signal.SIGINT, usual)
 
     def told(self, **wanted: Any) -> list[dict[str, Any]]:
         """What it told so far, of that kind; a line that is not whole yet is left."""

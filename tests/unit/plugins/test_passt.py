@@ -176,7 +176,7 @@ def test_files_that_do_not_fit(golden: Path, tmp_path: Path) -> None:
         PaSST(weights=file_of(tmp_path, "b.pt", shape, dist_token=None))
     with pytest.raises(UserError, match=r"unexpected key blocks\.0\.attn\.rope"):
         PaSST(weights=file_of(tmp_path, "b.pt", shape, blocks__0__attn__rope=torch.ones(2)))
-    with pytest.raises(UserError, match=r"freq_new_pos_embed is of shape \(3,\), expected 4 dimensions"):
+    with pytest.raises(UserError, match=r"freq_new_pos_embed is of shape \(3,\), not of 4 dimensions"):
         PaSST(weights=file_of(tmp_path, "b.pt", shape, freq_new_pos_embed=torch.ones(3)))
     with pytest.raises(UserError, match="positions of 7 rows, which is no published stride"):
         PaSST(weights=file_of(tmp_path, "b.pt", shape, freq_new_pos_embed=torch.ones(1, 64, 7, 1)))
