@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,14 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     batch = ClipBatch(WAVES * math.nan, torch.zeros(5, dtype=torch.int64), torch.arange(5))
     with pytest.raises(UserError, match="the loss is nan in epoch 0, batch 7"):
         model.training_step(batch, 7)
+
+
+@pytest.mark.parametrize("keep", [lambda model: model.on_save_checkpoint({}), lambda model: model.on_train_epoch_end()])
+def test_nothing_is_kept_of_a_step_whose_loss_nobody_looked_at(keep: Callable[[AnomalyDetector], None]) -> None:
+    model = small_model()
+    model._losses._held = torch.tensor(torch.nan), lambda: None, "epoch 3, batch 9"
+    with pytest.raises(UserError, match="the loss is nan in epoch 3, batch 9"):
+        keep(model)
 
 
 def test_each_batch_and_seed_draws_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
