@@ -176,7 +176,14 @@ def test_a_full_disk_leaves_no_half_written_checkpoint(
 def test_a_rate_that_the_encoder_does_not_take_is_said_once(
     data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    arguments = ["fit", *SMALL, "--data.init_args.root", str(data), "--model.encoder=MobileNet"]
+    arguments = [
+        "fit",
+        *SMALL,
+        "--data.init_args.root",
+        str(data),
+        "--model.encoder=MobileNet",
+        "--model.encoder.width=0.1",
+    ]
     assert main(arguments) == 0
     said = [record for record in caplog.records if "are resampled to the 32000 Hz" in record.message]
     assert len(said) == 1
