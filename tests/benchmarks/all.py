@@ -15,7 +15,6 @@ import time
 CNN = ["--encoders", "DualBranchCNN", "--precision", "32"]
 QUICK: dict[str, list[str]] = {
     "startup": ["--rounds", "1"],
-    "index": ["--sizes", "1000", "10000"],
     "check": ["--clips", "300"],
     "download": ["--clips", "10", "--rounds", "1"],
     "loading": ["--clips", "64", "--rounds", "1"],
@@ -41,7 +40,8 @@ def rows(shown: str) -> list[tuple[str, str, str]]:
         elif not re.fullmatch(r"[:\- ]*", "".join(cells)):
             at = next((n for one in _TELLING for n, name in enumerate(header) if one in name), len(header) - 1)
             what = ", ".join(cell for n, cell in enumerate(cells) if n < at and not re.fullmatch(r"[\d.,/ -]+", cell))
-            found.append((what or cells[0], header[at], cells[at]))
+            if cells[at]:
+                found.append((what or cells[0], header[at], cells[at]))
     return found
 
 

@@ -28,6 +28,7 @@ from asd.encoders.base import Encoder
 from asd.inference import Detector
 from asd.inference.export import export
 from asd.inference.monitor import Monitor, Rules
+from asd.inference.passes import passes_in
 from asd.inference.stream import Block
 from asd.inference.windower import Windower
 from asd.scoring.kmeans import KMeansScorer
@@ -74,7 +75,7 @@ def measure(name: str, precision: str, times: int, folder: Path) -> None:
 
     @torch.inference_mode()
     def bare() -> None:
-        with one._autocast():
+        with passes_in(one.precision, one.model.device):
             one.model.embed(window)
 
     def watch() -> None:
