@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders.pretrained import Weights, weights_of
+from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -88,3 +88,24 @@ def weights_of_blocks(weights: str, network: Literal["PANNs", "aiSFX"]) -> Weigh
     if held != network:
         raise UserError(f"{published.path} is no file of {network}: it holds {held}")
     return published
+
+
+def check_same(weights: Weights, what: str, found: Sequence[int], asked: Sequence[int] | None) -> None:
+    """Raise `UserError` unless what a file holds is what is asked for, if anything is."""
+    if asked is not None and list(asked) != list(found):
+        raise UserError(f"{weights.path} has {what} {list(found)}; set {what} to them, or leave it out")
+
+
+def classifier_of(published: Weights, layer: str, network: str) -> nn.Linear:
+    """The classifier of that name in a file of a network: ``(B, D)`` to logits.
+
+    Raises:
+        UserError: The file holds none.
+    """
+    state = {key: value for key, value in published.state.items() if key.startswith(f"{layer}.")}
+    if f"{layer}.weight" not in state:
+        raise UserError(f"{published.path}: no key {layer}.weight; it holds no AudioSet classifier of {network}")
+    classes, width = state[f"{layer}.weight"].shape
+    classifier = nn.Linear(width, classes)
+    load_strict(nn.ModuleDict({layer: classifier}), state, published.path)
+    return classifier

@@ -14,7 +14,15 @@ from typing import ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, first_of, weights_of_blocks
+from asd_plugins.conv_layers import (
+    ConvolutionBlock,
+    Rows,
+    check_choice,
+    check_same,
+    classifier_of,
+    first_of,
+    weights_of_blocks,
+)
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -235,8 +243,7 @@ def _check_widths(weights: Weights, size: Size, asked: Sequence[int] | None) -> 
     numbers = range(1, 1 + len(_SIZES[size].widths))
     found = [weights.dims(f"conv_block{number}.conv1.weight", 4)[0] for number in numbers]
     weights.check_holds(9 * sum(one * other for one, other in pairwise(found)))
-    if asked is not None and list(asked) != found:
-        raise UserError(f"{weights.path} has widths {found}; set widths to them, or leave it out")
+    check_same(weights, "widths", found, asked)
     return found
 
 
@@ -248,11 +255,5 @@ def audioset_classifier(weights: str) -> nn.Linear:
     Args:
         weights: As for `PANNs`.
     """
-    published = weights_of_blocks(weights, "PANNs")
-    state = {key: value for key, value in published.state.items() if key.startswith("fc_audioset.")}
-    if "fc_audioset.weight" not in state:
-        raise UserError(f"{published.path}: no key fc_audioset.weight; it holds no AudioSet classifier of PANNs")
-    classes, width = state["fc_audioset.weight"].shape
-    classifier = nn.Linear(width, classes)
-    load_strict(nn.ModuleDict({"fc_audioset": classifier}), state, published.path)
+    classifier: nn.Linear = classifier_of(weights_of_blocks(weights, "PANNs"), "fc_audioset", "PANNs")
     return classifier

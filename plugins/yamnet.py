@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import Rows, check_choice, first_of
+from asd_plugins.conv_layers import Rows, check_choice, check_same, classifier_of, first_of
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -152,8 +152,7 @@ def _check_widths(weights: Weights, asked: Sequence[int] | None) -> list[int]:
     keys = [f"layer{number}.pointwise_conv.conv.weight" for number in range(2, len(_WIDTHS) + 1)]
     found = [weights.dims(key, 4)[0] for key in ("layer1.fused.conv.weight", *keys)]
     weights.check_holds(sum(one * other for one, other in pairwise(found)))
-    if asked is not None and list(asked) != found:
-        raise UserError(f"{weights.path} has widths {found}; set widths to them, or leave it out")
+    check_same(weights, "widths", found, asked)
     return found
 
 
@@ -165,11 +164,5 @@ def audioset_classifier(weights: str) -> nn.Linear:
     Args:
         weights: As for `YAMNet`.
     """
-    published = _read(weights)
-    state = {key: value for key, value in published.state.items() if key.startswith("classifier.")}
-    if "classifier.weight" not in state:
-        raise UserError(f"{published.path}: no key classifier.weight; it holds no AudioSet classifier of YAMNet")
-    classes, width = state["classifier.weight"].shape
-    classifier = nn.Linear(width, classes)
-    load_strict(nn.ModuleDict({"classifier": classifier}), state, published.path)
+    classifier: nn.Linear = classifier_of(_read(weights), "classifier", "YAMNet")
     return classifier

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> Options:
+    from asd.inference.edge_events import name_for
     from asd.plant import options as plant
 
     own = {one.name for one in fields(plant.Options)}
@@ -118,7 +119,7 @@ def _options(args: argparse.Namespace) -> Options:
         raise UserError("--out goes with --commission")
     kind, place = _kind(args.source)
     source = {name: value for name, value in given.items() if name in alone[5:] or name == "machine"}
-    name = args.name or plant.name_for({"-": "pipe"}.get(args.source, args.source))
+    name = args.name or name_for(Path({"-": "pipe"}.get(args.source, args.source)))
     return plant.Options(**general, sources={name: plant.SourceOptions(**{kind: place}, **source)})
 
 

@@ -1,4 +1,8 @@
-"""Events of `edge.py`: when there is one, and what its message holds; part of the one file that a bundle brings."""
+"""Events of `edge.py`, which `asd export` joins this file to: when there is one, and what its message holds.
+
+Ids and names of sources are those of `asd watch`, which takes them from here: whoever gets an event from both has it
+once.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,7 @@ Message = dict[str, Any]
 
 VERSION = 1
 """Of the schema of events, ``asd/events/event.schema.json``."""
-SPACE = uuid.UUID("6f9d3b52-6a55-4c1b-9f0e-5e1c4b6d5a10")
-"""Of the ids: those of `asd watch`, so that whoever gets an event from both has it once."""
+_SPACE = uuid.UUID("6f9d3b52-6a55-4c1b-9f0e-5e1c4b6d5a10")
 UNKNOWN: dict[str, Message] = {
     "event_start": {"p_value": None, "false_alarms_per_day": None, "explanation": None},
     "event_end": {"p_value": None, "false_alarms_per_day": None, "explanation": None},
@@ -80,20 +83,33 @@ class Events:
     def __init__(self, machine: str, folder: Path, limits: tuple[float, float]) -> None:
         self.machine, self.folder, self.source = machine, folder, name_for(folder)
         self.limits = dict(zip(("alarm", "abstain"), limits, strict=True))
-        self._run, self._said = uuid.uuid4(), 0
-        self._file, self._same = "", Counter[str]()
+        self.ids = Ids(machine, self.source)
 
     def complete(self, message: Message) -> Message:
         """The message as an event of the schema."""
         kind = message["type"]
-        whose = {"type": kind, "version": VERSION, "id": self._id(message), "machine": self.machine}
+        whose = {"type": kind, "version": VERSION, "id": self.ids.of(message), "machine": self.machine}
         event: Message = {**whose, "source": self.source, **message, **UNKNOWN.get(kind, {})}
         if kind in ("event_start", "event_end"):
             event |= {"limits": self.limits, "clip": str(self.folder / message["file"])}
         return event
 
-    def _id(self, message: Message) -> str:
-        """The same for a file that is judged again; what belongs to no file is of this run alone."""
+
+class Ids:
+    """Ids of what is told of a source: the same for a file that is judged again, else of this run alone.
+
+    Args:
+        machine: Name of the machine.
+        source: Name of where the sound comes from.
+    """
+
+    def __init__(self, machine: str, source: str) -> None:
+        self.machine, self.source = machine, source
+        self._run, self._said = uuid.uuid4(), 0
+        self._file, self._same = "", Counter[str]()
+
+    def of(self, message: Message) -> str:
+        """Of a file: what was said, of which moment, and the how many-th time. Else: the how many-th message."""
         file = message.get("file", "")
         if not file:
             self._said += 1
@@ -103,9 +119,9 @@ class Events:
         moment = next((message[key] for key in ("time", "start") if key in message), "")
         what = "\n".join([self.source, self.machine, message["type"], file, str(moment)])
         self._same[what] += 1
-        return str(uuid.uuid5(SPACE, f"{what}\n{self._same[what]}"))
+        return str(uuid.uuid5(_SPACE, f"{what}\n{self._same[what]}"))
 
 
-def name_for(folder: Path) -> str:
-    """The name of a folder in letters that all topics take."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", folder.stem).strip("_")[:64] or "source"
+def name_for(place: Path) -> str:
+    """A name for a source that nobody gave one: the last part of its path, in letters that all topics take."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", place.stem).strip("_")[:64] or "source"

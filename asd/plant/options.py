@@ -160,11 +160,6 @@ class Options:
         return Rules(self.smooth, int(needed), int(among), grace=self.grace, hold_off=self.hold_off, re_arm=self.re_arm)
 
 
-def name_for(place: str) -> str:
-    """A name for a source that nobody gave one: the last part of its path, in letters that all topics take."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(place).stem).strip("_")[:64] or "source"
-
-
 def read(path: Path, given: Mapping[str, Any]) -> Options:
     """The options in a file, and those that were given beside it, which count more.
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import uuid
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from asd.evaluation.calibration import of_scorers
 from asd.events.event import VERSION, Event
 from asd.inference.detector import Detector
+from asd.inference.edge_events import Ids
 from asd.inference.monitor import Message
 from asd.plant.model import Scores
 from asd.scoring.limits import Limits
-
-_SPACE = uuid.UUID("6f9d3b52-6a55-4c1b-9f0e-5e1c4b6d5a10")
 
 
 class Reporter:
@@ -46,8 +43,7 @@ class Reporter:
         self.detector, self.number, self.scores = detector, number, scores
         self.state = "heard"
         self._hand_on, self._clip = hand_on, clip
-        self._run, self._said = uuid.uuid4(), 0
-        self._file, self._same = "", Counter[str]()
+        self._ids = Ids(self.machine, source)
         self._priced: tuple[Limits, float | None] | None = None
 
     def __call__(self, message: Message) -> None:
@@ -61,8 +57,8 @@ class Reporter:
             when: Message = {key: message[key] for key in ("time", "at", "file") if key in message}
             self({"type": "source", **when, "state": "heard", "reason": ""})
         event = {
-            "type": kind, "version": VERSION, "id": self._id(message), "machine": self.machine, "source": self.source,
-            **message,
+            "type": kind, "version": VERSION, "id": self._ids.of(message), "machine": self.machine,
+            "source": self.source, **message,
         }  # fmt: skip
         if kind == "event_start":
             self.scores.begin(message["start"])
@@ -71,19 +67,6 @@ class Reporter:
             explained = self.scores.explained()
             event |= {**self._worth(message["peak"]), "explanation": explained, "clip": self._clip(message)}
         self._hand_on(event)
-
-    def _id(self, message: Message) -> str:
-        """Of a file: what was said, of which moment, and the how many-th time. Of a stream: the how many-th message."""
-        file = message.get("file", "")
-        if not file:
-            self._said += 1
-            return str(uuid.uuid5(self._run, str(self._said)))
-        if file != self._file:
-            self._file, self._same = file, Counter()
-        moment = next((message[key] for key in ("time", "start") if key in message), "")
-        what = "\n".join([self.source, self.machine, message["type"], file, str(moment)])
-        self._same[what] += 1
-        return str(uuid.uuid5(_SPACE, f"{what}\n{self._same[what]}"))
 
     def _worth(self, score: float) -> dict[str, Any]:
         """What is known of a score: limits, p-value, and how many false alarms come with them."""

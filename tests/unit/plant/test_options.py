@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.plant.options import KINDS, Options, SourceOptions, name_for, read
+from asd.inference.edge_events import name_for
+from asd.plant.options import KINDS, Options, SourceOptions, read
 
 PLANT = """
 checkpoint: runs/fan
@@ -85,7 +86,7 @@ def test_another_form_is_named(content: str, said: str, tmp_path: Path) -> None:
     [("recordings/live", "live"), ("a/Pump 7.wav", "Pump_7"), ("ger\udce4usch.wav", "ger_usch"), ("/", "source")],
 )
 def test_a_source_without_a_name_gets_one_that_every_topic_takes(place: str, name: str) -> None:
-    assert name_for(place) == name
+    assert name_for(Path(place)) == name
     assert Options(Path("a"), sources={name: SourceOptions(file=Path(place))})
 
 
