@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     commission = _commission(args, detector, next(iter(numbers.values())), budget)
     titles = {name: name if args.config else detector.titles[number] for name, number in numbers.items()}
     with ExitStack() as ends:
-        outlets = Outlets(options, {name: detector.machines[number] for name, number in numbers.items()})
+        machines = {name: detector.machines[number] for name, number in numbers.items()}
+        outlets = Outlets(options, machines, {} if commission else _alarms(detector, numbers))
         ends.callback(outlets.close)
         tell = _teller(args, titles, outlets)
         model = ends.enter_context(OneModel(detector))
@@ -98,6 +99,11 @@ def run(args: argparse.Namespace) -> int:
 
             return Plant(options, numbers, model, tell, outlets.state).run(once=args.once)
         return _alone(args, options, numbers, model, tell, outlets.state, commission)
+
+
+def _alarms(detector: Detector, numbers: Mapping[str, int]) -> dict[str, float]:
+    """Above which score each source is anomalous."""
+    return {name: detector.judging.usual[number].limits.alarm for name, number in numbers.items()}
 
 
 def _options(args: argparse.Namespace) -> Options:

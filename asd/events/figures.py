@@ -28,8 +28,10 @@ class Figures:
         self._waiting = Gauge("asd_watch_waiting", "Events to be delivered", ["sink"], registry=here)
         self._reached = Gauge("asd_watch_sink_reached", "1 where the last delivery went well", ["sink"], registry=here)
 
-    def add_source(self, source: str, machine: str) -> None:
-        """Show a source from the start."""
+    def add_source(self, source: str, machine: str, limit: float | None = None) -> None:
+        """Show a source from the start, and above which score it is anomalous where that is known."""
+        if limit is not None:
+            self.limit.labels(source, machine).set(limit)
         self.anomalous.labels(source, machine).set(0)
         self.windows.labels(source, machine)
         self.lost.labels(source, machine)

@@ -30,12 +30,13 @@ class Outlets:
     Args:
         options: Which outlets there are.
         sources: Names of the sources, and the machine of each.
+        limits: Above which score each is anomalous, as far as it is known from the start.
 
     Raises:
         UserError: One cannot be used, or its package is missing.
     """
 
-    def __init__(self, options: Options, sources: Mapping[str, str]) -> None:
+    def __init__(self, options: Options, sources: Mapping[str, str], limits: Mapping[str, float] | None = None) -> None:
         self._lock, self._ends = threading.Lock(), ExitStack()
         self._mqtt = _mqtt(options, sources) if options.mqtt is not None else None
         self._figures = _figures() if options.metrics is not None else None
@@ -52,7 +53,7 @@ class Outlets:
                 self._sources[name] = {"machine": machine, "state": "heard", "sound": "normal"}
                 self._show(name)
                 if self._figures is not None:
-                    self._figures.add_source(name, machine)
+                    self._figures.add_source(name, machine, (limits or {}).get(name))
             self._deliver(sinks)
             self._ends = self._ends.pop_all()
 

@@ -1,7 +1,8 @@
 """Configurations by file or by name, and what they build on.
 
 Those that come with the program are the package `asd_configs`: the folder ``configs`` of a checkout, known by their
-place in it, such as ``quickstart`` or ``recipe/beats``. A config may name others under ``base``; it overrides them.
+place in it, such as ``quickstart`` or ``recipe/beats``. A config may name others under ``base``; it overrides them. The
+folder ``deploy`` holds what other programs read: containers, services, dashboards.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from asd.utils.yaml_file import read_yaml
 BASE = "base"
 """The key that names what a config builds on."""
 
+DEPLOYMENT = "deploy"
+"""The folder of what other programs read."""
+
 _PACKAGE = "asd_configs"
 _ENDING = ".yaml"
 
@@ -30,14 +34,29 @@ def packaged() -> dict[str, Path]:
     Raises:
         UserError: The program was installed without them.
     """
+    root = _root()
+    names = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob(f"*{_ENDING}"))}
+    return {name: path for name, path in names.items() if not name.startswith(f"{DEPLOYMENT}/")}
+
+
+def deployment() -> dict[str, Path]:
+    """The files of the folder `DEPLOYMENT`, by their place in it.
+
+    Raises:
+        UserError: As of `packaged`.
+    """
+    root = _root() / DEPLOYMENT
+    return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def _root() -> Path:
     try:
-        root = Path(str(resources.files(_PACKAGE)))
+        return Path(str(resources.files(_PACKAGE)))
     except ModuleNotFoundError as error:
         raise UserError(
             "the configs that come with the program are not installed; install it anew, in a checkout with "
             "`pip install -e .`"
         ) from error
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob(f"*{_ENDING}"))}
 
 
 def find(name: Path | str, kind: str = "config file") -> Path:

@@ -49,3 +49,14 @@ def test_figures_follow_events_and_are_served() -> None:
 def test_another_form_of_address_is_named(address: str) -> None:
     with pytest.raises(UserError, match="give host and port"):
         Figures().serve(address)
+
+
+def test_a_limit_that_is_known_is_shown_from_the_start() -> None:
+    figures = Figures()
+    figures.add_source("pump", "pump_section_00", 0.25)
+    figures.add_source("fan", "fan_section_00")
+    assert figures.registry.get_sample_value("asd_watch_alarm_limit", OF) == 0.25
+    assert (
+        figures.registry.get_sample_value("asd_watch_alarm_limit", {"source": "fan", "machine": "fan_section_00"})
+        is None
+    )
