@@ -14,7 +14,11 @@ from asd.cli.names import check_names
 from asd.errors import UserError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-OF_RUNS = [path for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent.name not in ("ensemble", "grid", "deploy")]
+OF_RUNS = [
+    path
+    for path in sorted(CONFIGS.rglob("*.yaml"))
+    if path.relative_to(CONFIGS).parts[0] not in ("ensemble", "grid", "deploy")
+]
 
 
 @pytest.mark.parametrize(
