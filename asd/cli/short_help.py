@@ -29,7 +29,7 @@ _TRAINING: Options = (
     ("--seed_everything N", "seed of all that is random"),
 )
 _SCORING: Options = (
-    ("--model.scorer NAME", "KMeansScorer, NeighboursScorer, ...; docs/scoring.md tells of them"),
+    ("--model.scorer NAME", "KMeansScorer, NeighboursScorer, ...; docs/guides/scoring.md tells of them"),
     ("--false-alarms RATE", "that are put up with: 1/day, 2/week or 5%"),
     ("--outputs.pictures BOOL", "draw score histograms, curves and maps"),
 )

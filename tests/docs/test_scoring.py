@@ -18,7 +18,7 @@ from asd.plugins import known
 from asd.scoring import Scorer
 from asd.training.callbacks import RunOutputs
 
-PAGE = (Path(__file__).parents[2] / "docs/scoring.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/guides/scoring.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^asd rescore .*$", PAGE, re.M)
 WORDS = re.findall(r"`((?:tokens|bands|/rdp|projected|pooled)[\w/+@,-]*)`", PAGE)
 
