@@ -35,6 +35,7 @@ from asd.training.checkpoint_io import AtomicCheckpointIO
 from asd.training.lightning_seams import OpenCLI
 from asd.training.module import AnomalyDetector
 from asd.training.outputs import following, promised
+from asd.training.progress import Progress
 from asd.training.warmup import WarmUp
 from asd.utils.log import notice
 from asd.utils.precision import emulates_bfloat16
@@ -50,6 +51,10 @@ def _read_checked(text: str) -> Any:
 
 set_loader("yaml", _read_checked, (yaml.YAMLError, ValueError))
 
+_UNASKED = re.compile(
+    r"Tip:|^Seed set to|^[GTH]PU available|^\[rank: \d+\] (?:Received SIGTERM|Seed set)|^Loading `train_dataloader`"
+    r"|^`Trainer\.\w+` stopped"
+)
 _PRECISIONS = ("32", "32-true", "bf16-mixed", "bf16", "16-mixed", "16")
 
 
@@ -82,6 +87,7 @@ class TrainingCLI(OpenCLI):
         parser.add_lightning_class_args(WarmUp, "warmup")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunOutputs, "outputs")
+        parser.add_lightning_class_args(Progress, "progress")
         parser.set_defaults({"data": {"class_path": "asd.data.ToyADMOS2"}})
 
     def complete_subcommand(self, name: str, parser: LightningArgumentParser) -> None:
@@ -184,8 +190,9 @@ def keep_freed_memory() -> None:
 
 
 def _quiet() -> None:
-    # Advertisements among Lightning's messages.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    # Advertisements among Lightning's messages, and what our own lines say.
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "pytorch.trainer.connectors.signal_connector"):
+        logging.getLogger(f"lightning.{name}").addFilter(lambda record: not _UNASKED.search(record.getMessage()))
     logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.WARNING)
     # Hints that do not apply: loading is fast without workers, and repeats of a distributed sampler are dropped.
     for text in (".*does not have many workers.*", ".*It is recommended to use `self.log.*sync_dist=True.*"):
@@ -251,6 +258,7 @@ def training_cli(arguments: list[str], cli: type[TrainingCLI] = TrainingCLI) -> 
             "max_epochs": 10,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
+            "enable_model_summary": False,  # the first line says what is trained
             "logger": {
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
                 "init_args": {"save_dir": "runs", "name": "asd"},

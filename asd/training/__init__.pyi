@@ -1,7 +1,9 @@
 from .averaging import AveragedWeights as AveragedWeights
 from .callbacks import RunCheckpoint as RunCheckpoint
 from .callbacks import RunOutputs as RunOutputs
+from .early_stop import EarlyStop as EarlyStop
 from .module import AnomalyDetector as AnomalyDetector
 from .optim import OptimizerOptions as OptimizerOptions
+from .progress import Progress as Progress
 from .restore import restore as restore
 from .warmup import WarmUp as WarmUp

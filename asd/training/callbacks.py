@@ -21,6 +21,7 @@ from asd.run_folder import RunFolder
 from asd.training import checkpoints, outputs
 from asd.training.lightning_seams import whole_checkpoint
 from asd.training.module import AnomalyDetector
+from asd.training.summary import opening
 from asd.utils import environment
 from asd.utils.files import aside, replace_text
 from asd.utils.log import logger
@@ -140,7 +141,10 @@ class RunOutputs(pl.Callback):
         return own if self.folder is None else RunFolder(self.folder)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say where a resumed run goes on."""
+        """Say what is trained, and where a resumed run goes on."""
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(pl_module, AnomalyDetector) and data is not None:
+            logger.info(opening(trainer, pl_module, data.train_clips))
         if trainer.ckpt_path is not None:
             logger.info(f"goes on from epoch {trainer.current_epoch} of {trainer.ckpt_path}, in {run_folder(trainer)}")
 

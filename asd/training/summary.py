@@ -1,18 +1,38 @@
-"""What is about to be trained, in one line."""
+"""What is about to be done, in one line."""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import lightning.pytorch as pl
 
 from asd.data.classes import ClassTable
+from asd.data.clip import Clip
+from asd.training.network import Network
 from asd.training.warmup import epoch_steps, warmup_of
 
 
+def opening(trainer: pl.Trainer, network: Network, clips: Sequence[Clip]) -> str:
+    """What is trained, on what, and where the results will be.
+
+    Args:
+        trainer: The trainer.
+        network: What it trains.
+        clips: The training clips.
+    """
+    encoder = type(network.encoder).__name__
+    size = f"{sum(one.numel() for one in network.parameters()) / 1e6:.3g} M parameters"
+    machines = len({clip.machine for clip in clips})
+    epochs = f"{trainer.max_epochs} epochs" if (trainer.max_epochs or 0) > 0 else "epochs without end"
+    of = f"{len(clips)} clips of {machines} machine{'' if machines == 1 else 's'}"
+    where = trainer.log_dir or trainer.default_root_dir
+    return f"trains {encoder} ({size}) on {trainer.strategy.root_device} for {epochs} of {of}; results are in {where}"
+
+
 def summary(trainer: pl.Trainer, classes: ClassTable | None) -> str:
-    """Classes and their clips, steps, and when the encoder thaws.
+    """What is trained on what; classes and their clips, steps, and when the encoder thaws.
 
     Args:
         trainer: The trainer, with its data.

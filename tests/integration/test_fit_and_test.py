@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -46,7 +47,20 @@ def fitted(asd, synthetic: Path, tmp_path_factory: pytest.TempPathFactory):
     done = asd(
         "fit", "--config", config, "--data", "ToyADMOS2", "--data.init_args.root", data, *SMALL, cwd=cwd
     )  # fmt: skip
+    (cwd / "said").write_text(done.stderr)
     return cwd, cwd / run_folder(done.stdout), done.stdout
+
+
+def test_it_says_first_what_it_does_and_nothing_of_its_inner_life(fitted) -> None:
+    cwd, folder, _ = fitted
+    said = (cwd / "said").read_text()
+    lines = [line for line in said.splitlines() if not line.startswith("asd: warning")]
+    opening = (
+        r"trains DualBranchCNN \([\d.]+ M parameters\) on cpu for 2 epochs of \d+ clips of 2 machines; results are in "
+    )
+    assert re.fullmatch(opening + re.escape(str(folder.relative_to(cwd))), lines[0])
+    for noise in ("FLOPs", "Seed set", "GPU available", "TPU", "rank:", "train_dataloader", "max_epochs"):
+        assert noise not in said
 
 
 def test_a_run_leaves_all_that_is_promised(fitted) -> None:
