@@ -1,7 +1,7 @@
 from .averaging import AveragedWeights as AveragedWeights
 from .callbacks import RunCheckpoint as RunCheckpoint
 from .callbacks import RunOutputs as RunOutputs
-from .early_stop import EarlyStop as EarlyStop
+from .loss_plateau import LossPlateau as LossPlateau
 from .module import AnomalyDetector as AnomalyDetector
 from .optim import OptimizerOptions as OptimizerOptions
 from .progress import Progress as Progress

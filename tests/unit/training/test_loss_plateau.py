@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asd.errors import UserError
-from asd.training import EarlyStop, RunCheckpoint
+from asd.training import LossPlateau, RunCheckpoint
 from tests.unit.conftest import SmallRun, small_data, small_model, small_trainer
 
 
@@ -22,7 +22,7 @@ def engine(max_epochs: int | None = 100) -> Any:
 
 def last_epoch(losses: list[float], **options: Any) -> int | None:
     """The number of the last epoch; ``None``: training goes on."""
-    stop, trainer = EarlyStop(**options), engine()
+    stop, trainer = LossPlateau(**options), engine()
     for trainer.current_epoch, loss in enumerate(losses):
         trainer.callback_metrics = {"train/loss": torch.tensor(loss)}
         stop.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def test_it_ends_where_the_loss_has_hardly_fallen(losses: list[float], last: int
 
 def test_the_last_epoch_is_validated_and_tested_with(small_run: SmallRun, tmp_path: Path) -> None:
     model = small_model()
-    stop = EarlyStop(patience=1, gain=0.99)
+    stop = LossPlateau(patience=1, gain=0.99)
     trainer = small_trainer(
         tmp_path, max_epochs=50, check_val_every_n_epoch=50, limit_train_batches=1, num_sanity_val_steps=0,
         callbacks=[stop],
@@ -80,11 +80,11 @@ class _Validating(RunCheckpoint):
 
 
 def test_a_resumed_run_goes_on_to_the_same_end() -> None:
-    stop, trainer = EarlyStop(patience=1), engine()
+    stop, trainer = LossPlateau(patience=1), engine()
     for trainer.current_epoch in range(2):
         trainer.callback_metrics = {"train/loss": torch.tensor(1.0)}
         stop.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
-    again, resumed = EarlyStop(patience=1), engine()
+    again, resumed = LossPlateau(patience=1), engine()
     again.load_state_dict(stop.state_dict())
     again.on_train_start(resumed, None)  # type: ignore[arg-type]
     assert resumed.fit_loop.max_epochs == 3
@@ -92,5 +92,5 @@ def test_a_resumed_run_goes_on_to_the_same_end() -> None:
 
 @pytest.mark.parametrize("options", [{"patience": 0}, {"gain": 1.0}, {"gain": -0.1}])
 def test_settings_without_a_meaning_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="EarlyStop: patience is"):
-        EarlyStop(**options)
+    with pytest.raises(UserError, match="LossPlateau: patience is"):
+        LossPlateau(**options)

@@ -12,7 +12,7 @@ from asd.training import distributed
 from asd.utils.log import logger
 
 
-class EarlyStop(pl.Callback):
+class LossPlateau(pl.Callback):
     """Makes the next epoch the last one where the training loss has hardly fallen for a while.
 
     Neither labels nor test clips decide. The last epoch is validated, tested and kept as any last epoch is; a schedule
@@ -25,7 +25,7 @@ class EarlyStop(pl.Callback):
 
     def __init__(self, patience: int = 10, gain: float = 0.05) -> None:
         if patience < 1 or not 0 <= gain < 1:
-            raise UserError(f"EarlyStop: patience is {patience}, gain {gain}; give 1 or more epochs, and 0 to 1")
+            raise UserError(f"LossPlateau: patience is {patience}, gain {gain}; give 1 or more epochs, and 0 to 1")
         self.patience, self.gain = patience, gain
         self.losses: list[float] = []
         self.last: int | None = None
