@@ -11,7 +11,6 @@ from pathlib import Path
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 
 from asd import plots
 from asd.encoders.base import Encoder
@@ -20,6 +19,7 @@ from asd.evaluation import calibration, embedding_store
 from asd.run_folder import RunFolder
 from asd.training import checkpoints, outputs
 from asd.training.lightning_seams import whole_checkpoint
+from asd.training.logged import log_config, log_test
 from asd.training.module import AnomalyDetector
 from asd.training.summary import opening
 from asd.utils import environment
@@ -134,6 +134,7 @@ class RunOutputs(pl.Callback):
             replace_text(run.config, yaml.safe_dump(config, sort_keys=False))
             made_with = environment.found(trainer.strategy.root_device)
             replace_text(run.environment, json.dumps(made_with, indent=2))
+            log_config(trainer.loggers, config)
 
     def run(self, trainer: pl.Trainer) -> RunFolder:
         """Where this run writes; every rank must ask, because rank zero tells the others."""
@@ -160,9 +161,7 @@ class RunOutputs(pl.Callback):
         drawn = written.pictures
         if drawn and set(embedding_store.SUBSETS) <= pl_module.embedded.keys():
             drawn += plots.draw_embeddings(embedding_store.Store(**pl_module.embedded), run.pictures)
-        for one in trainer.loggers:
-            if isinstance(one, WandbLogger) and drawn:
-                one.log_image("test", [str(path) for path in drawn])
+        log_test(trainer.loggers, pl_module.scores, pl_module.metrics, written.table, drawn)
         told = outputs.promised(pl_module.sections, seconds)
         self.summary = "\n".join([written.table, *told, outputs.following(pl_module.sections, run.path), str(run)])
 
