@@ -15,7 +15,7 @@ from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInp
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout
+from asd.encoders import Augmentation, Encoder, Projections, TokenLayout
 from asd.encoders.weights_file import format_of
 from asd.errors import UserError
 
@@ -28,6 +28,12 @@ _WAVEFORM_MODELS = (
     "WavLMModel",
 )
 _MODELS = ("ClapAudioModel", *_WAVEFORM_MODELS, "WhisperModel")
+_USUAL = Projections(("q_proj", "k_proj", "v_proj"), ("out_proj", "output_dense"))
+_PROJECTIONS = {
+    "ClapAudioModel": Projections(("query", "key", "value"), ("output.dense",)),
+    "Wav2Vec2ConformerModel": Projections(("linear_q", "linear_k", "linear_v"), ("linear_out", "output_dense")),
+    "WhisperModel": Projections(_USUAL.attention, ("out_proj", "fc2")),
+}
 # What would leave parameters without a gradient, or drop out by a generator of its own.
 _OFF = {
     "layerdrop": 0.0,
@@ -90,6 +96,7 @@ class TransformersAudio(Encoder):
         if weights is not None:
             self.settled = {"config": settled_config(options, settings) | {"enable_fusion": fusion}}
         self.layers = layers
+        self.projections = _PROJECTIONS.get(architecture, _USUAL)
         self.sample_rate = 16000
         self.inputs: nn.Module
         if architecture == "WhisperModel":
