@@ -32,8 +32,8 @@ class Bottleneck(AdaptedEncoder):
             raise UserError(f"Bottleneck: width is {width} and dropout {dropout}; give 1 or more, and a part in [0, 1)")
         if encoder.projections is None:
             raise UserError(
-                f"Bottleneck: {type(encoder).__name__} is no transformer, or does not say which layers end its branches "
-                "(projections); choose another encoder, or LoRA"
+                f"Bottleneck: {type(encoder).__name__} is no transformer, or does not say which layers end its "
+                "branches (projections); choose another encoder, or LoRA"
             )
         for name in linear_layers(encoder, encoder.projections.outputs):
             parent, _, own = name.rpartition(".")

@@ -59,8 +59,8 @@ class RunCheckpoint(ModelCheckpoint):
         plain = isinstance(encoder, Encoder) and type(encoder).merged is Encoder.merged
         if stage == "fit" and self.merge and plain:
             raise UserError(
-                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoders LoRA and BitFit "
-                "alone"
+                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoders LoRA and "
+                "BitFit alone"
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

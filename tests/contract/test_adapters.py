@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from asd_plugins.lora import LoRA
 from torch import Tensor
 
 from asd import plugins
-from asd.described import described
 from asd.encoders import Encoder
+from asd.testing.contract import reparsed
 from asd.testing.encoder import waveforms
 from asd.training.warmup import WarmUp
 
@@ -58,7 +58,7 @@ def trained(encoder: Encoder) -> set[str]:
 
 
 @pytest.fixture
-def attends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+def attends(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     calls: list[bool] = []
     attention = torch.nn.functional.scaled_dot_product_attention
 
@@ -67,7 +67,7 @@ def attends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
         return attention(*args, **kwargs)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
-    yield calls
+    return calls
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -123,8 +123,7 @@ def test_a_warm_up_freezes_and_thaws_it_alone_stage_by_stage(kind: str, name: st
 def test_what_a_checkpoint_keeps_makes_it_again(kind: str, name: str, tmp_path: Path) -> None:
     encoder = moved(made(kind, name)).eval()
     torch.save(encoder.state_dict(), tmp_path / "weights")
-    described(encoder)
-    again = made(kind, name).eval()
+    again = (reparsed(encoder, Encoder) if name == "BEATs" else made(kind, name)).eval()
     again.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
     waveform = waveforms(encoder, 2)
     with torch.no_grad():
@@ -145,11 +144,10 @@ def test_merged_it_is_a_plain_encoder_of_the_same_features(kind: str, name: str)
         torch.testing.assert_close(merged(waveform), encoder(waveform), rtol=1e-3, atol=1e-4)
 
 
-@EVERY
-def test_it_is_the_same_in_onnxruntime(kind: str, tmp_path: Path) -> None:
+def test_dora_is_the_same_in_onnxruntime(tmp_path: Path) -> None:
     import onnxruntime
 
-    encoder = moved(made(kind, "CED")).eval()
+    encoder = moved(made("DoRA", "CED")).eval()
     waveform = waveforms(encoder, 2)
     with torch.no_grad():
         torch.onnx.export(encoder, (waveform,), tmp_path / "encoder.onnx", dynamo=True, verbose=False)
