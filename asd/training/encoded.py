@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from asd.data.datamodule import ClipDataModule
+from asd.encoders.adapter import Adapter
 from asd.encoders.base import Statistics
 from asd.encoders.scored import Tokens
 from asd.errors import UserError
@@ -48,37 +49,37 @@ def check_encoded(network: Network, data: ClipDataModule, warmup: WarmUp | None)
     if data.encoded is None:
         return
     place, adapter = data.encoded.place, network.adapter
-    for fault, told in (
-        (warmup is not None and warmup.epochs != -1, "the encoder is not heard there; set warmup.epochs to -1"),
-        (
-            warmup is not None and getattr(network, "mixup", None) is not None,
-            "mixup is of waveforms; set model.mixup to null",
-        ),
-        (
-            warmup is not None and network.exchange is not None,
-            "features of branches are exchanged before they are pooled; set model.exchange to null",
-        ),
-        (
-            any(isinstance(one, Statistics) and not bool(one.fitted) for one in network.encoder.modules()),
-            "the encoder's front end has to see waveforms before it is used; give weights, or another encoder",
-        ),
-        (
-            adapter.pooling_trains,
-            "the adapter's pooling has parameters of its own; set adapter.layers to last or concatenate, and pooling "
-            "to one such as mean",
-        ),
-        (
-            Tokens.parse(adapter.embedding) is not None,
-            f"adapter.embedding is {adapter.embedding}, of tokens that are not there; set it to projected",
-        ),
-    ):
-        if fault:
-            raise UserError(f"{place} holds pooled vectors: {told}")
+    fault = _fault_of_adapter(adapter) or (None if warmup is None else _fault_of_training(network, warmup))
+    if fault is not None:
+        raise UserError(f"{place} holds pooled vectors: {fault}")
     if data.encoded.width != adapter.pooled_dim:
         raise UserError(
             f"{place} holds vectors of {data.encoded.width} numbers, but encoder and adapter pool to "
             f"{adapter.pooled_dim}; store them with the same model: `asd predict --outputs.also [pooled]`"
         )
+
+
+def _fault_of_adapter(adapter: Adapter) -> str | None:
+    if adapter.pooling_trains:
+        return (
+            "the adapter's pooling has parameters of its own; set adapter.layers to last or concatenate, and "
+            "pooling to one such as mean"
+        )
+    if Tokens.parse(adapter.embedding) is not None:
+        return f"adapter.embedding is {adapter.embedding}, of tokens that are not there; set it to projected"
+    return None
+
+
+def _fault_of_training(network: Network, warmup: WarmUp) -> str | None:
+    if warmup.epochs != -1:
+        return "the encoder is not heard there; set warmup.epochs to -1"
+    if getattr(network, "mixup", None) is not None:
+        return "mixup is of waveforms; set model.mixup to null"
+    if network.exchange is not None:
+        return "features of branches are exchanged before they are pooled; set model.exchange to null"
+    if network.adapter.embedding == "pooled" or not len(network.adapter.projection):
+        return "training changes nothing of what is scored; set adapter.embedding to projected, and give embedding_dim"
+    return None
 
 
 def check_probe(network: Network, data: ClipDataModule) -> None:
@@ -89,6 +90,11 @@ def check_probe(network: Network, data: ClipDataModule) -> None:
     """
     if data.encoded is None:
         return
+    if any(isinstance(one, Statistics) and not bool(one.fitted) for one in network.encoder.modules()):
+        raise UserError(
+            f"{data.encoded.place} is of another encoder: the front end of this one is fitted on waveforms, which are "
+            "not there; give model.encoder weights, or choose another"
+        )
     own, theirs = torch.tensor(_probe(network)), torch.tensor(list(data.encoded.probe))
     if own.shape != theirs.shape or not bool((own - theirs).norm() <= _TOLERANCE * theirs.norm()):
         raise UserError(
