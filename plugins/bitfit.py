@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from asd_plugins.adapted import AdaptedEncoder
 from asd_plugins.beats import BEATs
 
-from asd.encoders import Encoder
+from asd.encoders import AdaptedEncoder, Encoder
 from asd.errors import UserError
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from asd_plugins.adapted import AdaptedEncoder
 from asd_plugins.beats import BEATs
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import AdaptedEncoder, Encoder
 from asd.encoders.projections import linear_layers
 from asd.errors import UserError
 
@@ -57,12 +56,11 @@ class _Narrowed(nn.Module):
     def __init__(self, base_layer: nn.Linear, width: int, dropout: float) -> None:
         super().__init__()
         self.base_layer = base_layer
-        made = {"device": base_layer.weight.device, "dtype": base_layer.weight.dtype}
-        down = nn.Linear(base_layer.out_features, width, **made)
-        up = nn.Linear(width, base_layer.out_features, **made)
+        down = nn.Linear(base_layer.out_features, width)
+        up = nn.Linear(width, base_layer.out_features)
         nn.init.zeros_(up.weight)
         nn.init.zeros_(up.bias)
-        self.bottleneck = nn.ModuleDict({"down": down, "dropout": nn.Dropout(dropout), "up": up})
+        self.bottleneck = nn.ModuleDict({"down": down, "dropout": nn.Dropout(dropout), "up": up}).to(base_layer.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``(B, N, D)`` to the same shape."""

@@ -6,10 +6,9 @@ import copy
 from collections.abc import Sequence
 from typing import Literal
 
-from asd_plugins.adapted import AdaptedEncoder
 from asd_plugins.beats import BEATs
 
-from asd.encoders import Encoder
+from asd.encoders import AdaptedEncoder, Encoder
 from asd.encoders.projections import linear_layers
 from asd.errors import UserError
 

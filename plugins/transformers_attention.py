@@ -20,7 +20,8 @@ def call_projections(model: nn.Module) -> None:
     for module in model.modules():
         if type(module).__name__ == "WavLMAttention":
             # Of the class, not of the object: a copy shall not hold on to the original.
-            module.__class__ = _calling(type(module))
+            attention: Any = type(module)
+            module.__class__ = _calling(attention)
 
 
 @cache

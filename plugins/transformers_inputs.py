@@ -114,7 +114,8 @@ class KaldiInput(nn.Module):
 
     def stacked(self, spectrogram: Tensor) -> Tensor:
         """``(B, F, M)`` to ``(B, F / S, S * M)``."""
-        return spectrogram.unflatten(1, (-1, self.stack)).flatten(2)
+        stacked: Tensor = spectrogram.unflatten(1, (-1, self.stack)).flatten(2)
+        return stacked
 
 
 class WhisperInput(nn.Module):

@@ -1,3 +1,4 @@
+from .adapted import AdaptedEncoder as AdaptedEncoder
 from .adapter import Adapter as Adapter
 from .augment import Augmentation as Augmentation
 from .augment import Mixup as Mixup

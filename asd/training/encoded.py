@@ -5,16 +5,18 @@ Shapes: ``B`` clips, ``T`` samples, ``P`` width of the pooled vector.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asd.data.datamodule import ClipDataModule
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Statistics
 from asd.encoders.scored import Tokens
 from asd.errors import UserError
+from asd.training.lightning_seams import trainer_of
 from asd.training.network import Network
 from asd.training.warmup import WarmUp
 
@@ -29,9 +31,10 @@ def origin_of(network: Network, data: ClipDataModule) -> dict[str, Any]:
     return {"heard": heard, "probe": _probe(network)}
 
 
-def features_of(network: Network, data: ClipDataModule, waveform: Tensor) -> Tensor:
+def features_of(module: pl.LightningModule, waveform: Tensor) -> Tensor:
     """``(B, T)`` to ``(B, L, F', D)``; where the data are stored vectors, these ``(B, P)`` as they are."""
-    features: Tensor = network.encoder(waveform) if data.encoded is None else waveform
+    data, encoder = getattr(trainer_of(module), "datamodule", None), cast(nn.Module, module.encoder)
+    features: Tensor = waveform if getattr(data, "encoded", None) else encoder(waveform)
     return features
 
 

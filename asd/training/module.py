@@ -152,7 +152,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         return loss
 
     def _loss(self, waveform: Tensor, targets: Tensor) -> Tensor:
-        features = features_of(self, self._data(), waveform)
+        features = features_of(self, waveform)
         embeddings = self.adapter(features)
         if self.accuracies is not None:
             with torch.no_grad():
@@ -239,7 +239,7 @@ class AnomalyDetector(Network, pl.LightningModule):
     def _collect(self, batch: ClipBatch, loader: int, loaders: Any, also: Sequence[str] = ()) -> None:
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
-        features = features_of(self, self._data(), batch.waveform)
+        features = features_of(self, batch.waveform)
         self._rows.add(kind, batch.index, self.adapter.embed(features).float())
         add_others(self._rows, kind, batch.index, features, self.adapter, also)
         if kind == "reference" and not (self.sections.knows_spectra or self._data().encoded):

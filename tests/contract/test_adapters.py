@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from asd_plugins.adapted import AdaptedEncoder
 from asd_plugins.bitfit import BitFit
 from asd_plugins.bottleneck import Bottleneck
 from asd_plugins.lora import LoRA
 from torch import Tensor
 
 from asd import plugins
-from asd.encoders import Encoder
+from asd.encoders import AdaptedEncoder, Encoder
 from asd.testing.contract import reparsed
 from asd.testing.encoder import waveforms
 from asd.training.warmup import WarmUp

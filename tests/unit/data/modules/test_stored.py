@@ -114,7 +114,7 @@ def test_a_checkpoint_is_tested_on_stored_vectors_and_on_sound(sound: Path, stor
         ({"adapter": Adapter(embedding_dim=6, embedding="tokens")}, "adapter.embedding is tokens.*; set it to proj"),
         ({"adapter": Adapter(pooling="mean_max", embedding_dim=6)}, r"vectors of 16 numbers, but .* pool to 32; store"),
         ({"adapter": Adapter(pooling="max", embedding_dim=6)}, "is of other weights than this encoder, or was pooled"),
-        ({"encoder": DualBranchCNN(**ENCODER)}, "the front end of this one is fitted on waveforms, which are not there"),
+        ({"encoder": DualBranchCNN(**ENCODER)}, "front end of this one is fitted on waveforms, which are not there"),
         ({"seed": 5}, "is of other weights than this encoder, or was pooled otherwise; give the same"),
     ],
 )

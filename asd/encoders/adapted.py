@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders.base import Encoder
 
 
 class AdaptedEncoder(Encoder):
