@@ -25,6 +25,8 @@ from asd.training import WarmUp
 from asd.training.callbacks import RunOutputs
 from asd.training.module import AnomalyDetector
 from asd.training.optim import OptimizerOptions
+from asd.training.restore import restore
+from asd.training.restore_data import data_of
 from tests.unit.conftest import ENCODER, small_trainer
 
 OPTIONS: dict[str, Any] = {"seconds": 1.0, "batch_size": 4, "clean_class": "none", "noise_class": "none"}
@@ -91,6 +93,13 @@ def test_the_encoder_is_not_heard_and_yet_the_checkpoint_scores(
     clip = next(iter(sorted((sound / "dev_data/raw/fan/test").iterdir())))
     result = asd.Detector.load(tmp_path / "last.ckpt").score(clip, machine="fan")
     assert result.score == pytest.approx(next(one.score for one in model.scores if one.name == clip.name), rel=1e-3)
+
+
+def test_what_needs_the_sound_itself_is_told_that_there_is_none(store: Path, tmp_path: Path) -> None:
+    fitted(tmp_path, detector(), Stored(store, **OPTIONS))
+    _, config = restore(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="the data are vectors in .*, not the sound that is needed here"):
+        data_of(config, 16000)
 
 
 def test_a_checkpoint_is_tested_on_stored_vectors_and_on_sound(sound: Path, store: Path, tmp_path: Path) -> None:
