@@ -98,7 +98,7 @@ def test_the_encoder_is_not_heard_and_yet_the_checkpoint_scores(
 def test_what_needs_the_sound_itself_is_told_that_there_is_none(store: Path, tmp_path: Path) -> None:
     fitted(tmp_path, detector(), Stored(store, **OPTIONS))
     _, config = restore(tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match="the data are vectors in .*, not the sound that is needed here"):
+    with pytest.raises(UserError, match=r"the data are vectors in .*, not the sound that is needed here"):
         data_of(config, 16000)
 
 
