@@ -67,17 +67,11 @@ def test_what_cannot_be_adapted_is_named() -> None:
 
 
 def test_an_encoder_that_is_no_transformer_is_told() -> None:
-    with pytest.raises(
-        UserError, match=r"MobileNet does not say which of its layers .*; give targets as ends"
-    ):
+    with pytest.raises(UserError, match=r"MobileNet does not say which of its layers .*; give targets as ends"):
         LoRA(MobileNet.tiny(), targets="attention")
-    with pytest.raises(
-        UserError, match=r"targets is 'qkv'; give attention, or a list of .*: it has .*q_proj"
-    ):
+    with pytest.raises(UserError, match=r"targets is 'qkv'; give attention, or a list of .*: it has .*q_proj"):
         LoRA(BEATs.tiny(), targets="qkv")
-    with pytest.raises(
-        UserError, match=r"MobileNet is no transformer, or does not say .*; choose another"
-    ):
+    with pytest.raises(UserError, match=r"MobileNet is no transformer, or does not say .*; choose another"):
         Bottleneck(MobileNet.tiny())
     with pytest.raises(UserError, match=r"width is 0 and dropout 1\.0; give 1 or more"):
         Bottleneck(BEATs.tiny(), width=0, dropout=1.0)
