@@ -19,7 +19,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         checkpoint: The last checkpoint.
-        merged: The one in which the adapters of LoRA are folded in.
+        merged: The one in which LoRA, DoRA or BitFit are folded in.
         config: The resolved configuration.
         environment: What it was made with.
         metrics: What the CSV logger wrote.

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from asd_plugins.transformers_audio import check_layers, last_layers, load_model, settled_config
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, Projections, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
@@ -49,6 +49,7 @@ class AST(Encoder):
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
+    projections = Projections(("q_proj", "k_proj", "v_proj"), ("o_proj", "fc2"))
     sample_rate = 16000
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(

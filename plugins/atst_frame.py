@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
-from asd.encoders.transformer import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
+from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -61,6 +61,7 @@ class ATSTFrame(Encoder):
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
+    projections = PROJECTIONS
     sample_rate = 16000
     # A token's four frames are centred 15 ms behind the first, and so is its 40 ms.
     layout = TokenLayout(hop_seconds=0.01 * _PATCH, start_seconds=-0.005)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
-from asd.encoders.transformer import TransformerShape, check_layers, last_outputs, stack
+from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, last_outputs, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -29,6 +29,7 @@ class _MelTransformer(Encoder):
     Clips longer than the positions reach are encoded in chunks, each of which attends within itself.
     """
 
+    projections = PROJECTIONS
     sample_rate = 16000
     patch: ClassVar[tuple[int, int]]
     positions: ClassVar[int]

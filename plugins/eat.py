@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
-from asd.encoders.transformer import TransformerShape, check_layers, decided
+from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, decided
 from asd.errors import UserError
 
 Tokens = Literal["all", "class"]
@@ -77,6 +77,7 @@ class EAT(Encoder):
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
+    projections = PROJECTIONS
     sample_rate = 16000
     sizes: ClassVar[Mapping[str, EATShape]] = {"base": EATShape(768, 12, 12), "large": EATShape(1024, 24, 16)}
     cards: ClassVar[Sequence[WeightsCard]] = (

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.constants import constant
-from asd.encoders.transformer import TransformerShape, check_layers, decided
+from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, decided
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -75,6 +75,7 @@ class FISHER(Encoder):
         augment: Runs on the spectrogram in training; ``None``: nothing.
     """
 
+    projections = PROJECTIONS
     sizes: ClassVar[Mapping[str, FISHERShape]] = {
         "tiny": FISHERShape(192, 12, 3),
         "mini": FISHERShape(256, 12, 4),

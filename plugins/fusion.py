@@ -15,7 +15,7 @@ from asd_plugins.dasheng import Dasheng
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asd.encoders import Encoder, TokenLayout
+from asd.encoders import Encoder, Projections, TokenLayout
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -57,6 +57,7 @@ class Fusion(Encoder):
         self.align = align
         self.layers = parts[0].layers
         self.sample_rate = max(part.sample_rate for part in parts)
+        self.projections = Projections.of(part.projections for part in parts)
         self.branches = tuple(part.feature_dim for part in parts)
         self.feature_dim = sum(self.branches)
         self.resample = nn.ModuleList(_resampler(self.sample_rate, part.sample_rate, align) for part in parts)

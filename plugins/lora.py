@@ -1,34 +1,35 @@
-"""LoRA around any encoder: small trained matrices beside frozen weights, through the library peft."""
+"""LoRA and DoRA around any encoder: small trained matrices beside frozen weights, through the library peft."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import Literal
 
 from asd_plugins.beats import BEATs
-from torch import Tensor, nn
 
-from asd.encoders import Encoder
+from asd.encoders import AdaptedEncoder, Encoder
+from asd.encoders.projections import linear_layers
 from asd.errors import UserError
 
 
-class LoRA(Encoder):
+class LoRA(AdaptedEncoder):
     """Trains a product of two thin matrices beside each linear layer of an encoder, whose own weights stay as they are.
 
     So do the statistics of its batch normalisation, also in training mode.
 
-    Hu et al., "LoRA: Low-rank adaptation of large language models" (2021), arXiv:2106.09685.
+    Hu et al., "LoRA: Low-rank adaptation of large language models" (2021), arXiv:2106.09685; Liu et al., "DoRA:
+    Weight-decomposed low-rank adaptation" (2024), arXiv:2402.09353.
 
     Args:
         encoder: The encoder.
         rank: Columns of the thin matrices.
         alpha: Their product is scaled by alpha / rank.
         dropout: Part of their inputs that is dropped in training.
-        targets: Ends of the names of the layers that get them, such as ``q_proj``; ``None``: every linear layer.
+        targets: Ends of the names of the layers that get them, such as ``q_proj``; ``attention``: those that make
+            queries, keys and values, whatever the encoder calls them; ``None``: every linear layer.
+        dora: Train the length of each row of the weights too, of which the matrices then change the direction alone.
     """
-
-    listing: ClassVar[tuple[str, str, str] | None] = ("of the encoder", "of the encoder", "of the encoder")
 
     def __init__(
         self,
@@ -36,74 +37,27 @@ class LoRA(Encoder):
         rank: int = 8,
         alpha: float = 16.0,
         dropout: float = 0.0,
-        targets: Sequence[str] | None = None,
+        targets: Literal["attention"] | Sequence[str] | None = None,
+        dora: bool = False,
     ) -> None:
-        super().__init__()
-        self.augment = encoder.augment
         if rank < 1 or not 0 <= dropout < 1:
             raise UserError(f"LoRA: rank is {rank} and dropout {dropout}; give 1 or more, and a part in [0, 1)")
-        linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
-        chosen = [name for name in linear if targets is None or name.endswith(tuple(targets))]
-        if not chosen:
-            ends = sorted({name.rpartition(".")[2] for name in linear})
-            raise UserError(
-                f"LoRA: no linear layer of {type(encoder).__name__} is chosen by targets {targets}; "
-                f"it has {', '.join(ends) or 'none'}"
-            )
+        chosen = _chosen(encoder, targets)
         # Imports transformers, which only those wait for who use it.
         from peft import LoraConfig, inject_adapter_in_model
 
-        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen)
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen, use_dora=dora)
         inject_adapter_in_model(config, encoder)
-        self.encoder = encoder
-        self._keep_statistics()
-        self.sample_rate = encoder.sample_rate
-        self.feature_dim = encoder.feature_dim
-        self.layers = encoder.layers
-        self.layout = encoder.layout
-        self.branches = encoder.branches
-        self.seconds = encoder.seconds
+        super().__init__(encoder)
 
     @classmethod
     def tiny(cls) -> LoRA:
         """A small instance of the same code paths."""
         return cls(BEATs.tiny(), rank=2)
 
-    def spectrogram(self, waveform: Tensor) -> Tensor:
-        """As the encoder."""
-        return self.encoder.spectrogram(waveform)
-
-    def encode(self, spectrogram: Tensor) -> Tensor:
-        """As the encoder, with what the thin matrices add."""
-        return self.encoder.encode(spectrogram)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """As the encoder, with what the thin matrices add."""
-        features: Tensor = self.encoder(waveform)
-        return features
-
-    def observe(self, waveform: Tensor) -> None:
-        """As the encoder."""
-        self.encoder.observe(waveform)
-
-    def stages(self) -> list[nn.Module]:
-        """Those of the encoder."""
-        return self.encoder.stages()
-
-    def train(self, mode: bool = True) -> Self:
-        """Training or evaluation mode, but for batch normalisation."""
-        super().train(mode)
-        self._keep_statistics()
-        return self
-
-    def _keep_statistics(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-
-    def fixed(self) -> Iterable[nn.Parameter]:
-        """The encoder's own weights."""
-        return (parameter for name, parameter in self.named_parameters() if ".lora_" not in name)
+    def trains(self, name: str) -> bool:
+        """Whether it is of a thin matrix, or the length of rows."""
+        return ".lora_" in name
 
     def merged(self) -> Encoder:
         """A copy of the encoder with the products added to its weights: as large and as fast as before."""
@@ -116,3 +70,21 @@ class LoRA(Encoder):
                 parent, _, own = name.rpartition(".")
                 setattr(encoder.get_submodule(parent), own, module.get_base_layer())
         return encoder
+
+
+def _chosen(encoder: Encoder, targets: Literal["attention"] | Sequence[str] | None) -> list[str]:
+    name, linear = type(encoder).__name__, linear_layers(encoder)
+    ends = f"it has {', '.join(sorted({one.rpartition('.')[2] for one in linear})) or 'none'}"
+    if isinstance(targets, str):
+        if targets != "attention":
+            raise UserError(f"LoRA: targets is {targets!r}; give attention, or a list of ends of names: {ends}")
+        if encoder.projections is None:
+            raise UserError(
+                f"LoRA: {name} does not say which of its layers are those of attention (projections); give targets as "
+                f"ends of names, of which {ends}"
+            )
+        targets = encoder.projections.attention
+    chosen = linear_layers(encoder, targets)
+    if not chosen:
+        raise UserError(f"LoRA: no linear layer of {name} is chosen by targets {targets}; {ends}")
+    return chosen

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
 from asd.encoders.pretrained import Weights, load_strict, weights_of
-from asd.encoders.transformer import TransformerShape, check_layers, decided, last_outputs, shape_of, stack
+from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, decided, last_outputs, shape_of, stack
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
 
@@ -77,6 +77,7 @@ class PaSST(Encoder):
     new_pos_embed: Tensor
     freq_new_pos_embed: Tensor
     time_new_pos_embed: Tensor
+    projections = PROJECTIONS
     sample_rate = 32000
     sizes: ClassVar[Mapping[str, PaSSTShape]] = {"s": PaSSTShape(768, 12, 12), "l": PaSSTShape(768, 7, 12)}
     cards: ClassVar[Sequence[WeightsCard]] = tuple(

@@ -44,6 +44,7 @@ class SeedEnsemble(Encoder):
         self.feature_dim = count * first.feature_dim
         self.layers = first.layers
         self.layout = first.layout
+        self.projections = first.projections
         self.branches = first.branches
         self.seconds = first.seconds
 

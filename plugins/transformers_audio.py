@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
-from asd_plugins.transformers_inputs import ClapInput, WaveformInput, WhisperInput
+from asd_plugins.transformers_attention import call_projections
+from asd_plugins.transformers_inputs import ClapInput, KaldiInput, WhisperInput
+from asd_plugins.transformers_models import ARCHITECTURES, chosen, hearing
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout
+from asd.encoders import Augmentation, Encoder
 from asd.encoders.weights_file import format_of
 from asd.errors import UserError
 
-_WAVEFORM_MODELS = (
-    "Data2VecAudioModel",
-    "HubertModel",
-    "UniSpeechSatModel",
-    "Wav2Vec2ConformerModel",
-    "Wav2Vec2Model",
-    "WavLMModel",
-)
-_MODELS = ("ClapAudioModel", *_WAVEFORM_MODELS, "WhisperModel")
 # What would leave parameters without a gradient, or drop out by a generator of its own.
 _OFF = {
     "layerdrop": 0.0,
@@ -35,9 +26,11 @@ _OFF = {
     "mask_time_prob": 0.0,
     "mask_feature_prob": 0.0,
     "enable_fusion": False,
+    # It would take most of the frames away.
+    "add_adapter": False,
 }
 # Settings of a folder's preprocessor_config.json that are used.
-_INPUTS = ("do_normalize", "mean", "std")
+_INPUTS = ("do_normalize", "mean", "std", "sampling_rate")
 _TINY_CONVOLUTIONS = {"conv_dim": [16, 16, 16], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 4]}
 _TINY = {
     **_TINY_CONVOLUTIONS,
@@ -52,18 +45,23 @@ _TINY = {
 
 
 class TransformersAudio(Encoder):
-    """wav2vec 2.0, HuBERT, WavLM, data2vec, UniSpeech-SAT, Whisper's encoder or CLAP's audio model, from transformers.
+    """wav2vec 2.0, HuBERT, WavLM, Whisper's encoder, CLAP's audio model and others, from transformers.
 
     Models on waveforms have no spectrogram: `augment` is given ``(B, 1, T)`` there. Whisper takes the first 30 s of a
-    clip, CLAP the first 10 s; CLAP's map is averaged over frequency and is the only layer it gives.
+    clip, CLAP the first 10 s; CLAP's map is averaged over frequency. CLAP, SEW and SEW-D give one layer alone. A model
+    that is refused is refused with the reason.
 
     Args:
         architecture: Class of transformers: Wav2Vec2Model, HubertModel, WavLMModel, Data2VecAudioModel,
-            UniSpeechSatModel, Wav2Vec2ConformerModel, WhisperModel or ClapAudioModel.
-        weights: Folder with ``config.json`` and the weights, or a hub name; ``None``: random weights.
+            UniSpeechModel, UniSpeechSatModel, SEWModel, SEWDModel, Wav2Vec2ConformerModel, Wav2Vec2BertModel,
+            MoonshineModel, Speech2TextModel, WhisperModel or ClapAudioModel; ``None``: that of the weights, or
+            WavLMModel.
+        weights: Folder with ``config.json``, ``preprocessor_config.json`` and the weights, or a hub name; ``None``:
+            random weights.
         download: Fetch a hub name that is not in the cache of transformers; else that is an error.
         layers: How many of the last layers to give, the deepest after the model's last normalisation.
-        config: Values for the model's configuration, over those of the weights.
+        config: Values for the model's configuration, over those of the weights, and of ``do_normalize`` where there is
+            no ``preprocessor_config.json``.
         augment: Runs between `spectrogram` and `encode` in training; ``None``: nothing.
     """
 
@@ -71,7 +69,7 @@ class TransformersAudio(Encoder):
 
     def __init__(
         self,
-        architecture: str = "WavLMModel",
+        architecture: str | None = None,
         weights: str | None = None,
         download: bool = False,
         layers: int = 1,
@@ -79,34 +77,28 @@ class TransformersAudio(Encoder):
         augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
-        if architecture not in _MODELS:
-            near = difflib.get_close_matches(architecture, _MODELS, n=1, cutoff=0.5)
-            guess = f" Did you mean {near[0]}?" if near else ""
-            raise UserError(
-                f"TransformersAudio: unknown architecture {architecture!r}.{guess} Known: {', '.join(_MODELS)}"
-            )
+        architecture = chosen(architecture, weights, None if weights is None else _model_type(weights, download))
+        kind = ARCHITECTURES[architecture]
         self.model, settings, fusion = load_model(architecture, weights, config or {}, download)
         options = self.model.config
         if weights is not None:
-            self.settled = {"config": settled_config(options, settings) | {"enable_fusion": fusion}}
+            if kind.inputs == "waveform" and "do_normalize" not in settings:
+                raise UserError(
+                    f"weights {weights}: no preprocessor_config.json, which says whether clips are normalised; put "
+                    "that of the model beside, or set config do_normalize to true or false"
+                )
+            kept = settled_config(options, settings) | {"enable_fusion": fusion}
+            self.settled = {"architecture": architecture, "config": kept}
+        self.model = getattr(self.model, kind.encodes) if kind.encodes else self.model
         self.layers = layers
-        self.sample_rate = 16000
-        self.inputs: nn.Module
-        if architecture == "WhisperModel":
-            self.model = self.model.encoder
-            self.feature_dim, depth = options.d_model, options.encoder_layers
-            self.inputs = WhisperInput(options.num_mel_bins, 2 * options.max_source_positions)
-            self.layout = TokenLayout(hop_seconds=0.02, start_seconds=-0.01)
-        elif architecture == "ClapAudioModel":
-            self.sample_rate, self.seconds = 48000, 10.0
-            self.feature_dim, depth = self.model.audio_encoder.num_features, 1
-            self.inputs = ClapInput(options.num_mel_bins, slaney=not fusion, seconds=self.seconds)
+        self.projections = kind.projections
+        self.expected_failures = dict(kind.expected_failures)  # type: ignore[misc]
+        self.sample_rate, self.inputs, self.layout = hearing(kind, options, settings, fusion)
+        if isinstance(self.inputs, ClapInput):
+            self.seconds, self.feature_dim = self.inputs.seconds, self.model.audio_encoder.num_features
         else:
-            self.feature_dim, depth = options.hidden_size, options.num_hidden_layers
-            self.inputs = WaveformInput(settings.get("do_normalize", True), _receptive_field(options))
-            hop, overlap = prod(options.conv_stride), _receptive_field(options) - prod(options.conv_stride)
-            self.layout = TokenLayout(hop_seconds=hop / self.sample_rate, start_seconds=overlap / 2 / self.sample_rate)
-        check_layers(type(self).__name__, layers, depth)
+            self.feature_dim = options.hidden_size
+        check_layers(type(self).__name__, layers, len(self.stages()) - 1 if kind.layers else 1)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -126,6 +118,8 @@ class TransformersAudio(Encoder):
         if isinstance(self.inputs, WhisperInput):
             tokens = self.inputs.tokens(spectrogram.shape[1])
             return last_layers(self.model, self.inputs.pad(spectrogram), self.layers)[:, :, :tokens]
+        if isinstance(self.inputs, KaldiInput):
+            return last_layers(self.model, self.inputs.stacked(spectrogram), self.layers)
         return last_layers(self.model, spectrogram[:, 0], self.layers)
 
     def stages(self) -> list[nn.Module]:
@@ -201,7 +195,9 @@ def last_layers(model: nn.Module, inputs: Tensor, layers: int) -> Tensor:
 def stages_of(model: nn.Module) -> list[nn.Module]:
     """The parts of a transformer from shallow to deep: all that is not a layer, then layer after layer."""
     name, layers = next(
-        (n, m) for n, m in model.named_modules() if n.endswith("layers") and isinstance(m, nn.ModuleList)
+        (name, module)
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in ("layers", "layer") and _attends(module)
     )
     around: list[nn.Module] = []
     parent = model
@@ -211,6 +207,11 @@ def stages_of(model: nn.Module) -> list[nn.Module]:
     return [nn.ModuleList(around), *layers]
 
 
+def _attends(module: nn.Module) -> bool:
+    """Whether these are the layers of a transformer, not of the convolutions before them."""
+    return isinstance(module, nn.ModuleList) and any(isinstance(one, nn.Linear) for one in module[0].modules())
+
+
 def _remove_unused(model: Any) -> None:
     """Take out parameters that are never used, which DDP would wait for, or never trained."""
     if getattr(model, "masked_spec_embed", None) is not None:
@@ -218,6 +219,8 @@ def _remove_unused(model: Any) -> None:
     kind = type(model).__name__
     if kind == "Wav2Vec2ConformerModel":
         model.encoder.pos_conv_embed = None
+    if kind == "WavLMModel":
+        call_projections(model)
     if kind == "WhisperModel":
         # Sinusoids, which are not to be learned whatever is thawed.
         positions = model.encoder.embed_positions
@@ -226,10 +229,15 @@ def _remove_unused(model: Any) -> None:
         positions.register_buffer("weight", fixed)
 
 
-def _receptive_field(options: Any) -> int:
-    strides: list[int] = [1, *options.conv_stride[:-1]]
-    kernels: list[int] = list(options.conv_kernel)
-    return 1 + sum((kernel - 1) * prod(strides[: i + 1]) for i, kernel in enumerate(kernels))
+def _model_type(weights: str, download: bool) -> str | None:
+    """What the ``config.json`` of a folder or hub name says the model is."""
+    import transformers
+
+    _check_folder(weights)
+    with _one_line(weights):
+        told, _ = transformers.PretrainedConfig.get_config_dict(weights, local_files_only=not download)
+    found = told.get("model_type")
+    return found if isinstance(found, str) else None
 
 
 def _check_folder(weights: str) -> None:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.encoders.constants import constant
+from asd.encoders.frontends import KaldiFilterBank
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -76,6 +77,47 @@ class MelInput(nn.Module):
             return (power.mT @ self.mel).clamp_min(1e-10).log10()
 
 
+class KaldiInput(nn.Module):
+    """Kaldi's log-mel filter bank, each band of a clip with zero mean and unit variance.
+
+    As wav2vec 2.0-BERT (Barrault et al. 2023, arXiv:2312.05187) and fairseq S2T (Wang et al. 2020, arXiv:2010.05171)
+    take it.
+
+    Args:
+        bands: Number of mel bands.
+        stack: Frames side by side in one of the model.
+        correction: Taken from the number of frames that the variance is divided by.
+    """
+
+    def __init__(self, bands: int, stack: int = 1, correction: int = 0) -> None:
+        super().__init__()
+        self.stack = stack
+        self.correction = correction
+        self.bank = KaldiFilterBank(bands, "povey")
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``(B, T)`` at 16 kHz to ``(B, F, M)``, ``F`` a multiple of the frames that are stacked.
+
+        Raises:
+            UserError: The clips are too short for that.
+        """
+        shortest = self.bank.frame + (self.stack - 1) * self.bank.hop
+        if waveform.shape[-1] < shortest:
+            raise UserError(
+                f"clips of {waveform.shape[-1]} samples are too short for the encoder, which needs {shortest}; "
+                "set data.seconds higher"
+            )
+        bank = self.bank(waveform * 2**15)
+        variance, mean = torch.var_mean(bank, dim=1, correction=self.correction, keepdim=True)
+        normal: Tensor = (bank - mean) / (variance + 1e-7).sqrt()
+        return normal[:, : normal.shape[1] // self.stack * self.stack]
+
+    def stacked(self, spectrogram: Tensor) -> Tensor:
+        """``(B, F, M)`` to ``(B, F / S, S * M)``."""
+        stacked: Tensor = spectrogram.unflatten(1, (-1, self.stack)).flatten(2)
+        return stacked
+
+
 class WhisperInput(nn.Module):
     """The log-mel of Whisper (Radford et al. 2022, arXiv:2212.04356).
 
@@ -124,6 +166,7 @@ class ClapInput(nn.Module):
 
     def __init__(self, bands: int, slaney: bool, seconds: float = 10.0) -> None:
         super().__init__()
+        self.seconds = seconds
         self.samples = round(48000 * seconds)
         self.mel = MelInput(48000, 1024, 480, bands, 50.0, 14000.0, slaney)
 

@@ -14,5 +14,6 @@ from .mixing import NoiseMix as NoiseMix
 from .modules.mimii import MIMII as MIMII
 from .modules.recordings import Recordings as Recordings
 from .modules.shards import Shards as Shards
+from .modules.stored import Stored as Stored
 from .modules.synthetic import Synthetic as Synthetic
 from .modules.toyadmos2 import ToyADMOS2 as ToyADMOS2

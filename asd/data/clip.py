@@ -160,3 +160,17 @@ class ClipBatch(NamedTuple):
     waveform: Tensor
     label: Tensor
     index: Tensor  # type: ignore[assignment]  # a tuple's method of that name is not used
+
+
+class Encoded(NamedTuple):
+    """Vectors that an encoder made of clips before.
+
+    Attributes:
+        width: Of a vector.
+        probe: What the encoder makes of a sound that is always the same, see `asd.training.encoded`.
+        place: Where the vectors lie, for messages.
+    """
+
+    width: int
+    probe: tuple[float, ...]
+    place: str

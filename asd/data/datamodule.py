@@ -16,7 +16,7 @@ from asd.data.audio.channels import Channels, channel_of
 from asd.data.audio.usual_recording import UsualRecording
 from asd.data.calibration import choose
 from asd.data.classes import ClassTable, SupplementalClasses
-from asd.data.clip import Clip, ClipBatch, Condition, Kind, Sound, Split
+from asd.data.clip import Clip, ClipBatch, Condition, Encoded, Kind, Sound, Split
 from asd.data.dataset import Cache, ClipDataset, Crop, Pad, as_is
 from asd.data.far_noise import with_far_noise
 from asd.data.mixing import Mixer, NoiseMix, noise_rows
@@ -63,6 +63,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
         domain_classes: Equal attributes of different domains are different classes.
 
     Attributes:
+        encoded: Of vectors ``(B, P)``, where batches hold these in the place of waveforms, after `setup`.
         sample_rate: Hz of the waveforms: the encoder's, from `setup` on.
         classes: The auxiliary classes, after `setup`.
         train_clips: Clips with an auxiliary class, after `setup`; none of those for calibration.
@@ -73,6 +74,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     """
 
     sample_rate: int = 16000
+    encoded: Encoded | None = None
 
     def __init__(
         self,

@@ -1,3 +1,4 @@
+from .adapted import AdaptedEncoder as AdaptedEncoder
 from .adapter import Adapter as Adapter
 from .augment import Augmentation as Augmentation
 from .augment import Mixup as Mixup
@@ -6,6 +7,7 @@ from .base import Encoder as Encoder
 from .base import Statistics as Statistics
 from .frontends import KaldiFilterBank as KaldiFilterBank
 from .frontends import LogMel as LogMel
+from .projections import Projections as Projections
 from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
 from .token_layout import TokenLayout as TokenLayout
 from .weights_card import WeightsCard as WeightsCard

@@ -141,8 +141,15 @@ class Adapter(Described, nn.Module):
             return self.head_dim, 1 if len(self.projection) or not self.bands else self.layout.rows
         return self.pooled_dim, self.layout.rows if self.bands else 1
 
+    @property
+    def pooling_trains(self) -> bool:
+        """Whether what is done before the pooled vector has parameters."""
+        return bool(self.members) or self.mixture is not None or self.attention is not None
+
     def pool(self, features: Tensor) -> Tensor:
-        """``(B, L, F, D)`` to the pooled vector ``(B, P)``."""
+        """``(B, L, F, D)`` to the pooled vector ``(B, P)``; one that was pooled before stays as it is."""
+        if features.ndim == 2:
+            return features
         if self.members:
             return torch.cat([own.pool(part) for own, part in self._divided(features)], 1)
         if not self.bands:

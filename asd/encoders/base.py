@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asd.described import Described
 from asd.encoders.augment import Augmentation
+from asd.encoders.projections import Projections
 from asd.encoders.token_layout import TokenLayout
 from asd.encoders.weights_card import WeightsCard
 
@@ -76,6 +77,7 @@ class Encoder(Described, nn.Module, ABC):
             none: there are no such parts.
         members: Models that lie side by side in ``D``, equally wide. Each is trained by itself, with an adapter and a
             head of its own, and its embedding is brought to unit length before all are scored together.
+        projections: Which linear layers of a transformer adapters stand beside; ``None``: it is none.
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
@@ -91,6 +93,7 @@ class Encoder(Described, nn.Module, ABC):
     layout: TokenLayout = TokenLayout()
     branches: Sequence[int] = ()
     members: int = 1
+    projections: Projections | None = None
     seconds: float | None = None
     augment: nn.Module
     cards: ClassVar[Sequence[WeightsCard]] = ()

@@ -16,10 +16,13 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from asd.encoders.attention import heads_together
 from asd.encoders.pretrained import Weights
+from asd.encoders.projections import Projections
 from asd.errors import UserError
 
 _HEAD_WIDTH = 64
 _SIZE = ("width", "depth", "heads")
+PROJECTIONS = Projections(attention=("attn.qkv",), outputs=("attn.proj", "mlp.fc2"))
+"""Those of `Block`."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -91,6 +92,7 @@ class Stored:
         what: Which vector of a clip the embeddings are, as the adapter's `embedding` says it; empty where not known.
         bands: How many bands lie side by side in them.
         others: Other vectors of the same clips, by the same names: embeddings ``(N, E)`` and how many bands they have.
+        origin: What the pooled vectors came from, as `asd.training.encoded` says it; empty where not known.
     """
 
     embeddings: Tensor
@@ -100,6 +102,7 @@ class Stored:
     what: str = ""
     bands: int = 1
     others: Mapping[str, tuple[Tensor, int]] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,6 +151,7 @@ def write(path: Path, stored: Stored) -> Path:
         "seconds": repr(stored.seconds),
         "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
         "what": stored.what,
+        "origin": json.dumps(dict(stored.origin)),
         "bands": json.dumps({stored.what: stored.bands, **{name: one[1] for name, one in stored.others.items()}}),
     }
     tensors = {"embeddings": stored.embeddings, **{_OTHER + name: one[0] for name, one in stored.others.items()}}
@@ -182,8 +186,9 @@ def read_file(path: Path) -> Stored:
             # Files from before there were several have no names.
             what, bands = header.get("what", ""), dict(strict_json.loads(header.get("bands", "{}")))
             names = [key.removeprefix(_OTHER) for key in file.keys() if key.startswith(_OTHER)]  # noqa: SIM118
+            origin = dict(strict_json.loads(header.get("origin", "{}")))
             others = {name: (file.get_tensor(_OTHER + name), int(bands[name])) for name in sorted(names)}
-            stored = Stored(embeddings, clips, mark, seconds, what, int(bands.get(what, 1)), others)
+            stored = Stored(embeddings, clips, mark, seconds, what, int(bands.get(what, 1)), others, origin)
     except UserError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asd.encoders.base import Encoder
+from asd.encoders.projections import linear_layers
 from asd.testing.contract import Check, check_described, check_excuses, run_checks
 
 LENGTHS = (1.0, 1.98, 2.74, 10.0)
@@ -80,6 +81,9 @@ def check_declaration(encoder: Encoder) -> None:
         assert encoder.feature_dim % sum(encoder.branches) == 0, (
             f"branches of widths {list(encoder.branches)} do not fill a feature_dim of {encoder.feature_dim}"
         )
+    if encoder.projections is not None:
+        for end in (*encoder.projections.attention, *encoder.projections.outputs):
+            assert linear_layers(encoder, [end]), f"projections: no linear layer's name ends with {end}"
     check_excuses(encoder, CHECKS)
 
 

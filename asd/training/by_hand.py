@@ -11,14 +11,17 @@ from asd.described import described
 from asd.training.lightning_seams import trainer_of
 from asd.utils.log import notice
 
+_PARTS = ("encoder", "adapter", "head", "scorer", "threshold", "mixup", "exchange")
+"""Arguments of the detector, of which it is made."""
 
-def configuration(module: pl.LightningModule, model: dict[str, Any]) -> dict[str, Any] | None:
+
+def configuration(module: pl.LightningModule) -> dict[str, Any] | None:
     """What `asd fit` would have been told for this run; ``None``, and a notice, where plain data cannot say it.
 
     Args:
         module: The detector, with its trainer.
-        model: The objects that the detector is made of, by the name of the argument.
     """
+    parts = {name: getattr(module, name) for name in _PARTS}
     trainer = trainer_of(module)
     if trainer is None:
         return None
@@ -26,7 +29,7 @@ def configuration(module: pl.LightningModule, model: dict[str, Any]) -> dict[str
         return {
             "seed_everything": int(os.environ.get("PL_GLOBAL_SEED", "0")),
             "trainer": {"precision": trainer.precision, "max_epochs": trainer.max_epochs},
-            "model": described(model),
+            "model": described(parts | {"optimizer": module.optimizer_options}),
             "data": described(getattr(trainer, "datamodule", None)),
         }
     except TypeError as error:

@@ -38,7 +38,7 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         every_n_epochs: Epochs between two checkpoints.
         keep_all: Keep every checkpoint instead of the last alone.
-        merge: When training ends, also write ``merged.ckpt``, in which the adapters of LoRA are folded into the
+        merge: When training ends, also write ``merged.ckpt``, in which LoRA, DoRA or BitFit are folded into the
             weights of the encoder: it scores without them, and cannot go on training them.
     """
 
@@ -60,7 +60,8 @@ class RunCheckpoint(ModelCheckpoint):
         plain = isinstance(encoder, Encoder) and type(encoder).merged is Encoder.merged
         if stage == "fit" and self.merge and plain:
             raise UserError(
-                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoder LoRA alone"
+                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoders LoRA and "
+                "BitFit alone"
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,10 +51,13 @@ def add_others(rows: Rows, kind: str, index: Tensor, features: Tensor, adapter: 
         rows.add(f"{kind} {name}", index, adapter.embed(features, name).float())
 
 
-def with_others(stored: Stored, rows: Rows, kind: str, adapter: Adapter, names: Sequence[str]) -> Stored:
-    """What is stored of a kind of clips, with what `add_others` kept of them; every process must ask."""
+def with_others(
+    stored: Stored, rows: Rows, kind: str, adapter: Adapter, names: Sequence[str], origin: Mapping[str, Any]
+) -> Stored:
+    """What is stored of a kind of clips, with their origin and what `add_others` kept; every process must ask."""
     sizes = {name: adapter.size_of(name) for name in names}
     return replace(
         stored,
+        origin=origin,
         others={name: (rows.gathered(f"{kind} {name}", width)[1], bands) for name, (width, bands) in sizes.items()},
     )

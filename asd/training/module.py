@@ -34,6 +34,7 @@ from asd.training.accuracy import Accuracies
 from asd.training.by_hand import configuration
 from asd.training.clip_length import check_length
 from asd.training.collect import Rows, add_others, with_others
+from asd.training.encoded import check_encoded, check_probe, features_of, origin_of
 from asd.training.lightning_seams import is_training, trainer_of
 from asd.training.losses import Losses
 from asd.training.network import Network
@@ -99,6 +100,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         """Build head and scorers for the data module's classes, unless they are there already."""
         data = self._data()
         check_length(self.encoder, data, training=stage == "fit")
+        check_encoded(self, data, warmup_of(self.trainer) if stage == "fit" else None)
         if stage == "fit":
             if self.classes:
                 data.classes.check_same(ClassTable(self.classes))
@@ -118,14 +120,10 @@ class AnomalyDetector(Network, pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the detector again from the file alone."""
         self._losses.settle()
-        config = configuration(self, self._parts()) if self.config is None else self.config
+        config = configuration(self) if self.config is None else self.config
         data = getattr(trainer_of(self), "datamodule", None)
         config = settled(checkpoints.with_band(config, getattr(data, "band_hz", None)), self.encoder)
         checkpoint[checkpoints.KEY] = checkpoints.describe(config, self.classes, self.sections.names)
-
-    def _parts(self) -> dict[str, Any]:
-        names = ("encoder", "adapter", "head", "scorer", "threshold", "mixup", "exchange")
-        return {**{name: getattr(self, name) for name in names}, "optimizer": self.optimizer_options}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build head and scorers as they are in the file; see `Network.build_as_in`.
@@ -154,7 +152,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         return loss
 
     def _loss(self, waveform: Tensor, targets: Tensor) -> Tensor:
-        features = self.encoder(waveform)
+        features = features_of(self, waveform)
         embeddings = self.adapter(features)
         if self.accuracies is not None:
             with torch.no_grad():
@@ -164,6 +162,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Say what is trained, fit the front end's statistics, once, and find where a resumed run goes on."""
+        check_probe(self, self._data())
         classes = self._data().classes
         self.accuracies = Accuracies(classes) if self.head.classifies and self.classes else None
         logger.info(summary(self.trainer, classes if self.head.classifies else None))
@@ -204,6 +203,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Forget the last rows."""
+        check_probe(self, self._data())
         self._rows = Rows(self.adapter.scored_dim)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -224,10 +224,10 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_predict_epoch_end(self) -> None:
         """Gather the embeddings of reference and query clips from all processes, each clip once."""
-        weights = fingerprint([self.encoder, self.adapter])
+        weights, origin = fingerprint([self.encoder, self.adapter]), origin_of(self, self._data())
         for kind in embedding_store.SUBSETS:
             self._keep(kind, *self._rows.gathered(kind), weights)
-            self.embedded[kind] = with_others(self.embedded[kind], self._rows, kind, self.adapter, self.also)
+            self.embedded[kind] = with_others(self.embedded[kind], self._rows, kind, self.adapter, self.also, origin)
 
     def _keep(self, kind: str, index: Tensor, embeddings: Tensor, weights: str = "") -> None:
         data = self._data()
@@ -239,10 +239,10 @@ class AnomalyDetector(Network, pl.LightningModule):
     def _collect(self, batch: ClipBatch, loader: int, loaders: Any, also: Sequence[str] = ()) -> None:
         last = len(loaders) - 1 if isinstance(loaders, Sequence) else 0
         kind = "query" if loader == last else "reference"
-        features = self.encoder(batch.waveform)
+        features = features_of(self, batch.waveform)
         self._rows.add(kind, batch.index, self.adapter.embed(features).float())
         add_others(self._rows, kind, batch.index, features, self.adapter, also)
-        if kind == "reference" and not self.sections.knows_spectra:
+        if kind == "reference" and not (self.sections.knows_spectra or self._data().encoded):
             self._rows.add("spectra", batch.index, mean_level(batch.waveform, self.encoder.sample_rate))
 
     def on_validation_epoch_end(self) -> None:
@@ -280,7 +280,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         index, embeddings = self._rows.gathered("reference")
         self._keep("reference", index, embeddings)
         known = self.sections.knows_spectra
-        spectra = None if known else self._rows.gathered("spectra")[1]
+        spectra = None if known or data.encoded else self._rows.gathered("spectra")[1]
         bank = Bank.build(embeddings, self.embedded["reference"].clips, self.sections.names, index, spectra)
         bank.check(self.sections.names)
         scorers = SectionScorers(self.scorer, self.threshold, self.sections.names)

@@ -26,8 +26,8 @@ def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = 
         root: Where the data lies now; ``None``: where it lay.
 
     Raises:
-        UserError: The data cannot be listed, its class is not known, or it lies at an address that nobody gave but the
-            configuration.
+        UserError: The data cannot be listed, its class is not known, they are no sound, or they lie at an address that
+            nobody gave but the configuration.
     """
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ClipDataModule, "data")
@@ -42,6 +42,10 @@ def data_of(config: dict[str, Any], sample_rate: int, root: Path | str | None = 
         raise UserError(f"the data cannot be built again: {' '.join(str(error).split())[:400]}") from error
     data.sample_rate = sample_rate
     data.setup("test")
+    if data.encoded is not None:
+        raise UserError(
+            f"the data are vectors in {data.encoded.place}, not the sound that is needed here; do without it"
+        )
     return data
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import soundfile
+from asd_plugins.dasheng import CED
 from torch.utils.data import DataLoader
 
 import asd.data.modules.synthetic
@@ -21,11 +23,14 @@ from asd.data.layouts.shards import write_shards
 from asd.data.modules.mimii import MIMII
 from asd.data.modules.recordings import Recordings
 from asd.data.modules.shards import Shards
+from asd.data.modules.stored import Stored
 from asd.data.modules.synthetic import RECIPE, Synthetic
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.errors import UserError
 from asd.plugins import known
 from asd.testing import check_datamodule, write_dataset
+from asd.training.callbacks import RunOutputs
+from asd.training.module import AnomalyDetector
 
 SMALL: dict[str, Any] = {"seconds": 0.25, "batch_size": 5}
 SYNTHESIS: dict[str, Any] = {"machines": ["fan"], "train_source": 6, "train_target": 2, "test": 1, "supplemental": 2}
@@ -62,10 +67,19 @@ def noise(seed: int, seconds: float) -> np.ndarray:
     return 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
 
 
+def stored(folder: Path) -> ClipDataModule:
+    """The small data set as pooled vectors of an encoder."""
+    data = ToyADMOS2(write_dataset(folder / "files"), **SMALL, clean_class="none", noise_class="none")
+    trainer = pl.Trainer(accelerator="cpu", logger=False, callbacks=[RunOutputs(folder=folder, also=["pooled"])])
+    trainer.predict(AnomalyDetector(CED.tiny()), datamodule=data, return_predictions=False)
+    return Stored(folder, **SMALL)
+
+
 BUILDERS: dict[str, Callable[[Path], ClipDataModule]] = {
     "MIMII": mimii,
     "Recordings": own,
     "Shards": shards,
+    "Stored": stored,
     "ToyADMOS2": lambda folder: ToyADMOS2(write_dataset(folder), **SMALL),
     "Synthetic": lambda folder: Synthetic(folder / "made", **SMALL, **SYNTHESIS),
 }

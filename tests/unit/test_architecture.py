@@ -90,7 +90,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.data.synthesis": {*NOUNS, *DATA},
     "asd.data.check": {*NOUNS, *DATA},
     "asd.data.download": NOUNS,
-    "asd.data.modules": {*NOUNS, *DATA, "asd.data.options", "asd.data.datamodule", "asd.data.synthesis"},
+    "asd.data.modules": {
+        *NOUNS, *DATA, "asd.data.options", "asd.data.datamodule", "asd.data.synthesis", "asd.evaluation",
+    },
     "asd.configured": FOUNDATION,
     "asd.encoders": FOUNDATION,
     "asd.heads": FOUNDATION,

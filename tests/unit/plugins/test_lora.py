@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from asd_plugins.beats import BEATs
+from asd_plugins.bitfit import BitFit
+from asd_plugins.bottleneck import Bottleneck
 from asd_plugins.dasheng import CED, Dasheng
 from asd_plugins.fusion import Fusion
 from asd_plugins.lora import LoRA
@@ -62,6 +64,38 @@ def test_what_cannot_be_adapted_is_named() -> None:
         LoRA(BEATs.tiny(), rank=0)
     with pytest.raises(UserError, match="no linear layer"):
         LoRA(MobileNet.tiny(), targets=["q_proj"])
+
+
+def test_an_encoder_that_is_no_transformer_is_told() -> None:
+    with pytest.raises(UserError, match=r"MobileNet does not say which of its layers .*; give targets as ends"):
+        LoRA(MobileNet.tiny(), targets="attention")
+    with pytest.raises(UserError, match=r"targets is 'qkv'; give attention, or a list of .*: it has .*q_proj"):
+        LoRA(BEATs.tiny(), targets="qkv")
+    with pytest.raises(UserError, match=r"MobileNet is no transformer, or does not say .*; choose another"):
+        Bottleneck(MobileNet.tiny())
+    with pytest.raises(UserError, match=r"width is 0 and dropout 1\.0; give 1 or more"):
+        Bottleneck(BEATs.tiny(), width=0, dropout=1.0)
+    with pytest.raises(UserError, match="has no biases to train; choose another encoder, or LoRA"):
+        BitFit(_WithoutBias())
+
+
+class _WithoutBias(Encoder):
+    """One layer, without a bias."""
+
+    sample_rate, feature_dim = 16000, 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(80, 8, bias=False)
+
+    def spectrogram(self, waveform: torch.Tensor) -> torch.Tensor:
+        return waveform.unflatten(1, (-1, 80))
+
+    def encode(self, spectrogram: torch.Tensor) -> torch.Tensor:
+        return self.layer(spectrogram)[:, None]
+
+    def stages(self) -> list[torch.nn.Module]:
+        return [self.layer]
 
 
 @pytest.mark.parametrize("kind", [CED, Dasheng, MobileNet])

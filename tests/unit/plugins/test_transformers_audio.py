@@ -11,38 +11,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from asd_plugins.transformers_audio import _TINY, _WAVEFORM_MODELS, TransformersAudio
+from asd_plugins.transformers_audio import _TINY, TransformersAudio
 from torch import Tensor
 
 from asd.errors import UserError
 from asd.testing.encoder import burst_offsets
-
-WHISPER: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "vocab_size": 60,
-    "num_mel_bins": 16,
-    "max_source_positions": 100,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-}
-CLAP: dict[str, Any] = {
-    "hidden_size": 64,
-    "patch_embeds_hidden_size": 16,
-    "depths": [1, 1, 1],
-    "num_attention_heads": [2, 2, 2],
-    "window_size": 8,
-    "aff_block_r": 2,
-    "projection_dim": 8,
-}
-TINY = {**dict.fromkeys(_WAVEFORM_MODELS, _TINY), "WhisperModel": WHISPER, "ClapAudioModel": CLAP}
+from tests.tiny_transformers import CLAP, TINY, WAV2VEC2, WHISPER
 
 
 def noise(clips: int, samples: int) -> Tensor:
@@ -53,7 +27,7 @@ def clips_of(waveform: Tensor) -> list[np.ndarray[Any, Any]]:
     return [clip.numpy() for clip in waveform]
 
 
-@pytest.mark.parametrize("architecture", _WAVEFORM_MODELS)
+@pytest.mark.parametrize("architecture", WAV2VEC2)
 def test_waveform_models_equal_transformers(architecture: str) -> None:
     encoder, waveform = TransformersAudio(architecture, config=_TINY, layers=2).eval(), noise(2, 8000)
     inputs = transformers.Wav2Vec2FeatureExtractor()(clips_of(waveform), sampling_rate=16000, return_tensors="pt")
