@@ -11,16 +11,24 @@ from pathlib import Path
 from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
+from asd.serve.curl import CURL, curl
 
 _TOKEN = "ASD_TOKEN"
+_ASKED = "\n".join(f"  {curl(route, 'http://127.0.0.1:8000')}" for route in CURL)
+_EPILOG = f"""
+Each route, as it is asked; /docs is a page that tells their options and answers:
+{_ASKED}
+With a token: curl -H "Authorization: Bearer TOKEN" ...
+
+The head of a request must arrive within 10 s, a body within 300 s and at
+1 kB/s or more; connections without a request are closed after 15 s. At a
+signal, what is asked already has 16 s."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.epilog = (
-        "The head of a request must arrive within 10 s, a body within 300 s and at 1 kB/s or more; connections "
-        "without a request are closed after 15 s. At a signal, what is asked already has 16 s."
-    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
     parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of `asd fit`, or a run's folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="(8000); 0: any that is free")
@@ -37,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_false_alarms(parser, "as the checkpoint has it")
     parser.add_argument(
         "--calibrated", metavar="FILE", type=Path,
-        help="where POST /calibrate writes the checkpoint; it is served where it is there",
+        help="where POST /v1/calibrate writes the checkpoint; it is served where it is there",
     )  # fmt: skip
     parser.add_argument("--aggregate", choices=("mean", "max"), default="mean", help="of the windows' scores (mean)")
     add_otherwise(parser)

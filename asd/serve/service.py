@@ -97,12 +97,12 @@ class Service:
         still = wait(set(self._decodings), seconds).not_done
         self.ended = self.worker.close(seconds) and not still
 
-    def section_index(self, machine: str | None) -> int:
+    def section_index(self, machine: str) -> int:
         """Number of a machine and section; 404 with the known ones where it is unknown, 422 where it is not said."""
         try:
-            return self.detector.section_index(machine)
+            return self.detector.section_index(machine or None)
         except UserError as error:
-            raise HTTPException(422 if machine is None else 404, str(error)) from error
+            raise HTTPException(404 if machine else 422, str(error)) from error
 
     @contextmanager
     def arriving(self, body: Body) -> Iterator[None]:
@@ -153,7 +153,8 @@ class Service:
                     pairs.append((start, score))
                     worst = (score, start, window) if worst is None or score > worst[0] else worst
             result = self.detector.result(upload.name, number, pairs, recording.meter)
-            answer = result.to_dict()
+            limits = self.detector.model.sections.limits(number)
+            answer = {**result.to_dict(), "limits": limits._asdict()}
             if recording.left_out:
                 answer["unusable_windows"] = len(recording.left_out)
             if explained and worst is not None:

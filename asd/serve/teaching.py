@@ -49,7 +49,7 @@ async def feedback(service: Service, upload: Upload, number: int, kind: Kind) ->
 
 
 async def calibrate(
-    service: Service, uploads: Sequence[Upload], number: int, false_alarms: str | None, add: bool
+    service: Service, uploads: Sequence[Upload], number: int, false_alarms: str, add: bool
 ) -> dict[str, Any]:
     """Set the limits of a machine by normal recordings of the place where it works; a checkpoint keeps them.
 
@@ -57,7 +57,7 @@ async def calibrate(
         service: The service.
         uploads: The recordings.
         number: Of the machine and section.
-        false_alarms: How many are allowed; ``None``: as until now, or `USUAL_BUDGET`.
+        false_alarms: How many are allowed; empty: as until now, or `USUAL_BUDGET`.
         add: Make the recordings references as well.
 
     Raises:

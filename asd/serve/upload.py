@@ -1,4 +1,4 @@
-"""Taking a recording from the body of a request: into memory while it is small, else to a file."""
+"""Taking recordings from the body of a request: into memory while they are small, else to a file."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import HTTPException
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from asd.data.audio.containers import is_foreign
 from asd.data.clip import Sound
+from asd.serve.options import Chosen, is_form, joined
 
 _LONGEST_NAME = 200
 _NAMELESS = "the recording"
 # A file takes longer than decoding what a minute's WAV holds.
 _IN_MEMORY = 4_000_000
 _PART = 1_000_000
+_MOST_FIELDS = 100
 
 
 @dataclass(frozen=True)
@@ -44,37 +48,31 @@ class Upload:
 
 
 @contextlib.asynccontextmanager
-async def received(request: Request, name: str) -> AsyncIterator[Upload]:
-    """The recording in the body of a request, as it is or as the field ``file`` of a form.
+async def received(request: Request, options: Chosen, most: int = 1) -> AsyncIterator[tuple[list[Upload], Chosen]]:
+    """The recordings in the body of a request, as it is or as the fields ``file`` of a form, and what is said of them.
 
     Args:
         request: The request.
-        name: What the recording is called where the form does not tell.
+        options: What its query says.
+        most: How many recordings a form may have.
 
     Raises:
         HTTPException: 400, a form that cannot be read; 422, none there; 507, the disk is full.
+        RequestValidationError: The form says what cannot be.
     """
-    async with all_received(request, name, 1) as uploads:
-        yield uploads[0]
-
-
-@contextlib.asynccontextmanager
-async def all_received(request: Request, name: str, most: int) -> AsyncIterator[list[Upload]]:
-    """The same of a form whose field ``file`` may come `most` times."""
     async with contextlib.AsyncExitStack() as kept:
         with telling_full_disk():
-            if not request.headers.get("content-type", "").casefold().startswith("multipart/form-data"):
-                uploads = [await _taken(request.stream(), name, kept)]
+            if not is_form(request):
+                uploads = [await _taken(request.stream(), options.name, kept)]
             else:
-                try:
-                    form = await kept.enter_async_context(request.form(max_files=most, max_fields=8))
-                except UnicodeError as error:
-                    raise HTTPException(400, "the form's names are not in the charset that it says") from error
+                form = await kept.enter_async_context(_read(request, most))
+                texts = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+                options = joined(request, options, texts)
                 sent = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
                 if not sent:
                     raise HTTPException(422, "the form has no field `file` with a recording")
-                uploads = [await _taken(_parts(one), one.filename or name, kept) for one in sent]
-        yield uploads
+                uploads = [await _taken(_parts(one), one.filename or options.name, kept) for one in sent]
+        yield uploads, options
 
 
 @contextlib.contextmanager
@@ -86,6 +84,31 @@ def telling_full_disk() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise HTTPException(507, "the service's disk is full; try again later") from error
+
+
+class _Form(MultiPartParser):
+    """Takes what the field ``file`` holds for a recording, also where it comes without the name of a file."""
+
+    def on_headers_finished(self) -> None:
+        said, part = parse_options_header(self._current_part.content_disposition)[1], self._current_part
+        if said.get(b"name") == b"file" and b"filename" not in said:
+            part.content_disposition = (part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
+
+
+@contextlib.asynccontextmanager
+async def _read(request: Request, most: int) -> AsyncIterator[FormData]:
+    """A form, whose files are closed in the end."""
+    try:
+        form = await _Form(request.headers, request.stream(), max_files=most, max_fields=_MOST_FIELDS).parse()
+    except MultiPartException as error:
+        raise HTTPException(400, error.message) from error
+    except UnicodeError as error:
+        raise HTTPException(400, "the form's names are not in the charset that it says") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _parts(sent: UploadFile) -> AsyncIterator[bytes]:

@@ -69,7 +69,7 @@ class Client:
     def score(self, wav: bytes) -> bool:
         """Whether a recording was scored."""
         status, content = self._ask(
-            b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(wav) + wav
+            b"POST /v1/score HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(wav) + wav
         )
         return status == 200 and b'"score"' in content
 

@@ -23,7 +23,6 @@ OPTIONAL = {"sounddevice": "sounddevice", "umap": "umap-learn"}
 USED_OTHERWISE = {
     "httptools": "uvicorn's parser",
     "uvloop": "uvicorn's loop",
-    "python-multipart": "starlette's reader of forms",
     "tensorboard": "Lightning's logger of that name",
     "umap-learn": "imported by name, where it is installed",
     "wandb": "Lightning's logger of that name, which pictures are given to",

@@ -42,7 +42,7 @@ function decide(name, score) {
 }
 
 async function start() {
-  known = await ask("machines");
+  known = await ask("v1/machines");
   by("access").hidden = true;
   by("machine").replaceChildren(...known.machines.map((one) => new Option(one.title, one.name)));
   describe();
@@ -94,7 +94,7 @@ async function score(sound, name, machine) {
   outdate(true);
   const query = new URLSearchParams({ machine, name, explain: "true" });
   try {
-    const answer = await ask(`score?${query}`, { method: "POST", body: sound });
+    const answer = await ask(`v1/score?${query}`, { method: "POST", body: sound });
     remember({ answer, sound, time: clock() });
   } catch (error) {
     // The service names the recording itself where the recording is at fault.
@@ -110,8 +110,8 @@ async function say(kind) {
   const { answer, sound } = last, query = new URLSearchParams({ machine: answer.machine, name: answer.name, kind });
   for (const name of ["was-normal", "was-fault"]) by(name).disabled = true;
   try {
-    const now = await ask(`feedback?${query}`, { method: "POST", body: sound });
-    known = await ask("machines");
+    const now = await ask(`v1/feedback?${query}`, { method: "POST", body: sound });
+    known = await ask("v1/machines");
     delete chosen[answer.machine];
     describe();
     await score(sound, answer.name, answer.machine);

@@ -48,14 +48,15 @@ class Client:
         except HTTPError as error:
             return error.code, json.load(error), _headers(error)
 
-    def text(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+    def text(self, path: str, headers: dict[str, str] | None = None) -> str:
+        request = urllib.request.Request(self.url + path, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return str(answer.read().decode())
 
-    def begin(self, content: bytes, said: int | None = None) -> socket.socket:
+    def begin(self, content: bytes, said: int | None = None, more: str = "") -> socket.socket:
         """A connection on which a recording was sent, or a part of it where its length is said to be larger."""
-        head = f"POST /score?machine=fan HTTP/1.1\r\nHost: localhost\r\nContent-Length: {said or len(content)}\r\n\r\n"
-        return self.connected(head.encode() + content)
+        fields = f"Host: localhost\r\nContent-Length: {said or len(content)}\r\n{more}"
+        return self.connected(f"POST /score?machine=fan HTTP/1.1\r\n{fields}\r\n".encode() + content)
 
     def connected(self, *parts: bytes) -> socket.socket:
         """A connection on which so much was sent."""

@@ -118,7 +118,7 @@ def _form(draw: random.Random, content: bytes, status: int) -> tuple[str, bytes,
         return "Content-Type: multipart/form-data\r\n", whole, (400,)
     if choice < 0.9:
         field = between + b"\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n"
-        return kind, field * 9 + whole, (400,)
+        return kind, field * 101 + whole, (400,)
     return kind, whole[: draw.randint(0, len(whole))], (200, 400, 422)
 
 

@@ -37,7 +37,7 @@ def test_machines_health_and_metrics(started: Started, detector: Detector, clips
         "asd_rejected_total 0.0",
     ):
         assert line in text
-    assert "/score" in started.ask("/openapi.json")[1]["paths"]
+    assert "/v1/score" in started.ask("/openapi.json")[1]["paths"]
 
 
 def test_the_token_is_needed_and_what_waits_is_answered_before_the_end(

@@ -97,7 +97,7 @@ def test_machines_that_are_not_known_are_told(started: Started, clips: list[Path
     assert "bool" in started.ask("/score?machine=fan&explain=perhaps", sent)[1]["error"]
     sent, headers = form(b"x", field="other")
     assert "no field `file`" in started.ask("/score?machine=fan", sent, headers)[1]["error"]
-    assert started.ask("/docs")[0] == started.ask("/page.js/../../app.py")[0] == 404
+    assert started.ask("/manual.html")[0] == started.ask("/page.js/../../app.py")[0] == 404
 
 
 def test_names_in_odd_charsets(started: Started, clips: list[Path]) -> None:
