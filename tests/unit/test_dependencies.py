@@ -21,7 +21,10 @@ OWN = {"asd", "asd_plugins", "tests"}
 OPTIONAL = {"sounddevice": "sounddevice", "umap": "umap-learn"}
 # Declared and used, but not by an import statement.
 USED_OTHERWISE = {
+    "furo": "the look of the book",
     "httptools": "uvicorn's parser",
+    "myst-parser": "Markdown of the book",
+    "sphinx": "the book",
     "uvloop": "uvicorn's loop",
     "tensorboard": "Lightning's logger of that name",
     "umap-learn": "imported by name, where it is installed",
