@@ -54,7 +54,8 @@ def _parsed(spec: Any, base: type[Any], importing: bool) -> Iterator[tuple[Any, 
         raise
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         name = vetted["class_path"].rpartition(".")[2]
-        raise UserError(f"{kind} {name}: {' '.join(str(_reason(error)).split())[:400]}") from error
+        reason = " ".join(str(_reason(error)).split())[:400].removeprefix(f"{name}: ")
+        raise UserError(f"{kind} {name}: {reason}") from error
 
 
 def _reason(error: BaseException) -> BaseException:
@@ -64,9 +65,9 @@ def _reason(error: BaseException) -> BaseException:
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
-    ours = [one for one in causes if isinstance(one, UserError)]
+    ours: list[BaseException] = [one for one in causes if isinstance(one, UserError)]
     named = [one for one in causes if isinstance(one, jsonargparse.ArgumentError)]
-    return [error, *named[-1:], *ours[:1]][-1]
+    return (ours[:1] or named[-1:] or causes)[0]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def _headline(plan: Plan) -> str:
     return (
         f"comparing {_counted(len(plan.encoders), 'frozen encoder')} on {getattr(data, 'root', 'the data')}: "
         f"{clips}{'' if labelled else ', unlabelled,'} of {_counted(machines, 'machine')}, {data.seconds:g} s each; "
-        f"{' and '.join(plan.what)} by {_counted(len(plan.back_ends), 'back end')}, into {plan.out}"
+        f"{', '.join(plan.what)} by {_counted(len(plan.back_ends), 'back end')}, into {plan.out}"
     )
 
 
@@ -130,7 +131,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _facts(plan: Plan, back_ends: list[str]) -> list[tuple[str, str]]:
+def _facts(plan: Plan, back_ends: Sequence[str]) -> list[tuple[str, str]]:
     import platform
 
     from asd._version import __version__
@@ -138,7 +139,8 @@ def _facts(plan: Plan, back_ends: list[str]) -> list[tuple[str, str]]:
     facts = [("asd", __version__), ("system", platform.platform()), ("precision", plan.precision)]
     facts += [("data", f"{type(plan.data).__name__} in {getattr(plan.data, 'root', '')}")]
     facts += [(f"back end {number}", name) for number, name in enumerate(back_ends, 1)]
-    return facts + [(one.name, str(plan.folders[one.name])) for one in plan.encoders]
+    stores = [f"{name}, in {folder}" for name, folder in plan.folders.items()]
+    return facts + [(f"encoder {number}", name) for number, name in enumerate(stores, 1)]
 
 
 def _say(line: str) -> None:

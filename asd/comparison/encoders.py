@@ -54,10 +54,17 @@ def choices(texts: Sequence[str]) -> list[Choice]:
     """
     found: list[Choice] = []
     for text in texts:
-        spec = completed(_spec(text), Encoder, importing=True)
+        spec = _completed(text)
         found += [] if any(spec == one.spec for one in found) else [Choice(text, spec)]
     short = [_FOLDERS.sub("", one.name) for one in found]
     return [replace(one, name=name) if short.count(name) == 1 else one for one, name in zip(found, short, strict=True)]
+
+
+def _completed(text: str) -> dict[str, Any]:
+    try:
+        return completed(_spec(text), Encoder, importing=True)
+    except UserError as error:
+        raise UserError(f"{text}: {error}") from error
 
 
 def _spec(text: str) -> Any:
@@ -67,13 +74,13 @@ def _spec(text: str) -> Any:
         model = content.get("model") if isinstance(content, dict) else None
         spec = model.get("encoder") if isinstance(model, dict) else content
         if not isinstance(spec, dict | str) or (isinstance(spec, dict) and "class_path" not in spec):
-            raise UserError(f"{text} names no encoder; give `class_path` and `init_args`, or these under model.encoder")
+            raise UserError("it names no encoder; give `class_path` and `init_args`, or these under model.encoder")
         return spec
     arguments = {}
     for part in _NEXT.split(rest) if colon else ():
         key, equals, value = part.partition("=")
         if not equals:
-            raise UserError(f"encoder {text}: {part!r} is no argument; give {name}:NAME=VALUE,NAME=VALUE")
+            raise UserError(f"{part!r} is no argument; give {name}:NAME=VALUE,NAME=VALUE")
         arguments[key.strip()] = parsed(value, f"{name}:{key}=")
     return {"class_path": name, "init_args": arguments} if arguments else name
 

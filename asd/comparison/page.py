@@ -32,11 +32,16 @@ def write_page(path: Path, found: Comparison, headline: str, facts: Sequence[tup
     Raises:
         OSError: It cannot be written.
     """
-    parts = {"ranking": Section("Encoders", [found.table(), *found.remarks()])}
+    parts = {"ranking": Section("Encoders", [_breaking(found.table()), *found.remarks()])}
     if any(one.rows for one in found.encoders):
         details = found.details()
-        first = ["encoder and vector", *details.headers[1:]]
-        parts["back_ends"] = Section(f"Vectors and back ends, {details.headers[0]}", [Table(first, details.rows)])
+        table = Table(["encoder and vector", *details.headers[1:]], details.rows)
+        parts["back_ends"] = Section(f"Vectors and back ends, {details.headers[0]}", [_breaking(table)])
     parts["origin"] = Section("How it was made", [Pairs(facts), "What the columns are:", Pairs(_WORDS)])
-    replace_text(path, html.page("Encoders compared", [headline], parts))
+    replace_text(path, html.page("Encoders compared", [headline[0].upper() + headline[1:]], parts))
     return path
+
+
+def _breaking(table: Table) -> Table:
+    """With names that can be broken after each argument: an encoder may have many."""
+    return Table(table.headers, [[row[0].replace(",", ", "), *row[1:]] for row in table.rows])

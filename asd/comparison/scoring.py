@@ -90,9 +90,9 @@ def score(job: Scoring, _: int = 0) -> None:
             scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
             name = back_ends.describe(spec)
             # Of a fusion it would take longer than of all that it fuses, which is tried already.
-            tries = tried is not None and (not isinstance(scorer, ZFusion) or len(job.back_ends) == 1)
+            known = isinstance(scorer, ZFusion) and len(job.back_ends) > 1
             try:
-                pseudo = pseudo_anomalies.pseudo_auc(tried, store.reference, scorer) if tries else {}
+                pseudo = {} if known or tried is None else pseudo_anomalies.pseudo_auc(tried, store.reference, scorer)
                 found = back_ends.score(store, scorer)
             except UserError as error:
                 rows.append(Row(what, name, failed=str(error)))

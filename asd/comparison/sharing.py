@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 _PATIENCE_SECONDS = 0.5
-_PRELOADED = ["asd.training.callbacks", "asd.comparison.embedding"]
+_PRELOADED = ["asd.training.callbacks", "asd.comparison.embedding", "asd.comparison.scoring"]
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _work(
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if log is not None:
-        with log.open("wb", buffering=0) as file:
+        with log.open("ab", buffering=0) as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
     try:
