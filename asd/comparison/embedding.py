@@ -17,6 +17,7 @@ from asd.configured import configured
 from asd.data.clip import ClipBatch
 from asd.data.datamodule import ClipDataModule
 from asd.encoders import Adapter, Encoder
+from asd.evaluation import embedding_store
 from asd.run_folder import RunFolder
 from asd.training.callbacks import RunOutputs
 from asd.training.module import AnomalyDetector
@@ -105,7 +106,7 @@ def embed(job: Pass, place: int = 0) -> None:
         place: Number of this pass among those at the same time, by which a GPU is chosen.
 
     Raises:
-        UserError: The encoder cannot be built, or the data cannot be used.
+        UserError: The encoder cannot be built, the data cannot be used, or the embeddings cannot be scored.
     """
     pl.seed_everything(SEED, verbose=False)
     (job.folder / _FACTS).unlink(missing_ok=True)
@@ -123,6 +124,7 @@ def embed(job: Pass, place: int = 0) -> None:
         callbacks=[watch, RunOutputs(folder=job.folder, also=names)],
     )  # fmt: skip
     trainer.predict(detector, datamodule=data, return_predictions=False)
+    embedding_store.read(job.folder)  # says what cannot be scored, such as what is not finite
     on_gpu = trainer.strategy.root_device.type == "cuda"
     facts = Facts(
         names, missing, random_parts(encoder), sum(one.numel() for one in encoder.parameters()),

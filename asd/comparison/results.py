@@ -47,6 +47,14 @@ class Compared:
         last = [row for row in self.rows if not row.failed and row.back_end == self.rows[-1].back_end]
         return max(last, key=lambda row: _or_least(self.criterion(row.what)), default=None)
 
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts encoders: the best first, by the official score, or the pseudo-AUC without labels; failures last."""
+        row = self.chosen
+        if row is None:
+            return True, 0.0
+        return False, -_or_least(self.criterion(row.what) if row.official is None else row.official)
+
     def criterion(self, what: str) -> float:
         """The pseudo-AUC of a vector, the mean over back ends; nan where there is none."""
         values = [row.criterion for row in self.rows if row.what == what and not math.isnan(row.criterion)]
@@ -55,10 +63,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All encoders, the best first; those that failed last.
+    """All encoders, with what they were scored by.
 
     Attributes:
-        encoders: The encoders.
+        encoders: The encoders, in their order.
         back_ends: What each was scored with, the one that they are compared by last.
         score: What the official score is called.
     """
@@ -66,15 +74,6 @@ class Comparison:
     encoders: Sequence[Compared]
     back_ends: Sequence[str]
     score: str = "official score"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "encoders", sorted(self.encoders, key=self._place))
-
-    def _place(self, one: Compared) -> tuple[bool, float]:
-        row = one.chosen
-        if row is None:
-            return True, 0.0
-        return False, -_or_least(one.criterion(row.what) if row.official is None else row.official)
 
     @property
     def failed(self) -> list[Compared]:

@@ -93,10 +93,11 @@ def compare(plan: Plan, telling: Telling) -> Comparison:
     Raises:
         OSError: The folder cannot be written.
     """
+    beside = min(plan.processes, len(plan.encoders))
     parts = []
     for one in plan.encoders:
         folder = plan.folders[one.name]
-        job = Pass(folder, one.spec, described(plan.data), plan.what, plan.precision, plan.processes, plan.bar)
+        job = Pass(folder, one.spec, described(plan.data), plan.what, plan.precision, beside, plan.bar)
         done = partial(_has, read_facts, folder)
         parts.append(Part(one.name, f"embedding {one.name}", folder, done, embed, job))
     failed = share(parts, plan.processes, telling)
@@ -106,7 +107,7 @@ def compare(plan: Plan, telling: Telling) -> Comparison:
     files = {name: folder / f"scored-{made_of}.json" for name, folder in folders.items()}
     parts = []
     for name, folder in folders.items():
-        task = Scoring(folder, stores, plan.back_ends, files[name], plan.processes)
+        task = Scoring(folder, stores, plan.back_ends, files[name], beside)
         done = partial(_has, read_rows, files[name])
         parts.append(Part(name, f"scoring {name}", folder, done, score, task))
     failed |= share(parts, plan.processes, telling)
@@ -116,7 +117,7 @@ def compare(plan: Plan, telling: Telling) -> Comparison:
         facts = read_facts(plan.folders[one.name])
         found.append(Compared(one.name, facts, rows or (), failed.get(one.name, "")))
     word = "ranking score" if getattr(plan.data, "own", False) else "official score"
-    return Comparison(found, [describe(spec) for spec in plan.back_ends], word)
+    return Comparison(sorted(found, key=lambda one: one.rank), [describe(spec) for spec in plan.back_ends], word)
 
 
 def _has(read: Any, place: Path) -> bool:

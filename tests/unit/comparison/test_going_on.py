@@ -149,6 +149,20 @@ def test_an_encoder_that_fails_says_so_and_the_others_go_on(again, copy: Path) -
     assert again(failing, NET, expect=2).embedded == ["DualBranchCNN"], "it is tried again"
 
 
+def test_an_encoder_whose_embeddings_cannot_be_scored_fails_alone(again, copy: Path) -> None:
+    """Of a plug-in of one's own, named by its module."""
+    (copy / "brokenplugin.py").write_text(
+        "from asd_plugins.dual_branch import DualBranchCNN\n\n\nclass Broken(DualBranchCNN):\n"
+        "    def encode(self, spectrogram):\n        return super().encode(spectrogram) * float('nan')\n"
+    )
+    broken = "brokenplugin.Broken:seconds=1,width=2,branch_dim=8,spectrum_points=200"
+    done = again(broken, NET, "--plugin", "brokenplugin", expect=2)
+    assert done.embedded == ["brokenplugin.Broken"]
+    told = {row["encoder"].partition(":")[0]: row["failed"] for row in rows(copy)}
+    assert "are not finite" in told["brokenplugin.Broken"]
+    assert told["MobileNet"] == ""
+
+
 def test_nothing_but_failures_is_a_table_still(again, copy: Path) -> None:
     done = again("MobileNet:weights=published/none.pt", expect=2)
     assert "failed" in done.out.splitlines()[3]

@@ -25,7 +25,9 @@ def work(given: tuple[str, Path], place: int) -> None:
     if what == "raises":
         raise ValueError("no")
     begun = time.monotonic()
-    time.sleep(0.3)
+    (folder / "begun").touch()
+    while len(list(folder.parent.glob("*/begun"))) < int(os.environ["TOGETHER"]):
+        time.sleep(0.01)
     (folder / "done").write_text(f"{begun} {time.monotonic()} {os.environ['SAID']}")
 
 
@@ -44,6 +46,7 @@ def parts(folder: Path, *names: str) -> list[Part]:
 @pytest.fixture(autouse=True)
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("SAID", "here")
+    monkeypatch.setenv("TOGETHER", "1")
     return []
 
 
@@ -60,7 +63,10 @@ def test_what_ends_before_its_time_says_how_and_the_others_go_on(tmp_path: Path,
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_so_many_are_done_at_a_time(processes: int, tmp_path: Path, said: list[str]) -> None:
+def test_so_many_are_done_at_a_time(
+    processes: int, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOGETHER", str(processes))
     names = ("fine-1", "fine-2", "fine-3")
     assert share(parts(tmp_path, *names), processes, Telling(said.append, explain)) == {}
     spans = [tuple(map(float, (tmp_path / name / "done").read_text().split()[:2])) for name in names]
