@@ -31,6 +31,7 @@ TRAINER_COMMANDS = {
 }
 SMALL_COMMANDS = {
     "calibrate": "set the limits of a machine anew, from normal recordings of the place where it works",
+    "compare": "compare frozen encoders on your data: scores, speed, parameters and memory",
     "configs": "list, show and copy the configurations that come with the program",
     "data": "download, synthesise, check and list data",
     "encoders": "list the encoders, and the plug-ins that failed to load",

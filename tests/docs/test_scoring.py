@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asd.cli import rescore
+from asd.cli import compare, rescore
 from asd.cli.rescore import _spec
+from asd.comparison import check_vectors, choices
 from asd.configured import configured
 from asd.encoders import Adapter
 from asd.plugins import known
@@ -20,6 +21,7 @@ from asd.training.callbacks import RunOutputs
 
 PAGE = (Path(__file__).parents[2] / "docs/guides/scoring.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^asd rescore .*$", PAGE, re.M)
+COMPARED = re.findall(r"^asd compare .*$", PAGE, re.M)
 WORDS = re.findall(r"`((?:tokens|bands|/rdp|projected|pooled)[\w/+@,-]*)`", PAGE)
 
 
@@ -54,3 +56,13 @@ def test_every_command_is_understood(command: str) -> None:
     arguments = parser.parse_args(shlex.split(command)[2:])
     if arguments.scorer is not None:
         assert isinstance(configured(_spec(arguments.scorer, arguments.set), Scorer), Scorer)
+
+
+@pytest.mark.parametrize("command", COMPARED)
+def test_encoders_that_are_compared_can_be_said_so(command: str) -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    compare.add_arguments(parser)
+    arguments = parser.parse_args(shlex.split(command)[2:])
+    check_vectors(arguments.what)
+    assert len(choices(arguments.encoders)) == len(arguments.encoders)
+    assert (arguments.data is None) != (arguments.config is None)

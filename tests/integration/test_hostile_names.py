@@ -63,6 +63,10 @@ def machine(plant: Path) -> Path:
 
 COMMANDS: dict[str, list[str]] = {
     "calibrate": ["{run}", "{normal}", "--out", "new.ckpt"],
+    "compare": [
+        "DualBranchCNN:seconds=1,width=4", "--data", "{plant}", "--set", "seconds=1", "--set", "batch_size=4",
+        "--out", "{cwd}/compared",
+    ],
     "data": ["check", "{plant}", "--html", "page.html"],
     "enroll": ["{run}", "{normal}", "--machine", "n\udce4u", "--out", "new.ckpt"],
     "evaluate": ["{run}/scores"],
@@ -75,7 +79,7 @@ COMMANDS: dict[str, list[str]] = {
     "test": ["--ckpt_path", "{run}/checkpoints/last.ckpt", "--out", "{cwd}/tested"],
     "validate": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
     "watch": ["{normal}", "--once", "--checkpoint", "{run}", "--scores"],
-}
+}  # fmt: skip
 NEVER_SEE_A_NAME = {"configs", "encoders", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
 """`fit` is the fixture; `ensemble`, `rescore`, `submit` read what others write; uploads to `serve` have other tests."""
 

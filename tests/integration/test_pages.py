@@ -17,6 +17,9 @@ import soundfile
 
 from asd import report
 from asd.cli import main
+from asd.comparison import Compared, Comparison, write_page
+from asd.comparison.embedding import Facts
+from asd.comparison.scoring import Row
 from tests.integration.browser import SCHEMES, WIDTHS, axe_script, chromium, cut_off, show_at, violations
 from tests.quick import QUIET
 
@@ -27,6 +30,7 @@ PAGES = [
     "report of own recordings",
     "check",
     "check of own recordings",
+    "comparison",
     "service",
     "service, waiting",
     "service, interface",
@@ -97,6 +101,27 @@ def checks(synthetic: Path, own: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of encoders with many arguments, on a GPU, one of which failed."""
+    name = "MobileNet:weights=mn04_as_mAP_432.pt,width=0.4,blocks=11,rows=kept"
+    weights = "BEATs:weights=BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2.pt,layers=12,gradient_checkpointing=true"
+    back_ends = ["KMeansScorer", "NeighboursScorer", "LocalDensity(NeighboursScorer, mode=varmin, k=4)"]
+    found = []
+    for one, random in ((name, []), (weights, []), ("DualBranchCNN:seconds=10,width=16", ["DualBranchCNN"])):
+        facts = Facts(["tokens", "bands@-12"], ["bands@-13"], random, 90_000_000, 9900, 123.4, 2**31, 2**32, "a GPU", 2)
+        rows = [
+            Row(what, back_end, 0.61, ["60.00"] * 3, {"shuffled": 0.9})
+            for what in facts.vectors
+            for back_end in back_ends
+        ]
+        found.append(Compared(one, facts, rows))
+    found.append(Compared("AST:weights=gone.pt", failed="encoder AST: weights gone.pt: no such file"))
+    facts_of_it = [("encoder 1", f"{name}, in runs/compare/MobileNet-0123456789ab"), ("precision", "32-true")]
+    place = tmp_path_factory.mktemp("comparison") / "comparison.html"
+    return {"comparison": write_page(place, Comparison(found, back_ends), "comparing four encoders", facts_of_it)}
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as started:
         yield started
@@ -107,7 +132,7 @@ def page(request: pytest.FixtureRequest, browser: Any, own: Path) -> Any:
     """The browser with a page, as people come to see it."""
     name = request.param
     if not name.startswith("service"):
-        files = request.getfixturevalue("reports" if name.startswith("report") else "checks")
+        files = request.getfixturevalue({"report": "reports", "check": "checks"}.get(name.split()[0], name))
         browser.get(files[name].as_uri())
         browser.execute_script("document.querySelectorAll('img').forEach((one) => { one.loading = 'eager'; })")
         browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

@@ -110,6 +110,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *FOUNDATION, *DATA, "asd.data.datamodule", "asd.scoring", "asd.evaluation", "asd.plots", "asd.training",
         "asd.inference",
     },
+    "asd.comparison": {
+        *FOUNDATION, "asd.configured", "asd.data.clip", "asd.data.datamodule", "asd.encoders", "asd.scoring",
+        "asd.evaluation", "asd.training", "asd.report",
+    },
     "asd.serve": {*NOUNS, "asd.data.clip", "asd.data.audio", "asd.inference"},
     "asd.testing": {*FOUNDATION, *DATA, "asd.data.datamodule", "asd.encoders", "asd.heads", "asd.scoring"},
     "asd.fitting": {

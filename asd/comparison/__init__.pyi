@@ -1,0 +1,10 @@
+from .encoders import Choice as Choice
+from .encoders import check_vectors as check_vectors
+from .encoders import choices as choices
+from .page import write_page as write_page
+from .results import Compared as Compared
+from .results import Comparison as Comparison
+from .sharing import Telling as Telling
+from .sharing import warm_up as warm_up
+from .work import Plan as Plan
+from .work import compare as compare
