@@ -1,4 +1,4 @@
-"""The book: `pip install -e '.[docs]' && sphinx-build -W docs docs/_build`."""
+"""The book: `pip install -e '.[docs,serve]' && sphinx-build -W docs docs/_build`."""
 
 from __future__ import annotations
 
