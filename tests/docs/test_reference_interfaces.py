@@ -131,6 +131,9 @@ def test_every_route_is_told(generated: ModuleType) -> None:
             (row,) = [row for row in table.splitlines() if f" {path}`" in row]
             assert all(f"`{parameter['name']}`" in row for parameter in one.get("parameters", ()))
             assert not row.endswith("|  |")
+    shown = set(re.findall(r"http://[\w.]+:\d+(/[\w/]*)", PAGES["http.md"]))
+    assert shown
+    assert shown <= set(said)
 
 
 # MQTT
