@@ -1,4 +1,4 @@
-"""The book: `pip install -e '.[docs]' && sphinx-build -W docs docs/_build`."""
+"""The book: `pip install -e '.[docs,serve]' && sphinx-build -W docs docs/_build`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+# Examples of commands, and tables, are parts of other pages.
+exclude_patterns = ["_build", "reference/commands", "reference/generated/included"]
 html_theme = "furo"
 html_title = f"asd {version}"
 html_show_sourcelink = False

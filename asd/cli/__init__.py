@@ -13,6 +13,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 from asd._version import __version__
@@ -34,6 +35,7 @@ SMALL_COMMANDS = {
     "compare": "compare frozen encoders on your data: scores, speed, parameters and memory",
     "configs": "list, show and copy the configurations that come with the program",
     "data": "download, synthesise, check and list data",
+    "data-modules": "list the ways in which recordings may lie, for --data",
     "encoders": "list the encoders, and the plug-ins that failed to load",
     "enroll": "add a machine to a trained detector from its normal recordings, without training",
     "ensemble": "fuse the scores or the embeddings of several runs",
@@ -41,14 +43,19 @@ SMALL_COMMANDS = {
     "explain": "show which bands and seconds of a recording make its score, and what it resembles",
     "export": "write a detector as one ONNX or torch.export file",
     "feedback": "tell the detector that a verdict was wrong: a false alarm, or a fault that it missed",
+    "heads": "list the losses that an encoder is trained by, for --model.head",
+    "recipes": "list the complete configurations: encoder, weights and their licence, data",
     "report": "write one HTML file that tells all of a run",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",
+    "scorers": "list the back ends that turn embeddings into scores, for --model.scorer",
     "serve": "answer scoring requests over HTTP, with a page to try recordings on",
     "submit": "write or check a submission folder of the challenge",
     "watch": "listen on and on: events and drift as JSON lines",
     "weights": "list, fetch and verify published weights",
 }
+LISTINGS = ("data-modules", "encoders", "heads", "recipes", "scorers")
+"""Those that show a table of what there is, all by one module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,11 +144,23 @@ def _dispatch(arguments: list[str]) -> int:
         raise UserError(
             f"unknown command {command!r}.{guess} Commands: {', '.join([*TRAINER_COMMANDS, *SMALL_COMMANDS])}"
         )
-    module = importlib.import_module(f"asd.cli.{command}")
-    parser = _Parser(prog=f"asd {command}", description=SMALL_COMMANDS[command], allow_abbrev=False)
-    module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(rest))
+    parser = parser_of(command)
+    code: int = module_of(command).run(parser.parse_args(rest))
     return code
+
+
+def module_of(command: str) -> ModuleType:
+    """The module of a small command, with `add_arguments` and `run`."""
+    return importlib.import_module(f"asd.cli.{'listing' if command in LISTINGS else command}")
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a small command."""
+    parser = _Parser(prog=f"asd {command}", description=SMALL_COMMANDS[command], allow_abbrev=False)
+    module_of(command).add_arguments(parser)
+    if command in LISTINGS:
+        parser.set_defaults(command=command)
+    return parser
 
 
 def _without_plugins(arguments: list[str]) -> list[str]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 Options = tuple[tuple[str, str], ...]
 
-_CONFIG: Options = (
-    ("--config NAME|FILE", "quickstart, recipe/beats, my_machine, or a file; later ones beat earlier ones"),
-)
+_CONFIG: Options = (("--config NAME|FILE", "a name that `asd recipes` lists, or a file; later ones beat earlier ones"),)
 _CHECKPOINT: Options = (
     ("--ckpt_path FILE", "checkpoint of a run; its settings come with it, and what is given here beats them"),
 )
 _DATA: Options = (
-    ("--data CLASS", "how recordings lie: ToyADMOS2, MIMII, Recordings, Shards, Synthetic"),
+    ("--data CLASS", "how recordings lie; `asd data-modules` lists them"),
     ("--data.root DIR", "where they lie"),
     ("--data.machines LIST", "[fan, pump], or null: all that are found"),
     ("--data.batch_size N", "clips in a batch"),
@@ -29,7 +27,7 @@ _TRAINING: Options = (
     ("--seed_everything N", "seed of all that is random"),
 )
 _SCORING: Options = (
-    ("--model.scorer NAME", "KMeansScorer, NeighboursScorer, ...; docs/guides/scoring.md tells of them"),
+    ("--model.scorer NAME", "`asd scorers` lists them"),
     ("--false-alarms RATE", "that are put up with: 1/day, 2/week or 5%"),
     ("--outputs.pictures BOOL", "draw score histograms, curves and maps"),
 )

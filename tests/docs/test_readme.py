@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asd import plugins
-from asd.cli import TRAINER_COMMANDS
+from asd.cli import TRAINER_COMMANDS, parser_of
 from asd.encoders.base import Encoder
 from tests.quick import QUICK
 
@@ -51,14 +51,7 @@ def test_every_command_is_understood(command: str, parse, monkeypatch: pytest.Mo
             rest = ["--config", "configs/quickstart.yaml"]
         assert parse([name, *rest]).model is not None
     else:
-        import importlib
-
-        from asd.cli import _Parser
-
-        parser = _Parser(prog=f"asd {name}", allow_abbrev=False)
-        module = importlib.import_module(f"asd.cli.{name}")
-        module.add_arguments(parser)
-        assert parser.parse_args(rest) is not None
+        assert parser_of(name).parse_args(rest) is not None
 
 
 @pytest.fixture

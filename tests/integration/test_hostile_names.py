@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS
+from asd.cli import LISTINGS, SMALL_COMMANDS, TRAINER_COMMANDS
 from asd.evaluation.clip_scores import read_scores
 from tests.quick import QUIET
 
@@ -80,7 +80,7 @@ COMMANDS: dict[str, list[str]] = {
     "validate": ["--ckpt_path", "{run}/checkpoints/last.ckpt"],
     "watch": ["{normal}", "--once", "--checkpoint", "{run}", "--scores"],
 }  # fmt: skip
-NEVER_SEE_A_NAME = {"configs", "encoders", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
+NEVER_SEE_A_NAME = {*LISTINGS, "configs", "weights", "submit", "serve", "ensemble", "rescore", "fit"}
 """`fit` is the fixture; `ensemble`, `rescore`, `submit` read what others write; uploads to `serve` have other tests."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import os
 import re
 import signal
@@ -29,7 +28,7 @@ def actions(command: str) -> list[tuple[str, ...]]:
     if command in cli.TRAINER_COMMANDS:
         return [(command,)]
     parser = argparse.ArgumentParser()
-    importlib.import_module(f"asd.cli.{command}").add_arguments(parser)
+    cli.module_of(command).add_arguments(parser)
     found = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     return [(command,), *((command, name) for one in found for name in one.choices)]
 
@@ -48,7 +47,7 @@ def broken(monkeypatch: pytest.MonkeyPatch):
         if command in cli.TRAINER_COMMANDS:
             monkeypatch.setattr("asd.cli.training.run_trainer", fail)
         else:
-            monkeypatch.setattr(f"asd.cli.{command}.run", fail)
+            monkeypatch.setattr(cli.module_of(command), "run", fail)
             monkeypatch.setattr(cli._Parser, "parse_args", lambda *_: argparse.Namespace())
 
     return install

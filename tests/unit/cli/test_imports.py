@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS
+from asd.cli import LISTINGS, SMALL_COMMANDS, TRAINER_COMMANDS
 from tests.unit.conftest import SmallRun
 
 HEAVY = {
@@ -83,8 +83,13 @@ def test_watching_imports_scipy_for_its_interval_and_no_scikit_learn(
     assert found <= {"torch", "scipy", "soxr"}
 
 
-def test_the_list_of_encoders_imports_neither_compiler_nor_transformers(heavy: Callable[..., set[str]]) -> None:
-    assert heavy(("encoders",), ("weights", "list")) <= {"torch", "torchaudio", "soxr"}
+def test_lists_import_neither_compiler_nor_transformers(heavy: Callable[..., set[str]]) -> None:
+    lists = [(name,) for name in LISTINGS if name not in ("data-modules", "scorers")]
+    assert heavy(*lists, ("weights", "list")) <= {"torch", "torchaudio", "soxr"}
+
+
+def test_the_list_of_scorers_imports_what_they_are_fitted_with(heavy: Callable[..., set[str]]) -> None:
+    assert heavy(("scorers",)) <= {"torch", "torchaudio", "soxr", "sklearn", "scipy"}
 
 
 def test_what_learns_without_training_imports_no_lightning(

@@ -1,4 +1,4 @@
-"""`asd encoders`: what can be given to ``--model.encoder``, and what failed to load."""
+"""`asd encoders`, `scorers`, `heads`, `data-modules`, `recipes`: what there is to choose, and what failed to load."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+    """Add the options of each of these commands."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; returns the exit code."""
-    from asd.cli.catalogue import encoder_rows, markdown_table
+    """Print the table of the kind that the command is called after; returns the exit code."""
+    from asd.cli.catalogue import markdown_table, rows
     from asd.plugins import load_all
 
-    rows = encoder_rows()
+    listed = rows(args.command)
     failures = {name: f"{type(error).__name__}: {error}" for name, error in load_all().items()}
     if args.json:
-        print(json.dumps({"encoders": rows, "failed": failures}, indent=2))
+        print(json.dumps({args.command.replace("-", "_"): listed, "failed": failures}, indent=2))
         return 0
-    print(markdown_table(rows))
+    print(markdown_table(listed))
     for name, reason in failures.items():
         print(f"failed to load {name}: {' '.join(reason.split())}")
     return 0
