@@ -16,3 +16,4 @@ from .modules.recordings import Recordings as Recordings
 from .modules.shards import Shards as Shards
 from .modules.synthetic import Synthetic as Synthetic
 from .modules.toyadmos2 import ToyADMOS2 as ToyADMOS2
+from .options import Options as Options
