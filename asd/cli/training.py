@@ -24,6 +24,7 @@ from asd import plugins
 from asd.cli import processes
 from asd.cli.arguments import as_files, configs_first
 from asd.cli.kept import with_checkpoint
+from asd.cli.loggers import with_own_logger_named
 from asd.cli.names import check_names
 from asd.cli.usual import with_usual_classes
 from asd.data.datamodule import ClipDataModule
@@ -217,7 +218,7 @@ def run_trainer(arguments: list[str]) -> int:
     with with_checkpoint(arguments) as complete, as_files(complete) as plain:
         if not {"-h", "--help"} & set(plain):
             check_names(plain)
-        training_cli(with_usual_classes(plain))
+        training_cli(with_own_logger_named(with_usual_classes(plain)))
     return 0
 
 
