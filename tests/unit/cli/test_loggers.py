@@ -25,7 +25,10 @@ def loggers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     ("arguments", "expected"),
     [
         (["--trainer.logger.name", "2026"], {"name": "2026", "save_dir": "runs"}),
-        (["--trainer.logger.init_args.name=pump", "--trainer.logger.save_dir=out"], {"name": "pump", "save_dir": "out"}),
+        (
+            ["--trainer.logger.init_args.name=pump", "--trainer.logger.save_dir=out"],
+            {"name": "pump", "save_dir": "out"},
+        ),
         (["--trainer.logger.version", "7"], {"version": 7}),
         (["--trainer.logger.version", "first", "--trainer.logger.version", "second"], {"version": "second"}),
     ],
