@@ -18,8 +18,9 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs/notebooks").glob("*.ipynb"
 SMALL: dict[str, object] = {
     "SECONDS": 1.0,
     "EPOCHS": 2,
-    "NORMAL": 12,
-    "TEST": 3,
+    "LENGTH": 3.0,
+    "RECORDINGS": 4,
+    "TEST": 2,
     "MACHINES": ["fan", "bearing"],
     "SIZES": {"train_source": 12, "train_target": 3, "test": 4, "supplemental": 4},
     "WIDTH": 4,
