@@ -69,7 +69,7 @@ def _less(words: list[str], data: Path) -> list[str]:
         return [*QUICK, "--trainer.max_epochs=2"]
     less = [*_SMALL, *QUICK, f"--trainer.max_epochs={2 if '--warmup.epochs' in given else 1}"]
     if "--data" not in given:
-        less += ["--data", "ToyADMOS2", "--data.root", str(data), "--data.machines=null"]
+        less += ["--data", "ToyADMOS2", "--data.root", str(data), "--data.machines=[fan]"]
     if "--model.encoder" not in given:
         less += ["--model.encoder.seconds=1", "--model.encoder.width=4"]
     return less
