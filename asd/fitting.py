@@ -23,6 +23,7 @@ from asd.inference.detector import Detector
 from asd.run_folder import RunFolder
 from asd.scoring.base import Scorer
 from asd.scoring.threshold import Threshold
+from asd.training import requeue
 from asd.training.callbacks import RunCheckpoint, RunOutputs
 from asd.training.checkpoint_io import AtomicCheckpointIO
 from asd.training.module import AnomalyDetector
@@ -113,6 +114,9 @@ def fit(
     )
     usual = {"num_sanity_val_steps": 0, "log_every_n_steps": 10, "logger": CSVLogger(str(folder), name)}
     given = {**usual, **trainer}
+    own = requeue.folder(given.get("default_root_dir")) if given["logger"] else None
+    if own is not None:
+        given["default_root_dir"] = own
     engine = pl.Trainer(
         max_epochs=epochs,
         callbacks=[WarmUp(warmup_epochs), RunCheckpoint(), RunOutputs(), *callbacks],
@@ -120,6 +124,7 @@ def fit(
         **given,
     )
     engine.fit(model, datamodule=data)
+    requeue.spend(engine)
     place = RunFolder(str(engine.log_dir or engine.default_root_dir))
     if data.query_clips:
         engine.test(model, datamodule=data, verbose=False)

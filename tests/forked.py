@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -66,6 +66,16 @@ class Forked:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+def in_its_own_process(function: Callable[..., None], *arguments: object, log: Path, timeout: float = 240) -> None:
+    """Call a function where what it imports and defines is nobody else's; what it says goes to the file `log`."""
+    process = _CONTEXT.Process(target=_call, args=(function, arguments, log))
+    process.start()
+    process.join(timeout)
+    if process.is_alive():
+        process.kill()
+    assert process.exitcode == 0, log.read_text(encoding="utf-8")[-6000:]
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as free:
@@ -78,6 +88,13 @@ def ranks(count: int, port: int) -> list[dict[str, str]]:
     """The environment of each process of a distributed run of `count`, as Lightning and torchrun set it."""
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
     return [{**common, "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _call(function: Callable[..., None], arguments: tuple[object, ...], log: Path) -> None:
+    with log.open("w", encoding="utf-8") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    function(*arguments)
 
 
 def _run(arguments: list[str], cwd: Path, environment: Mapping[str, str], said: Path) -> None:

@@ -24,12 +24,13 @@ from asd import plugins
 from asd.cli import processes
 from asd.cli.arguments import as_files, configs_first
 from asd.cli.kept import with_checkpoint
+from asd.cli.loggers import with_own_logger_named
 from asd.cli.names import check_names
 from asd.cli.usual import with_usual_classes
 from asd.data.datamodule import ClipDataModule
 from asd.errors import UserError
 from asd.moved import current, with_current
-from asd.training import checkpoints
+from asd.training import checkpoints, requeue
 from asd.training.callbacks import RunCheckpoint, RunOutputs, is_rehearsal, run_folder, withdraw
 from asd.training.checkpoint_io import AtomicCheckpointIO
 from asd.training.lightning_seams import OpenCLI
@@ -105,11 +106,15 @@ class TrainingCLI(OpenCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
-        _check_precision(self.part(self.config_init, "trainer").get("precision"))
-        given = self.part(self.config_init, "trainer").get("plugins") or []
+        part = self.part(self.config_init, "trainer")
+        _check_precision(part.get("precision"))
+        given = part.get("plugins") or []
         given = given if isinstance(given, list) else [given]
         if not any(isinstance(one, CheckpointIO) for one in given):
             given = [*given, AtomicCheckpointIO()]
+        own = requeue.folder(part.get("default_root_dir")) if self.command == "fit" and part.get("logger") else None
+        if own is not None:
+            kwargs["default_root_dir"] = own
         try:
             trainer = super().instantiate_trainer(plugins=given, **kwargs)
         except UserError:
@@ -150,6 +155,7 @@ class TrainingCLI(OpenCLI):
         """Test with the weights and scorers just fitted."""
         if self.trainer.interrupted or is_rehearsal(self.trainer):
             return
+        requeue.spend(self.trainer)
         if self.datamodule.query_clips:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         else:
@@ -224,7 +230,7 @@ def run_trainer(arguments: list[str]) -> int:
     with with_checkpoint(arguments) as complete, as_files(complete) as plain:
         if not {"-h", "--help"} & set(plain):
             check_names(plain)
-        training_cli(with_usual_classes(plain))
+        training_cli(with_own_logger_named(with_usual_classes(plain)))
     return 0
 
 

@@ -17,3 +17,4 @@ from .modules.shards import Shards as Shards
 from .modules.stored import Stored as Stored
 from .modules.synthetic import Synthetic as Synthetic
 from .modules.toyadmos2 import ToyADMOS2 as ToyADMOS2
+from .options import Options as Options

@@ -143,7 +143,7 @@ def read_groups(path: Path) -> Groups:
     return groups
 
 
-def interval(rows: Sequence[ClipScore], rule: Rule, options: Options) -> Interval:
+def interval(rows: Sequence[ClipScore], rule: Rule = Rule.ACROSS_2022, options: Options = Options()) -> Interval:
     """The 95 % interval of the official score."""
     drawn = _draw_parts(rows, rule, options)
     point, resampled = _official(drawn, rule)
@@ -163,7 +163,12 @@ def by_part(rows: Sequence[ClipScore], rule: Rule, options: Options) -> dict[str
     return found
 
 
-def compare(ours: Sequence[ClipScore], theirs: Sequence[ClipScore], rule: Rule, options: Options) -> Comparison:
+def compare(
+    ours: Sequence[ClipScore],
+    theirs: Sequence[ClipScore],
+    rule: Rule = Rule.ACROSS_2022,
+    options: Options = Options(),
+) -> Comparison:
     """Compare two systems on the same draws of the same clips.
 
     Raises:

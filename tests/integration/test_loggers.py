@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from tests.quick import QUICK
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-LEAVES = {"wandb": "offline-run-*", "tensorboard": "events.out.tfevents.*"}
+SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
+SMALL = [
+    "--data", "ToyADMOS2", "--data.machines=null", "--data.seconds=1", "--data.batch_size=8",
+    "--model.encoder.seconds=1", "--model.encoder.width=4", "--trainer.max_epochs=1",
+]  # fmt: skip
+LEAVES = {"wandb": "offline-run-*", "wandb_online": "offline-run-*", "tensorboard": "events.out.tfevents.*"}
+
+
+@pytest.fixture(autouse=True)
+def one_run_each() -> Iterator[None]:
+    """Another logger of the same process would go on with the run of the one before."""
+    yield
+    wandb.finish()
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "logger").glob("*.yaml")), ids=lambda path: path.stem)
@@ -57,4 +76,39 @@ def shown_by_tensorboard(folder: Path) -> set[str]:
     return {"config", "table"} | {tag.removeprefix("test/") for tag in seen.Tags()["images"]}
 
 
-SHOWN = {"wandb": shown_by_wandb, "tensorboard": shown_by_tensorboard}
+SHOWN = {"wandb": shown_by_wandb, "wandb_online": shown_by_wandb, "tensorboard": shown_by_tensorboard}
+
+
+def drawn(parameter: dict[str, Any]) -> Any:
+    """One of the values that a sweep may draw: the last, or the highest."""
+    if "values" in parameter:
+        return parameter["values"][-1]
+    return parameter["value"] if "value" in parameter else parameter["max"]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_what_the_agent_of_a_sweep_starts_runs(
+    here: Any, path: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    sweep = yaml.safe_load(path.read_text())
+    values = {name: {"value": drawn(parameter)} for name, parameter in sweep["parameters"].items()}
+    filled = {"${env}": [], "${args}": create_sweep_command_args({"args": values})["args"]}
+    program, *words = [part for word in sweep["command"] for part in filled.get(word, [word])]
+    assert program == sweep["program"] == "asd"
+    here(*words, *SMALL, "--data.root", synthetic, *QUICK)
+    (config,) = tmp_path.glob("runs/*/version_0/config.yaml")
+    kept = yaml.safe_load(config.read_text())
+    assert kept["seed_everything"] == 3
+    assert list(tmp_path.rglob("offline-run-*"))
+    for name in sweep["parameters"].keys() - {"data.root"}:
+        assert told(kept, name) == values[name]["value"], name
+
+
+def told(config: dict[str, Any], name: str) -> Any:
+    """What a configuration says of a dotted name; of a class, its last name."""
+    found: Any = config
+    for part in name.split("."):
+        found = found.get("init_args", found) if part not in found else found
+        found = found[part]
+    return found["class_path"].rpartition(".")[2] if isinstance(found, dict) else found

@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 OF_RUNS = [
     path
     for path in sorted(CONFIGS.rglob("*.yaml"))
-    if path.relative_to(CONFIGS).parts[0] not in ("ensemble", "grid", "deploy")
+    if path.relative_to(CONFIGS).parts[0] not in ("ensemble", "grid", "sweep", "deploy")
 ]
 
 

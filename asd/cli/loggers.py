@@ -1,0 +1,38 @@
+"""What is said of the run's logger, where a config adds others to it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from asd.cli.arguments import CONFIG_FLAGS, options, read_mapping
+
+_FLAG = "--trainer.logger."
+_TEXTS = ("save_dir", "name", "prefix")
+"""Options that are text, also where they look like a number."""
+
+
+def with_own_logger_named(arguments: list[str]) -> list[str]:
+    """The arguments with options of the run's logger given before a config adds others, of which they would be else.
+
+    ``--config logger/wandb --trainer.logger.name pump``: the parser takes options of a list for those of its last
+    entry, and the run would lie elsewhere than was asked for.
+    """
+    trainers = [(at, read_mapping(path).get("trainer")) for at, _, path in options(arguments, CONFIG_FLAGS)]
+    adding = [at for at, trainer in trainers if isinstance(trainer, dict) and "logger+" in trainer]
+    names = {one.partition("=")[0] for one in arguments if one.startswith(_FLAG)}
+    given = {name: found[-1] for name in sorted(names) if (found := list(options(arguments, (name,))))}
+    if not adding or not given:
+        return arguments
+    named: dict[str, Any] = {}
+    for flag, (_, _, value) in given.items():
+        name = flag.removeprefix(_FLAG).removeprefix("init_args.")
+        named[name] = value if name in _TEXTS else yaml.safe_load(value)
+    first = f"--config={json.dumps({'trainer': {'logger': {'init_args': named}}})}"
+    moved = {
+        place for name in names for at, length, _ in options(arguments, (name,)) for place in range(at, at + length)
+    }
+    rest = [(place, one) for place, one in enumerate(arguments) if place not in moved]
+    return [part for place, one in rest for part in ([first, one] if place == adding[0] else [one])]
