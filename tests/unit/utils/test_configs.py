@@ -49,7 +49,11 @@ def test_every_config_is_understood(path: Path, parse) -> None:
     assert config.model.encoder.class_path
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "encoder").glob("*.yaml")), ids=lambda path: path.stem)
+# One of them freezes whatever encoder a recipe has.
+ENCODERS = [path for path in FILES if path.parent.name == "encoder" and "encoder" in configs.read(path)["model"]]
+
+
+@pytest.mark.parametrize("path", ENCODERS, ids=lambda path: path.stem)
 def test_every_encoder_completes_what_recipes_share(path: Path, parse) -> None:
     config = parse(["fit", "--config", str(FINETUNE), "--config", str(path)])
     assert (
