@@ -20,8 +20,9 @@ PAGES = sorted(path for path in (DOCS / "start").glob("*.md") if path.stem != "i
 SMALL = {
     "data synthesize": "--seconds 1 --train-source 12 --train-target 5 --test 3 --supplemental 4",
     "fit": f"{' '.join(QUICK)} --data.seconds=1 --data.batch_size=8 --model.encoder.seconds=1 --trainer.max_epochs=1",
-    "fit --config quickstart": "--data.train_source=12 --data.train_target=3 --data.test=3 --data.supplemental=4",
+    "fit --config quickstart": "--data.machines=[fan] --data.train_source=12 --data.train_target=3 --data.test=3",
     "fit --config recipe/dual_branch": "--model.encoder.width=4",
+    "report": "--clips 1 --no-audio",
 }
 """What is appended to the commands that begin so: less of everything, nothing else."""
 ALARM = ("score", "watch")
