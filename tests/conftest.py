@@ -58,7 +58,7 @@ def parse() -> Callable[[list[str]], Any]:
     """What `asd` would run with: parses the arguments of a trainer command in full, and builds nothing."""
     from asd import plugins
     from asd.cli.arguments import as_files, configs_first
-    from asd.cli.training import TrainingCLI, training_cli
+    from asd.cli.training import TrainingCLI, _out_named, training_cli
 
     class Parsed(TrainingCLI):
         def instantiate_classes(self) -> None:
@@ -68,7 +68,7 @@ def parse() -> Callable[[list[str]], Any]:
             self.subcommand = None
 
     def parsed(arguments: list[str]) -> Any:
-        with as_files(configs_first(arguments)) as plain:
+        with as_files(configs_first(_out_named(arguments))) as plain:
             return training_cli(plain, Parsed).config[arguments[0]]
 
     plugins.load_all()
