@@ -6,6 +6,7 @@ reads at its start (``PYTHONPATH``, the locale) is that of the tests, but for ``
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -110,4 +111,7 @@ def _run(arguments: list[str], cwd: Path, environment: Mapping[str, str], said: 
     # Tests that run in the background of a shell are deaf to it, and so would the program be.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["asd", *arguments]
-    runpy.run_module("asd", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("asd", run_name="__main__", alter_sys=True)
+    finally:  # which a copied process leaves out at its end
+        atexit._run_exitfuncs()

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 _CHECKPOINTS = "hpc_ckpt_*.ckpt"
 _FOLDER = "requeue"
+_OF_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 
 
 def folder(root: Path | str | None) -> Path | None:
@@ -26,15 +27,15 @@ def folder(root: Path | str | None) -> Path | None:
     """
     if not SLURMEnvironment.detect():
         return None
-    job = "_".join(os.environ[name] for name in _names_of_job())
     # A job may run several commands, each of which is run again in its next turn.
     command = zlib.crc32("\0".join(sys.argv[1:]).encode(errors="surrogateescape"))
-    return Path(root or "runs", _FOLDER, f"{job}-{command:08x}")
+    return Path(root or "runs", _FOLDER, f"{_job()}-{command:08x}")
 
 
-def _names_of_job() -> tuple[str, ...]:
-    array = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
-    return array if os.environ.keys() >= set(array) else ("SLURM_JOB_ID",)
+def _job() -> str:
+    if os.environ.keys() >= set(_OF_ARRAY):
+        return "_".join(os.environ[name] for name in _OF_ARRAY)
+    return os.environ["SLURM_JOB_ID"]
 
 
 def spend(trainer: pl.Trainer) -> None:

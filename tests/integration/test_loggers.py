@@ -31,14 +31,11 @@ def one_run_each() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "logger").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_logger_takes_a_run(
-    here, path: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    done = here(
+def test_every_logger_takes_a_run(asd: Any, path: Path, synthetic: Path, tmp_path: Path) -> None:
+    done = asd(
         "fit", "--config", CONFIGS / "quickstart.yaml", "--config", path, "--data", "ToyADMOS2",
         "--data.root", synthetic, "--data.machines=null", "--data.seconds=1", "--model.encoder.seconds=1",
-        "--model.encoder.width=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+        "--model.encoder.width=4", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", cwd=tmp_path,
     )  # fmt: skip
     assert "official score" in done.stdout
     assert list(tmp_path.rglob(LEAVES[path.stem]))
