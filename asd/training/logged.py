@@ -45,8 +45,8 @@ def log_test(
             rows = [{"machine": machine, **of.parts} for machine, of in metrics.items()]
             if rows:
                 one.log_table("test/machines", list(rows[0]), [list(row.values()) for row in rows])
-            if pictures:
-                one.log_image("test", [str(path) for path in pictures])
+            for path in pictures:
+                one.log_image(f"test/{path.stem}", [str(path)])
         elif isinstance(one, TensorBoardLogger):
             from matplotlib.image import imread
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def test_every_logger_takes_a_run(asd: Any, path: Path, synthetic: Path, tmp_pat
     run = tmp_path / "runs/quickstart/version_0"
     assert (run / "results.json").is_file(), "another logger does not rename the run"
     assert (run / "metrics.csv").is_file()
-    assert done.stdout.rstrip().endswith("runs/quickstart/version_0")
+    assert "runs/quickstart/version_0" in done.stdout.splitlines()
     assert SHOWN[path.stem](tmp_path) >= {"config", "table", "score_histograms", "roc_curves"}
 
 
@@ -55,10 +56,8 @@ def shown_by_wandb(folder: Path) -> set[str]:
     assert len(scores["data"]) == 32
     assert scores["columns"][:4] == ["name", "machine", "section", "score"]
     assert [row[0] for row in machines["data"]] == ["bearing", "fan"]
-    pictures = {path.name.split("_")[0] for path in files.rglob("*.png")}
-    assert pictures == {"test"}
     found = {"config"} if b"DualBranchCNN" in config else set()
-    return found | {"table"} | ({"score_histograms", "roc_curves"} if len(list(files.rglob("*.png"))) >= 3 else set())
+    return found | {"table"} | {re.split(r"_\d+_", path.name)[0] for path in files.rglob("*.png")}
 
 
 def shown_by_tensorboard(folder: Path) -> set[str]:
