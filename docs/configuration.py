@@ -85,11 +85,15 @@ def kinds() -> dict[type, dict[str, type]]:
     todo = [key.hint for key in fit_keys()]
     while todo:
         for base in _classes(todo.pop()):
-            if base in found or base.__module__.partition(".")[0] not in ("asd", "asd_plugins"):
+            if base in found or not _ours(base):
                 continue
-            found[base] = plugins.known(base)
+            found[base] = {name: cls for name, cls in plugins.known(base).items() if _ours(cls)}
             todo += [key.hint for cls in found[base].values() for key in class_keys(cls)]
     return dict(sorted(((base, classes) for base, classes in found.items() if classes), key=lambda one: noun(one[0])))
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in ("asd", "asd_plugins")
 
 
 def noun(base: type) -> str:
