@@ -186,6 +186,8 @@ def resolve(name: str, base: type[T], importing: bool = True) -> type[T]:
 def noun(base: type) -> str:
     """What messages call a class of that contract: ``threshold``, ``data module``."""
     words = re.findall(r"[A-Z][a-z]*", base.__name__)
+    if any(len(word) == 1 for word in words):  # of an acronym
+        return base.__name__
     return " ".join(words).lower().removeprefix("clip ")
 
 

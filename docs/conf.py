@@ -20,6 +20,8 @@ myst_heading_anchors = 3
 # Examples of commands, and tables, are parts of other pages.
 exclude_patterns = ["_build", "reference/commands", "reference/generated/included"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
 html_title = f"asd {version}"
 html_show_sourcelink = False
 # Docstrings name code by single backticks, in the way of Markdown.

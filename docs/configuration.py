@@ -169,7 +169,8 @@ def _contract(base: type, classes: dict[str, type], links: dict[str, str]) -> st
     # A class that is its own contract has nothing in common with others.
     common = [] if base.__name__ in classes else class_keys(base)
     shared = {key.name: (key.default, key.text) for key in common}
-    lines = [f"# {plugins.noun(base).capitalize()}", "", _said(base), ""]
+    title = plugins.noun(base)
+    lines = [f"# {title[0].upper()}{title[1:]}", "", _said(base), ""]
     if common:
         lines += ["## All of them", "", table(common, links), ""]
     for name, cls in classes.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Collection, Iterator
@@ -49,12 +50,12 @@ def as_files(arguments: list[str]) -> Iterator[list[str]]:
 
 
 def read_mapping(path: str) -> dict[str, Any]:
-    """A config, given by its file or its name, with what it builds on.
+    """A config, given by its file or its name, with what it builds on; one that the program itself adds is JSON.
 
     Raises:
         UserError: Missing, or not a YAML mapping.
     """
-    content = configs.read(path)
+    content = json.loads(path) if path.startswith("{") else configs.read(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping; a config has sections such as `model:` and `data:`")
     return content

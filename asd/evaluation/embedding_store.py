@@ -151,7 +151,7 @@ def write(path: Path, stored: Stored) -> Path:
         "seconds": repr(stored.seconds),
         "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
         "what": stored.what,
-        "origin": json.dumps(dict(stored.origin)),
+        "origin": strict_json.dumps(dict(stored.origin)),
         "bands": json.dumps({stored.what: stored.bands, **{name: one[1] for name, one in stored.others.items()}}),
     }
     tensors = {"embeddings": stored.embeddings, **{_OTHER + name: one[0] for name, one in stored.others.items()}}

@@ -284,7 +284,7 @@ def test_back_ends_that_are_none(spec: object, message: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "grid").glob("*.yaml")), ids=lambda path: path.name)
 def test_grids_that_are_shipped_can_be_built(path: Path) -> None:
     specs = back_ends.read_grid(path)
-    assert len(specs) >= 50
+    assert len(specs) >= (50 if path.stem == "back_ends" else 2)
     assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == len(specs)
 
 
