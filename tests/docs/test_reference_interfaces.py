@@ -211,6 +211,8 @@ def test_every_class_that_a_configuration_may_name_has_its_keys(settings: dict[s
     for base in (Adapter, Augmentation, ClipDataModule, Encoder, Head, Scorer, Threshold):
         page = settings[f"configuration/{plugins.noun(base).replace(' ', '_')}.md"]
         for name, cls in plugins.known(base).items():
+            if cls.__module__.partition(".")[0] not in ("asd", "asd_plugins"):
+                continue  # of another test
             part = page if cls is base else page.partition(f"## {name}\n")[2].partition("\n## ")[0]
             common = page.partition("## All of them")[2].partition("\n## ")[0]
             told = {*first_column(part), *first_column(common)}
