@@ -6,7 +6,7 @@ from typing import Any
 
 from asd_plugins.transformers_audio import _TINY
 
-WHISPER: dict[str, Any] = {
+_SEQUENCES: dict[str, Any] = {
     "d_model": 32,
     "encoder_layers": 2,
     "decoder_layers": 1,
@@ -15,6 +15,9 @@ WHISPER: dict[str, Any] = {
     "encoder_ffn_dim": 32,
     "decoder_ffn_dim": 32,
     "vocab_size": 60,
+}
+WHISPER: dict[str, Any] = {
+    **_SEQUENCES,
     "num_mel_bins": 16,
     "max_source_positions": 100,
     "pad_token_id": 0,
@@ -49,17 +52,7 @@ MOONSHINE: dict[str, Any] = {
     "decoder_num_attention_heads": 2,
     "vocab_size": 60,
 }
-SPEECH_TO_TEXT: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "vocab_size": 60,
-    "conv_channels": 16,
-}
+SPEECH_TO_TEXT: dict[str, Any] = {**_SEQUENCES, "conv_channels": 16}
 WAV2VEC2 = (
     "Data2VecAudioModel",
     "HubertModel",

@@ -56,11 +56,9 @@ class Progress(pl.Callback):
             logger.info(f"training takes about {duration(left)} more at this pace, until {_at(left)}")
         elif not _watched():
             loss = float(outputs["loss"]) if isinstance(outputs, dict) and "loss" in outputs else math.nan
-            clips = len(batch.waveform) * trainer.world_size * trainer.accumulate_grad_batches
             logger.info(
                 f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {done} of {all_steps:g}: "
-                f"loss {loss:.4g}, {clips / self._training.seconds_of(1):.3g} clips/s"
-                f"{_left(left)}"
+                f"loss {loss:.4g}{_left(left)}"
             )
         self._told = time.monotonic()
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from asd.cli import main
+from tests.docs.pages import blocks
 from tests.quick import QUICK
 
-BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```$", re.M | re.S)
 _SMALL = ("--data.seconds=1", "--data.batch_size=8", "--data.calibration=0")
 
 
@@ -26,20 +26,15 @@ def follow(page: Path, folder: Path, data: Path) -> None:
         data: What is trained on in the place of data that take long to make.
     """
     os.chdir(folder)
-    for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind == "bash":
-            for line in text.splitlines():
+    for block in blocks(page):
+        if block.language == "bash":
+            for line in block.text.splitlines():
                 _do(line, data)
-        else:
-            _write(text)
-
-
-def _write(text: str) -> None:
-    name = re.match(r"# ([\w/]+\.\w+)\n", text)
-    assert name, f"the first line of a file names it: {text[:40]!r}"
-    place = Path(name[1])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+        elif block.language in ("python", "yaml"):
+            assert block.file, f"the first line of a file names it: {block}"
+            place = Path(block.file)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(block.text)
 
 
 def _do(line: str, data: Path) -> None:

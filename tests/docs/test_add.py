@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from asd.data import scan
-from tests.docs.reader import BLOCK, follow
+from tests.docs.pages import blocks
+from tests.docs.reader import follow
 from tests.forked import in_its_own_process
 
 PAGES = sorted((Path(__file__).parents[2] / "docs/guides").glob("add_*.md"))
@@ -30,11 +31,7 @@ def desk(synthetic: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_whoever_does_what_the_page_says_gets_there(page: Path, desk: Path, synthetic: Path) -> None:
     """The file is checked by `asd.testing`, trained with, and found in what that leaves."""
-    (own,) = [
-        text
-        for kind, text in BLOCK.findall(page.read_text(encoding="utf-8"))
-        if kind == "python" and text.startswith("# parts/")
-    ]
+    (own,) = [one.text for one in blocks(page) if one.language == "python" and one.file.startswith("parts/")]
     in_its_own_process(follow, page, desk, synthetic, log=desk / "said.txt")
     (name,) = re.findall(r"^class (\w+)", own, re.M)
     tests = "".join(path.read_text() for path in desk.glob("test_*.py"))

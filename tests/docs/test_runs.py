@@ -14,19 +14,22 @@ from typing import Any
 import pytest
 
 from asd.run_folder import RunFolder
-from tests.docs.reader import BLOCK, follow
+from tests.docs.pages import blocks
+from tests.docs.reader import follow
 from tests.forked import in_its_own_process
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs/guides"
 RESULTS = (ROOT / "tests/benchmarks/RESULTS.md").read_text(encoding="utf-8")
-PAGES = {name: (GUIDES / f"{name}.md").read_text(encoding="utf-8") for name in ("runs", "loggers", "several_gpus")}
-YAML = [(name, text) for name, page in PAGES.items() for kind, text in BLOCK.findall(page) if kind == "yaml"]
+NAMES = ("runs", "loggers", "several_gpus")
+PAGES = {name: (GUIDES / f"{name}.md").read_text(encoding="utf-8") for name in NAMES}
+BLOCKS = {name: list(blocks(GUIDES / f"{name}.md")) for name in NAMES}
+YAML = [(name, one.text) for name, found in BLOCKS.items() for one in found if one.language == "yaml"]
 STARTED = [
     shlex.split(line.replace("\\\n", " ").partition(" asd ")[2])
-    for page in PAGES.values()
-    for _, text in BLOCK.findall(page)
-    for line in re.findall(r"^(?:srun|torchrun) (?:.*\\\n)*.*$", text, re.M)
+    for found in BLOCKS.values()
+    for one in found
+    for line in re.findall(r"^(?:srun|torchrun) (?:.*\\\n)*.*$", one.text, re.M)
 ]
 Parse = Callable[[list[str]], Any]
 
@@ -85,7 +88,7 @@ def test_the_script_for_slurm_is_one_of_a_shell(tmp_path: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
     assert len(STARTED) == 2
-    (script,) = [text for _, text in BLOCK.findall(PAGES["several_gpus"]) if text.startswith("#!")]
+    (script,) = [one.text for one in BLOCKS["several_gpus"] if one.text.startswith("#!")]
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 

@@ -36,10 +36,7 @@ def test_a_log_has_lines(small_run: SmallRun, tmp_path: Path, caplog, seconds_ea
     assert re.fullmatch(r"training takes about \d+ (s|min) more at this pace, until .+", first)
     steps = [one for one in lines if one.startswith("epoch")]
     assert steps
-    assert all(
-        re.fullmatch(r"epoch \d of 3, step \d+ of \d+: loss [\d.]+, [\d.]+ clips/s, about \d+ \w+ left", one)
-        for one in steps
-    )
+    assert all(re.fullmatch(r"epoch \d of 3, step \d+ of \d+: loss [\d.]+, about \d+ \w+ left", one) for one in steps)
     assert any(re.match(r"validation: batch \d+ of \d+, about \d+ s left", one) for one in lines)
     assert any(re.match(r"test: batch \d+ of \d+, about \d+ s left", one) for one in lines)
 
