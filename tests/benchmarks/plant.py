@@ -1,10 +1,10 @@
 """False alarms of detectors of one's own recordings: in the same conditions, on another day, and in other formats.
 
 ``python -m tests.benchmarks.plant --data OWN --out runs/plant`` trains on ``OWN/own`` and measures ``OWN/same`` and
-``OWN/new`` (each ``<machine>/{normal,anomaly}``), before and after a calibration with ``OWN/commission``: as they are,
-as MP3 of 64 kb/s, and resampled to 8 kHz. ``--enroll CHECKPOINT ...`` enrolls the machines into those instead of
-training; ``-- --config recipe/dual_branch --data.class_path Recordings`` trains that. A run that is there is not made
-again.
+``OWN/new`` (each ``<machine>/{normal,anomaly}``, the latter where there are faults), before and after a calibration with
+``OWN/commission``: as they are, as MP3 of 64 kb/s, and resampled to 8 kHz. ``--enroll CHECKPOINT ...`` enrolls the
+machines into those instead of training; ``-- --config recipe/dual_branch --data.class_path Recordings`` trains that. A
+run that is there is not made again.
 
 Means over machines and seeds, in percent: normal clips above the threshold, in the band below it, and faults found.
 """
@@ -20,7 +20,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from torch import Tensor
 
@@ -77,14 +76,20 @@ def enrolled(out: Path, data: Path, number: int, budget: str, checkpoint: Path) 
     return path
 
 
+def share(decisions: list[Decision], one: Decision) -> float:
+    """How many of the decisions are this one, in percent; nan where there are none."""
+    return 100 * decisions.count(one) / len(decisions) if decisions else float("nan")
+
+
 def rates(detector: Detector, budget: str, data: Path) -> Iterator[tuple[tuple[str, str, str], tuple[float, ...]]]:
     """By day, format and limits, of every machine: false alarms, normal clips in the band, faults found, in percent."""
     for machine in sorted(folder.name for folder in (data / "own").iterdir()):
         number = detector.section_index(machine)
 
-        def heard(day: str, condition: str, form: str, machine: str = machine) -> Tensor:
-            paths = sorted((data / day / machine / condition).iterdir())
-            return bank_of(detector.embed, detector.cut, [in_format(path, form) for path in paths]).embeddings
+        def heard(day: str, condition: str, form: str, machine: str = machine) -> Tensor | None:
+            paths = sorted((data / day / machine / condition).glob("*.wav"))
+            sounds = [in_format(path, form) for path in paths]
+            return bank_of(detector.embed, detector.cut, sounds).embeddings if sounds else None
 
         clips = {
             (day, form): [heard(day, condition, form) for condition in ("normal", "anomaly")]
@@ -98,14 +103,15 @@ def rates(detector: Detector, budget: str, data: Path) -> Iterator[tuple[tuple[s
             limits = sections.limits(number)
             for (day, form), parts in clips.items():
                 normal, faulty = (
-                    [limits.decide(score) for score in sections(embeddings, number).tolist()] for embeddings in parts
+                    [] if part is None else [limits.decide(score) for score in sections(part, number).tolist()]
+                    for part in parts
                 )
                 found = (
-                    np.mean([one == Decision.ANOMALOUS for one in normal]),
-                    np.mean([one == Decision.UNCERTAIN for one in normal]),
-                    np.mean([one == Decision.ANOMALOUS for one in faulty]),
+                    share(normal, Decision.ANOMALOUS),
+                    share(normal, Decision.UNCERTAIN),
+                    share(faulty, Decision.ANOMALOUS),
                 )
-                yield (day, form, when), tuple(100 * float(one) for one in found)
+                yield (day, form, when), found
 
 
 def main() -> None:
