@@ -1,8 +1,8 @@
 """False alarms of detectors of one's own recordings: in the same conditions, on another day, and in other formats.
 
 ``python -m tests.benchmarks.plant --data OWN --out runs/plant`` trains on ``OWN/own`` and measures ``OWN/same`` and
-``OWN/new`` (each ``<machine>/{normal,anomaly}``, the latter where there are faults), before and after a calibration with
-``OWN/commission``: as they are, as MP3 of 64 kb/s, and resampled to 8 kHz. ``--enroll CHECKPOINT ...`` enrolls the
+``OWN/new`` (each ``<machine>/{normal,anomaly}``, the latter where there are faults), before and after a calibration
+with ``OWN/commission``: as they are, as MP3 of 64 kb/s, and resampled to 8 kHz. ``--enroll CHECKPOINT ...`` enrolls the
 machines into those instead of training; ``-- --config recipe/dual_branch --data.class_path Recordings`` trains that. A
 run that is there is not made again.
 
