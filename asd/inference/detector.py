@@ -28,12 +28,13 @@ from asd.inference.recalibration import USUAL_BUDGET, Calibrated
 from asd.inference.recordings import KnownRecordings, RecordedOtherwise
 from asd.inference.result import Result
 from asd.inference.sources import Source, length_of, name_of, windows_in
-from asd.inference.windows import batched, cut_as_trained
+from asd.inference.windows import BATCH, cut_as_trained
 from asd.machine import titles
 from asd.run_folder import checkpoint_at
 from asd.scoring.reference_bank import Bank
 from asd.training.network import Network
 from asd.training.restore import restore
+from asd.utils.batches import batched
 
 Aggregate = Literal["mean", "max"]
 
@@ -193,7 +194,7 @@ class Detector:
     def embed(self, windows: Iterable[Tensor]) -> Tensor:
         """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
         parts = []
-        for some in batched(windows):
+        for some in batched(windows, BATCH):
             # A single one is not copied.
             batch = torch.stack(some) if len(some) > 1 else some[0][None]
             with passes_in(self.precision, self.model.device):
@@ -220,7 +221,7 @@ class Detector:
         self, source: Source, sample_rate: int | None, number: int, meter: Meter | None = None
     ) -> Iterator[tuple[float, Tensor, float]]:
         """Start, samples ``(T,)`` and score, which is finite, of each window."""
-        for some in batched(windows_in(source, sample_rate, self.cut, meter)):
+        for some in batched(windows_in(source, sample_rate, self.cut, meter), BATCH):
             scores = self.score_windows((part for _, part in some), number)
             check_scores(scores, name_of(source))
             yield from ((start, part, score) for (start, part), score in zip(some, scores, strict=True))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from asd.data.calibration import stretches
 from asd.data.clip import Sound
-from asd.inference.windows import Cut, batched, windows_of
+from asd.inference.windows import BATCH, Cut, windows_of
 from asd.scoring.reference_bank import Bank
 from asd.scoring.spectrum import mean_level
+from asd.utils.batches import batched
 from asd.utils.text import as_text
 
 
@@ -88,6 +89,6 @@ def bank_of(embed: Callable[[Iterable[Tensor]], Tensor], cut: Cut, sounds: Itera
     hearing = Hearing(embed, cut)
     for sound in sounds:
         hearing.begin(sound.path.name)
-        for some in batched(windows_of(sound, cut)):
+        for some in batched(windows_of(sound, cut), BATCH):
             hearing.push(some)
     return hearing.bank()

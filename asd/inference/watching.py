@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from asd.inference.monitor import Message, Monitor, Rules
 from asd.inference.recalibration import Calibrated
 from asd.inference.stream import Block, Seen, new_files
 from asd.inference.windower import Windower
-from asd.inference.windows import windows_of
+from asd.inference.windows import BATCH, windows_of
 from asd.scoring.limits import Decision
+from asd.utils.batches import batched
 from asd.utils.clock import StreamClock
 from asd.utils.text import as_text, shown
 
@@ -42,7 +43,8 @@ class Watcher:
         scores: Tell the score of every window, too.
         commission: What listens first and sets the limits, so that nothing is an event before; ``None``: nothing does.
         commissioned: Called with what it found, once the limits are set.
-        score: Gives the score of the window ``(T,)`` that begins at so many seconds; ``None``: the detector does.
+        score: Gives the scores of windows ``(T,)``; ``None``: the detector does.
+        scored: Called with start, samples and score of each window, before what follows from it is told.
 
     Attributes:
         heard: Seconds of streams so far.
@@ -57,13 +59,15 @@ class Watcher:
         scores: bool = False,
         commission: Commission | None = None,
         commissioned: Callable[[Calibrated], None] = lambda _: None,
-        score: Callable[[float, Tensor], float] | None = None,
+        score: Callable[[Sequence[Tensor]], list[float]] | None = None,
+        scored: Callable[[float, Tensor, float], None] = lambda *_: None,
     ) -> None:
         self.detector, self.number, self.scores, self.rules = detector, number, scores, rules
         self.commission, self.commissioned = commission, commissioned
         self.monitor = self._new_monitor()
         self._tell_plainly = tell
-        self._score = score or (lambda _, window: detector.score_windows([window], number)[0])
+        self._score = score or (lambda windows: detector.score_windows(windows, number))
+        self._scored = scored
         self._since: float | None = None
         self.heard = 0.0
 
@@ -102,7 +106,7 @@ class Watcher:
                     self._look(windower.meter, start, source)
                 if dead:
                     self._tell({"type": "source", "time": start, "state": "heard", "reason": ""})
-                self._hear(start, window)
+                self._hear([(start, window)])
                 dead = ""
             for start, why in windower.left_out:
                 if not dead:
@@ -192,12 +196,11 @@ class Watcher:
             self._tell({"type": "unusable", "time": begin + start, "file": name, "reason": why})
 
         meter = Meter()
-        for start, window in windows_of(path, self.detector.cut, file, left_out, meter):
+        for some in batched(windows_of(path, self.detector.cut, file, left_out, meter), BATCH):
             if not windows:
                 self._look(meter, begin, name, name)
-            score = self._hear(begin + start, window, name)
-            if math.isfinite(score):
-                windows.append((start, score))
+            scores = self._hear([(begin + start, window) for start, window in some], name)
+            windows += [(start, score) for (start, _), score in zip(some, scores, strict=True) if math.isfinite(score)]
         self._tell_all(self.monitor.gap(end), name)
         if not windows:
             return end
@@ -218,20 +221,28 @@ class Watcher:
             told = f"the clock of this machine was set {way} by {abs(by):.3g} s; times follow it from here on"
             self._tell({"type": "remark", "time": heard, "remark": told})
 
-    def _hear(self, at: float, window: Tensor, name: str = "") -> float:
-        """Score a window and tell what follows; returns the score, nan while the machine is commissioned."""
-        if self.commission is not None:
-            if not self.commission.push(at, window, name):
-                return math.nan
-            found = self.commission.finished()
-            self.monitor = self._new_monitor()
-            self.commissioned(found)
-            known = {"threshold": found.after.alarm, "uncertain": found.after.abstain, "windows": found.windows}
-            self._tell({"type": "commissioned", "time": at, **known, "expected": found.expected.line(found.hop)}, name)
-            self.commission = None
-        score = self._score(at, window)
-        self._take(at, score, name)
-        return score
+    def _hear(self, windows: Sequence[tuple[float, Tensor]], name: str = "") -> list[float]:
+        """Score windows at once and tell what follows of each; nan of those by which the machine is commissioned."""
+        heard = 0
+        while self.commission is not None and heard < len(windows):
+            heard += self._commission(self.commission, *windows[heard], name)
+        scores = self._score([window for _, window in windows[heard:]]) if heard < len(windows) else []
+        for (at, window), score in zip(windows[heard:], scores, strict=True):
+            self._scored(at, window, score)
+            self._take(at, score, name)
+        return [*[math.nan] * heard, *scores]
+
+    def _commission(self, commission: Commission, at: float, window: Tensor, name: str) -> bool:
+        """Take a window to set the limits by; returns whether it was, which it is not once they are set."""
+        if not commission.push(at, window, name):
+            return True
+        found = commission.finished()
+        self.monitor = self._new_monitor()
+        self.commissioned(found)
+        known = {"threshold": found.after.alarm, "uncertain": found.after.abstain, "windows": found.windows}
+        self._tell({"type": "commissioned", "time": at, **known, "expected": found.expected.line(found.hop)}, name)
+        self.commission = None
+        return False
 
     def _check_commissioned(self, source: str) -> None:
         if self.commission is not None:

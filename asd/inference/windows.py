@@ -6,9 +6,8 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -39,7 +38,6 @@ LEAST_TO_JUDGE = 0.1
 
 _ARRAY = "the samples"
 _LONGEST_WINDOW = 3600.0
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -114,13 +112,6 @@ def cut_as_trained(data: Any, sample_rate: int) -> Cut:
     if band is not None and (not isinstance(band, int | float) or not LEAST_BAND <= band <= MOST_BAND):
         raise UserError(f"data.band of the checkpoint is {str(band)[:50]}; give one that `asd fit` wrote")
     return Cut(sample_rate, float(seconds), float(seconds), pad, channel, band)
-
-
-def batched(windows: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """What comes, in lists of `BATCH`."""
-    remaining = iter(windows)
-    while some := list(islice(remaining, BATCH)):
-        yield some
 
 
 def windows_of(

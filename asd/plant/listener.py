@@ -58,7 +58,9 @@ class Listener:
         self._recorder: Recorder | None = None
         scores = Scores(model, number, rules.among if options.explain else 0)
         self.report = Reporter(name, model.detector, number, scores, hand_on, self._clip)
-        self.watcher = Watcher(model.detector, number, rules, self.report, True, commission, commissioned, scores)
+        self.watcher = Watcher(
+            model.detector, number, rules, self.report, True, commission, commissioned, scores, scores.keep
+        )
 
     def folder(self, folder: Path, poll: float, follow: bool, clock: Callable[[float], None] = time.sleep) -> None:
         """Judge the files of a folder that were not judged before, see `asd.inference.watching.Watcher.folder`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
@@ -55,13 +55,15 @@ class Scores:
         self._recent: deque[tuple[float, float, Tensor]] = deque(maxlen=keep)
         self._peak: tuple[float, float, Tensor] | None = None
 
-    def __call__(self, at: float, window: Tensor) -> float:
-        """The score of the window ``(T,)`` that begins at `at` seconds."""
-        score = self.model.call(self.model.detector.score_windows, [window], self.number)[0]
+    def __call__(self, windows: Sequence[Tensor]) -> list[float]:
+        """The scores of windows ``(T,)``."""
+        return self.model.call(self.model.detector.score_windows, windows, self.number)
+
+    def keep(self, at: float, window: Tensor, score: float) -> None:
+        """The window that begins at `at` seconds has that score; what is told from now on may be of it."""
         self._recent.append((score, at, window))
         if self._peak is not None and score > self._peak[0]:
             self._peak = (score, at, window)
-        return score
 
     def begin(self, start: float) -> None:
         """An event began at `start` seconds."""

@@ -21,6 +21,7 @@ import soundfile
 import yaml
 
 from asd.events.event import schema
+from tests.ffmpeg import needs_ffmpeg
 from tests.integration.broker import until
 from tests.integration.pump import RATE, hum, knowing
 
@@ -128,6 +129,7 @@ def test_sources_of_two_machines_are_judged_by_one_model(detector: Path, synthet
     assert not [one for one in again if one["type"] == "file"], "none is judged again after a restart"
 
 
+@needs_ffmpeg
 def test_sources_come_back_by_themselves_and_the_end_is_told(
     detector: Path, tmp_path: Path, watching: list[Watch]
 ) -> None:

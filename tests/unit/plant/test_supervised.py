@@ -20,6 +20,7 @@ from asd.plant import supervised as module
 from asd.plant.live import Opened, check, opened
 from asd.plant.options import SourceOptions
 from asd.plant.supervised import Supervised
+from tests.ffmpeg import needs_ffmpeg
 
 RATE = 1000
 SOUND = Block(np.full((250, 1), 0.1, np.float32))
@@ -154,6 +155,7 @@ def test_who_has_enough_of_a_source_and_comes_again_finds_it_opened_anew() -> No
 # -- what is opened
 
 
+@needs_ffmpeg
 def test_whatever_ffmpeg_reads_comes_at_its_own_rate_and_with_its_channels(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (22050, 2))
     soundfile.write(tmp_path / "a.wav", samples, 22050, subtype="PCM_16")
@@ -163,6 +165,7 @@ def test_whatever_ffmpeg_reads_comes_at_its_own_rate_and_with_its_channels(tmp_p
     np.testing.assert_allclose(heard, soundfile.read(tmp_path / "a.wav")[0], atol=1e-6)
 
 
+@needs_ffmpeg
 def test_why_ffmpeg_gives_nothing_is_said_without_the_password() -> None:
     with pytest.raises(OSError, match=r"^rtsp://127\.0\.0\.1:1/x: Connection refused$"):
         opened(SourceOptions(url="rtsp://user:secret@127.0.0.1:1/x"))
@@ -170,6 +173,7 @@ def test_why_ffmpeg_gives_nothing_is_said_without_the_password() -> None:
         opened(SourceOptions(url="absent.wav"))
 
 
+@needs_ffmpeg
 def test_ffmpeg_is_not_waited_for_forever() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -180,6 +184,7 @@ def test_ffmpeg_is_not_waited_for_forever() -> None:
     assert time.monotonic() - began < 20
 
 
+@needs_ffmpeg
 def test_ffmpeg_ends_where_it_is_interrupted(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 600), 16000)
     found = opened(SourceOptions(url=str(tmp_path / "a.wav")))
@@ -196,6 +201,7 @@ def test_a_named_pipe_is_heard_until_its_writer_goes(tmp_path: Path) -> None:
         assert sum(len(block.samples) for block in found.blocks) == 500
 
 
+@needs_ffmpeg
 def test_what_can_never_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="name a pipe"):
         check([SourceOptions(pipe=Path("-"))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -16,13 +15,13 @@ import soundfile
 from asd.data.audio.decoding import AudioError, opened, read, read_header
 from asd.data.check.measure import measure
 from asd.data.clip import Clip, Member, Sound, Split
+from tests.ffmpeg import needs_ffmpeg
 
 RATE = 16000
 SAMPLES = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).clip(-1, 1).astype(np.float32)
 STEPS = (SAMPLES * 32767).astype("<i2")
 PCM = STEPS.tobytes()
 UNKNOWN = 0xFFFFFFFF
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
 
 def chunk(tag: bytes, content: bytes, size: int | None = None, pad: bool = True) -> bytes:
