@@ -55,6 +55,12 @@ class RunFolder:
         folder = Path(checkpoint).parent
         return cls(folder.parent) if folder.name == _CHECKPOINTS else None
 
+    @property
+    def title(self) -> str:
+        """What people call it: ``beats/version_0``, where its own name is but a number."""
+        path = self.path.resolve()
+        return f"{path.parent.name}/{path.name}" if path.name.startswith("version_") else path.name
+
     def __str__(self) -> str:
         """The path."""
         return str(self.path)

@@ -100,7 +100,7 @@ def _text(run: Run, options: Options, temporary: Path, progress: Callable[[int, 
         "training": Section("Training", sections.training(run, temporary)),
         "origin": Section("Environment and configuration", sections.origin(run)),
     }
-    name = run.folder.resolve().name
+    name = RunFolder(run.folder).title
     room = LARGEST - len(html.page(name, (), parts).encode())
     parts["clips"] = Section(parts["clips"].title, _clips(run, options, temporary, room, progress))
     return html.page(name, sections.headline(run), parts)
