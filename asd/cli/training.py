@@ -24,7 +24,7 @@ from asd import plugins
 from asd.cli import processes
 from asd.cli.arguments import as_files, configs_first
 from asd.cli.kept import with_checkpoint
-from asd.cli.loggers import with_own_logger_named
+from asd.cli.loggers import same_wandb_run, with_own_logger_named
 from asd.cli.names import check_names
 from asd.cli.usual import with_usual_classes
 from asd.data.datamodule import ClipDataModule
@@ -103,6 +103,12 @@ class TrainingCLI(OpenCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse functions where classes are due: jsonargparse would call them."""
         _refuse_functions(self.config)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; a run that goes on is the same to wandb."""
+        checkpoint = self.part(self.config, "ckpt_path") if self.command == "fit" else None
+        with same_wandb_run(self.part(self.config, "trainer"), checkpoint):
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""

@@ -19,7 +19,7 @@ from asd.evaluation import calibration, embedding_store
 from asd.run_folder import RunFolder
 from asd.training import checkpoints, outputs
 from asd.training.lightning_seams import whole_checkpoint
-from asd.training.logged import log_config, log_test
+from asd.training.logged import log_config, log_test, wandb_run
 from asd.training.module import AnomalyDetector
 from asd.training.summary import opening
 from asd.utils import environment
@@ -133,7 +133,7 @@ class RunOutputs(pl.Callback):
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
             replace_text(run.config, yaml.safe_dump(config, sort_keys=False))
-            made_with = environment.found(trainer.strategy.root_device)
+            made_with = environment.found(trainer.strategy.root_device, wandb_run(trainer.loggers))
             replace_text(run.environment, json.dumps(made_with, indent=2))
             log_config(trainer.loggers, config)
 
