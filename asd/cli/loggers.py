@@ -1,4 +1,4 @@
-"""What is said of the run's logger, where a config adds others to it, and which wandb run a resumed run goes on with."""
+"""What is said of the run's logger where a config adds others, and with which run of wandb a resumed run goes on."""
 
 from __future__ import annotations
 

@@ -11,21 +11,28 @@ import pytest
 from asd import plugins
 from asd.cli import TRAINER_COMMANDS, main, parser_of
 from asd.encoders.base import Encoder
+from tests.docs.pages import Block, blocks
 from tests.quick import QUICK
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What the guides named `add_` show is run in whole, with the classes that they define: see test_add.
 OTHERS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if not path.name.startswith("add_")]
-PAGES = [README, *(path.read_text(encoding="utf-8") for path in OTHERS)]
 COMMANDS = [
-    line.split("&&")[-1].strip()
-    for page in PAGES
-    for block in re.findall(r"```bash\n(.*?)```", page, re.S)
-    for line in block.splitlines()
-    if line.split("&&")[-1].strip().startswith("asd ")
+    command
+    for block in blocks(ROOT / "README.md", *OTHERS)
+    if block.language == "bash"
+    for command in block.commands
+    if command.startswith("asd ")
 ]
 SHOWN_PLUGIN = re.search(r"<!-- plugin:begin -->\n```python\n(.*?)```", README, re.S).group(1)
+
+
+def reads(block: Block, command: str) -> str:
+    """Commands, and the plug-in."""
+    if block.text == SHOWN_PLUGIN:
+        return "run"
+    return "parsed" if block.language == "bash" and command in COMMANDS else ""
 
 
 def test_the_readme_stays_short() -> None:

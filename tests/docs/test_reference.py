@@ -26,12 +26,23 @@ from asd.evaluation.ground_truth import read_truth
 from asd.inference import Detector
 from asd.inference.export import export
 from asd.run_folder import RunFolder
+from tests.docs.pages import Block
 from tests.docs.reference import EXAMPLES, PAGES, SHOWN, agree, block, keys
 from tests.quick import QUICK
 
 FIRST = ("data", "fit", "predict", "calibrate")
 """Whose results the examples of other commands need."""
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def reads(page: Block, command: str) -> str:
+    """Examples of commands, files, and Python."""
+    if page.page.startswith("reference/commands/") and page.language == "console":
+        return "run"
+    reader = next((reader for reader, _, text in SHOWN if reader and text == page.text), "")
+    if reader or page.page.startswith("reference/"):
+        return "run" if page.language == "python" else "parsed" if reader else ""
+    return ""
 
 
 @dataclass
