@@ -45,7 +45,7 @@ SMALL_COMMANDS = {
     "feedback": "tell the detector that a verdict was wrong: a false alarm, or a fault that it missed",
     "heads": "list the losses that an encoder is trained by, for --model.head",
     "recipes": "list the complete configurations: encoder, weights and their licence, data",
-    "report": "write one HTML file that tells all of a run",
+    "report": "write one HTML file that tells all of a run, or its model card",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",
     "scorers": "list the back ends that turn embeddings into scores, for --model.scorer",

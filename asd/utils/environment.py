@@ -28,6 +28,7 @@ def found(device: torch.device, wandb: str | None = None) -> dict[str, Any]:
         "accelerator": device.type,
         "threads": torch.get_num_threads(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "trained_seconds": None,
         "wandb_run": wandb,
     }
 
