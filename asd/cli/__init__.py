@@ -135,6 +135,11 @@ def _dispatch(arguments: list[str]) -> int:
         if {"-h", "--help"} & set(rest):
             print(short_help(command, TRAINER_COMMANDS[command]))
             return 0
+        if command == "fit":
+            from asd.cli import search
+
+            if search.asks_for_search(rest):
+                return search.run(arguments[1:], rest)
         from asd.cli.training import run_trainer
 
         return run_trainer([command, *("--help" if one == "--help-all" else one for one in rest)])

@@ -153,9 +153,12 @@ class TrainingCLI(OpenCLI):
                 # It would end without a code, as if all were done.
                 raise SystemExit(128 + signal.SIGTERM) from error
             raise
-        for callback in getattr(self.trainer, "callbacks", []):
-            if isinstance(callback, RunOutputs) and callback.summary:
-                print(callback.summary, flush=True)
+        for outputs in self._outputs():
+            if outputs.summary:
+                print(outputs.summary, flush=True)
+
+    def _outputs(self) -> list[RunOutputs]:
+        return [one for one in getattr(self.trainer, "callbacks", []) if isinstance(one, RunOutputs)]
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
@@ -168,6 +171,11 @@ class TrainingCLI(OpenCLI):
             sections, run = self.model.sections, run_folder(self.trainer).path
             lines = ["no test clips: nothing is measured", *promised(sections, self.datamodule.seconds)]
             print("\n".join([*lines, following(sections, run), str(run)]), flush=True)
+        for outputs in self._outputs():
+            if outputs.embeddings:
+                summary = outputs.summary
+                self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+                outputs.summary = summary
 
 
 def _refuse_functions(config: Any) -> None:

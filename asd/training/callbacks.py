@@ -96,6 +96,7 @@ class RunOutputs(pl.Callback):
             of this one. Training has its logger's.
         also: Other vectors of a clip that a prediction stores beside the one that is scored, named as the adapter's
             `embedding` is: ``projected``, ``pooled``, ``bands/rdp4``.
+        embeddings: Store the embeddings after training as well, as a prediction does.
 
     Attributes:
         summary: The table of the last test and the run folder, for the screen once progress bars are gone.
@@ -107,7 +108,9 @@ class RunOutputs(pl.Callback):
         scores: bool = True,
         folder: Path | str | None = None,
         also: Sequence[str] = (),
+        embeddings: bool = False,
     ) -> None:
+        self.embeddings = embeddings
         self.also = tuple(also)
         self.pictures = pictures
         self.scores = scores

@@ -10,6 +10,9 @@ import pytest
 
 from asd import plugins
 from asd.cli import TRAINER_COMMANDS, main, parser_of
+from asd.cli.search import asks_for_search
+from asd.cli.search import parse as parse_search
+from asd.cli.search_space import as_options, extremes, read_space
 from asd.encoders.base import Encoder
 from tests.docs.pages import Block, blocks
 from tests.quick import QUICK
@@ -58,6 +61,9 @@ def test_every_command_is_understood(command: str, parse, monkeypatch: pytest.Mo
         assert main([name, *rest]) == 0
         return
     monkeypatch.chdir(ROOT)
+    if asks_for_search(rest):
+        asked = parse_search(rest)
+        rest = [*asked.fit, *as_options(next(extremes(read_space(asked.space))))]
     if name in TRAINER_COMMANDS:
         if "--ckpt_path" in rest:  # whose configuration is in the file
             rest = ["--config", "configs/quickstart.yaml"]

@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS, main, parser_of
 from asd.cli.ensemble import _options
+from asd.cli.search_space import as_options, extremes, read_space
 from asd.data.layouts.own_attributes import read_facts
 from asd.data.pseudo_label_file import read_labels
 from asd.encoders.weights_file import read
@@ -173,6 +174,14 @@ def _grid(path: Path) -> None:
     assert len(read_grid(path)) == 5
 
 
+def _search(path: Path) -> None:
+    space = read_space(str(path))
+    assert [one.single() for one in space.values()] == [False] * 3
+    assert as_options(list(extremes(space))[-1]) == [
+        "--model.optimizer.lr=0.003", "--model.head=ArcFace", "--warmup.epochs=4",
+    ]  # fmt: skip
+
+
 def _ensemble(path: Path) -> None:
     assert _options(parser_of("ensemble").parse_args(["--config", str(path)]))["out"] == "runs/both"
 
@@ -190,6 +199,7 @@ READERS: dict[str, Callable[..., object]] = {
     "groups": read_groups,
     "grid": _grid,
     "ensemble": _ensemble,
+    "search": _search,
     "facts": _facts,
 }
 
