@@ -31,6 +31,7 @@ class RunFolder:
         embeddings: Folder of stored embeddings.
         rescored: Folder of what `asd rescore` makes of them.
         report: The report as a page.
+        card: The model card.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -48,6 +49,7 @@ class RunFolder:
         self.embeddings = self.path / "embeddings"
         self.rescored = self.path / "rescored"
         self.report = self.path / "report.html"
+        self.card = self.path / "model_card.md"
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path | str) -> Self | None:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from cards import cards
 from configuration import configuration
 from interfaces import events, routes
 from sphinx.application import Sphinx
@@ -117,7 +118,7 @@ NAME` prints the whole, and `asd configs copy NAME` writes it, to change it.
     )
 
 
-PAGES = (api, commands, configuration, events, listings, packaged, routes)
+PAGES = (api, cards, commands, configuration, events, listings, packaged, routes)
 """Functions that give the place and the text of pages."""
 
 

@@ -45,7 +45,7 @@ SMALL_COMMANDS = {
     "feedback": "tell the detector that a verdict was wrong: a false alarm, or a fault that it missed",
     "heads": "list the losses that an encoder is trained by, for --model.head",
     "recipes": "list the complete configurations: encoder, weights and their licence, data",
-    "report": "write one HTML file that tells all of a run",
+    "report": "write one HTML file that tells all of a run, or its model card",
     "rescore": "fit and score back ends on stored embeddings, one or a grid of them",
     "score": "score recordings with a trained detector; exit code 1 where one is anomalous",
     "scorers": "list the back ends that turn embeddings into scores, for --model.scorer",
@@ -135,6 +135,11 @@ def _dispatch(arguments: list[str]) -> int:
         if {"-h", "--help"} & set(rest):
             print(short_help(command, TRAINER_COMMANDS[command]))
             return 0
+        if command == "fit":
+            from asd.cli import search
+
+            if search.asks_for_search(rest):
+                return search.run(arguments[1:], rest)
         from asd.cli.training import run_trainer
 
         return run_trainer([command, *("--help" if one == "--help-all" else one for one in rest)])

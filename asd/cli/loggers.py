@@ -1,13 +1,17 @@
-"""What is said of the run's logger, where a config adds others to it."""
+"""What is said of the run's logger where a config adds others, and with which run of wandb a resumed run goes on."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from asd.cli.arguments import CONFIG_FLAGS, options, read_mapping
+from asd.run_folder import RunFolder
+from asd.utils.environment import wandb_run
 
 _FLAG = "--trainer.logger."
 _TEXTS = ("save_dir", "name", "prefix")
@@ -36,3 +40,30 @@ def with_own_logger_named(arguments: list[str]) -> list[str]:
     }
     rest = [(place, one) for place, one in enumerate(arguments) if place not in moved]
     return [part for place, one in rest for part in ([first, one] if place == adding[0] else [one])]
+
+
+@contextlib.contextmanager
+def same_wandb_run(trainer: Any, checkpoint: str | None) -> Iterator[None]:
+    """Have wandb loggers that name no run of wandb's go on with that of the run that a checkpoint is of.
+
+    For as long as the loggers are built: whoever trains with the configuration anew shall get a run of its own.
+
+    Args:
+        trainer: The configuration of the trainer, which is changed and restored.
+        checkpoint: That the run goes on from; ``None``: it begins.
+    """
+    folder = None if checkpoint is None else RunFolder.of_checkpoint(checkpoint)
+    known = None if folder is None else wandb_run(folder.environment)
+    found = trainer.get("logger")
+    loggers = [one for one in (found if isinstance(found, list) else [found]) if _is_unnamed(one)]
+    for one in loggers if known else ():
+        one.init_args["id"] = known
+    yield
+    for one in loggers:
+        one.init_args["id"] = None
+
+
+def _is_unnamed(logger: Any) -> bool:
+    if not str(getattr(logger, "class_path", "")).endswith(".WandbLogger"):
+        return False
+    return not any(logger.init_args.get(name) for name in ("id", "version"))

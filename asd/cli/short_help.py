@@ -25,6 +25,7 @@ _TRAINING: Options = (
     ("--trainer.max_epochs N", "epochs in all"),
     ("--trainer.logger.name TEXT", "folder of the run, in runs/"),
     ("--seed_everything N", "seed of all that is random"),
+    ("--search FILE", "draw options, choose without labels; also --search.trials N, --search.folder DIR"),
 )
 _SCORING: Options = (
     ("--model.scorer NAME", "`asd scorers` lists them"),

@@ -24,7 +24,7 @@ from asd import plugins
 from asd.cli import processes
 from asd.cli.arguments import as_files, configs_first
 from asd.cli.kept import with_checkpoint
-from asd.cli.loggers import with_own_logger_named
+from asd.cli.loggers import same_wandb_run, with_own_logger_named
 from asd.cli.names import check_names
 from asd.cli.usual import with_usual_classes
 from asd.data.datamodule import ClipDataModule
@@ -104,6 +104,12 @@ class TrainingCLI(OpenCLI):
         """Refuse functions where classes are due: jsonargparse would call them."""
         _refuse_functions(self.config)
 
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; a run that goes on is the same to wandb."""
+        checkpoint = self.part(self.config, "ckpt_path") if self.command == "fit" else None
+        with same_wandb_run(self.part(self.config, "trainer"), checkpoint):
+            super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, which writes checkpoints whole or not at all."""
         part = self.part(self.config_init, "trainer")
@@ -147,9 +153,12 @@ class TrainingCLI(OpenCLI):
                 # It would end without a code, as if all were done.
                 raise SystemExit(128 + signal.SIGTERM) from error
             raise
-        for callback in getattr(self.trainer, "callbacks", []):
-            if isinstance(callback, RunOutputs) and callback.summary:
-                print(callback.summary, flush=True)
+        for outputs in self._outputs():
+            if outputs.summary:
+                print(outputs.summary, flush=True)
+
+    def _outputs(self) -> list[RunOutputs]:
+        return [one for one in getattr(self.trainer, "callbacks", []) if isinstance(one, RunOutputs)]
 
     def after_fit(self) -> None:
         """Test with the weights and scorers just fitted."""
@@ -162,6 +171,11 @@ class TrainingCLI(OpenCLI):
             sections, run = self.model.sections, run_folder(self.trainer).path
             lines = ["no test clips: nothing is measured", *promised(sections, self.datamodule.seconds)]
             print("\n".join([*lines, following(sections, run), str(run)]), flush=True)
+        for outputs in self._outputs():
+            if outputs.embeddings:
+                summary = outputs.summary
+                self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+                outputs.summary = summary
 
 
 def _refuse_functions(config: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from asd.evaluation import calibration, embedding_store
 from asd.run_folder import RunFolder
 from asd.training import checkpoints, outputs
 from asd.training.lightning_seams import whole_checkpoint
-from asd.training.logged import log_config, log_test
+from asd.training.logged import log_config, log_test, wandb_run
 from asd.training.module import AnomalyDetector
 from asd.training.summary import opening
 from asd.utils import environment
@@ -95,6 +96,7 @@ class RunOutputs(pl.Callback):
             of this one. Training has its logger's.
         also: Other vectors of a clip that a prediction stores beside the one that is scored, named as the adapter's
             `embedding` is: ``projected``, ``pooled``, ``bands/rdp4``.
+        embeddings: Store the embeddings after training as well, as a prediction does.
 
     Attributes:
         summary: The table of the last test and the run folder, for the screen once progress bars are gone.
@@ -106,12 +108,16 @@ class RunOutputs(pl.Callback):
         scores: bool = True,
         folder: Path | str | None = None,
         also: Sequence[str] = (),
+        embeddings: bool = False,
     ) -> None:
+        self.embeddings = embeddings
         self.also = tuple(also)
         self.pictures = pictures
         self.scores = scores
         self.folder = None if folder is None else Path(folder)
         self.summary = ""
+        self._made_with: dict[str, object] = {}
+        self._began = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure, before any work is done, that the run folder can be written and that what shall be there is."""
@@ -133,8 +139,9 @@ class RunOutputs(pl.Callback):
         config = getattr(pl_module, "config", None)
         if stage == "fit" and config is not None:
             replace_text(run.config, yaml.safe_dump(config, sort_keys=False))
-            made_with = environment.found(trainer.strategy.root_device)
+            made_with = environment.found(trainer.strategy.root_device, wandb_run(trainer.loggers))
             replace_text(run.environment, json.dumps(made_with, indent=2))
+            self._made_with = made_with
             log_config(trainer.loggers, config)
 
     def run(self, trainer: pl.Trainer) -> RunFolder:
@@ -144,11 +151,19 @@ class RunOutputs(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what is trained, and where a resumed run goes on."""
+        self._began = time.monotonic()
         data = getattr(trainer, "datamodule", None)
         if isinstance(pl_module, AnomalyDetector) and data is not None:
             logger.info(opening(trainer, pl_module, data.train_clips))
         if trainer.ckpt_path is not None:
             logger.info(f"goes on from epoch {trainer.current_epoch} of {trainer.ckpt_path}, in {run_folder(trainer)}")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep how long it took."""
+        run = run_folder(trainer)
+        if self._made_with and trainer.is_global_zero:
+            taken = {**self._made_with, "trained_seconds": round(time.monotonic() - self._began, 1)}
+            replace_text(run.environment, json.dumps(taken, indent=2))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print what the test gave."""

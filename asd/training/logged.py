@@ -13,6 +13,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from asd.evaluation import ClipScore, SectionMetrics
 
 
+def wandb_run(loggers: Iterable[Logger]) -> str | None:
+    """By which id wandb knows the run."""
+    return next((one.version for one in loggers if isinstance(one, WandbLogger)), None)
+
+
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
     """Give the configuration of a run to the loggers that show one."""
     for one in loggers:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +16,8 @@ from asd._version import __version__
 _PACKAGES = ("torch", "torchaudio", "lightning", "transformers", "scikit-learn", "numpy", "soxr", "soundfile")
 
 
-def found(device: torch.device) -> dict[str, Any]:
-    """Versions, machine and time, of now."""
+def found(device: torch.device, wandb: str | None = None) -> dict[str, Any]:
+    """Versions, machine and time, of now, and the run of wandb, where there is one."""
     on_gpu = device.type == "cuda"
     return {
         "asd": __version__,
@@ -26,7 +28,19 @@ def found(device: torch.device) -> dict[str, Any]:
         "accelerator": device.type,
         "threads": torch.get_num_threads(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "trained_seconds": None,
+        "wandb_run": wandb,
     }
+
+
+def wandb_run(path: Path) -> str | None:
+    """The run of wandb that a file of `found` tells of; ``None``: no file that can be read, or no run."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    run = content.get("wandb_run") if isinstance(content, dict) else None
+    return run if isinstance(run, str) else None
 
 
 def _version(name: str) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+BOOK = [
+    ROOT / "README.md",
+    *(path for path in sorted(DOCS.rglob("*.md")) if not {"generated", "_build"} & set(path.relative_to(DOCS).parts)),
+]
+"""Every page that is written by hand."""
+SHELLS = ("bash", "console")
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 _NAMED = re.compile(r"# (\S+\.\w+)\n")
@@ -17,7 +24,7 @@ class Block(NamedTuple):
     """A block of code.
 
     Attributes:
-        page: Where it stands, below the folder of the book.
+        page: Where it stands, below the folder of the book; ``README.md`` is not there.
         language: ``bash``, ``python``, ``yaml``, ``text``, ...
         text: All of it.
     """
@@ -30,6 +37,17 @@ class Block(NamedTuple):
     def lines(self) -> list[str]:
         """The lines that are not empty, without the rest of the line from a comment on."""
         return [line.split("  #")[0].strip() for line in self.text.splitlines() if line.strip()]
+
+    @property
+    def commands(self) -> list[str]:
+        """What a shell is told, one after the other; of another language, all of it."""
+        if self.language not in SHELLS:
+            return [self.text]
+        lines = self.text.replace("\\\n", " ").splitlines()
+        if self.language == "console":
+            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        told = [line.split("  #")[0].strip() for line in lines if not line.startswith("#")]
+        return [" ".join(one.split()) for line in told if line for one in line.split(" && ")]
 
     @property
     def file(self) -> str:
@@ -46,7 +64,7 @@ def blocks(*pages: Path) -> Iterator[Block]:
     """Those of the pages."""
     for page in pages:
         for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
-            yield Block(page.relative_to(DOCS).as_posix(), language, text)
+            yield Block(page.relative_to(ROOT).as_posix().removeprefix("docs/"), language, text)
 
 
 def listed(index: Path, caption: str) -> list[Path]:

@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from asd.data import scan
-from tests.docs.pages import blocks
+from tests.docs.pages import DOCS, Block, blocks
 from tests.docs.reader import follow
 from tests.forked import in_its_own_process
 
-PAGES = sorted((Path(__file__).parents[2] / "docs/guides").glob("add_*.md"))
+PAGES = sorted((DOCS / "guides").glob("add_*.md"))
 COLUMNS = ("path", "machine", "split", "kind", "domain", "condition", "attributes")
+
+
+def reads(block: Block, command: str) -> str:
+    """All that is followed."""
+    return "run" if DOCS / block.page in PAGES and block.language != "text" else ""
 
 
 @pytest.fixture

@@ -8,10 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import Block, blocks
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PATHS = sorted(set(re.findall(r"\b(?:asd|configs|plugins|tests)/[\w/.]*\w", PAGE)))
+
+
+def reads(block: Block, command: str) -> str:
+    """Settings of other tools."""
+    return "parsed" if block.page == "contributing.md" and block.language == "toml" else ""
+
+
+def test_settings_of_mutation_are_of_folders_and_files_that_there_are() -> None:
+    (block,) = [one for one in blocks(ROOT / "docs/contributing.md") if one.language == "toml"]
+    settings = tomllib.loads(block.text)["tool"]["mutmut"]
+    named = [*settings["source_paths"], *settings["also_copy"], *settings["pytest_add_cli_args_test_selection"]]
+    assert [one for one in named if not (ROOT / one).exists()] == []
 
 
 @pytest.mark.parametrize("path", PATHS)

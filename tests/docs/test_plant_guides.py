@@ -27,6 +27,11 @@ def of(language: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", [one for one in BLOCKS if one.language == language], ids=str)
 
 
+def reads(block: Block, command: str) -> str:
+    """Configs and events."""
+    return "parsed" if block in BLOCKS and block.language in ("json", "yaml") else ""
+
+
 def rows(text: str) -> list[list[str]]:
     """The cells of the rows of all tables, heads left out."""
     lines = re.findall(r"^\| (.*) \|\n(?!\|[ :-]*---)", f"{text}\n", re.M)
@@ -34,7 +39,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_nothing_is_shown_that_nothing_reads() -> None:
-    """Commands are parsed in `test_readme`, the others below."""
+    """Commands are parsed in `test_readme` and `test_shell`, the others below."""
     assert {one.language for one in BLOCKS} == {"bash", "json", "text", "yaml"}
 
 

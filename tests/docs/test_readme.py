@@ -10,22 +10,32 @@ import pytest
 
 from asd import plugins
 from asd.cli import TRAINER_COMMANDS, main, parser_of
+from asd.cli.search import asks_for_search
+from asd.cli.search import parse as parse_search
+from asd.cli.search_space import as_options, extremes, read_space
 from asd.encoders.base import Encoder
+from tests.docs.pages import Block, blocks
 from tests.quick import QUICK
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What the guides named `add_` show is run in whole, with the classes that they define: see test_add.
 OTHERS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if not path.name.startswith("add_")]
-PAGES = [README, *(path.read_text(encoding="utf-8") for path in OTHERS)]
 COMMANDS = [
-    line.split("&&")[-1].strip()
-    for page in PAGES
-    for block in re.findall(r"```bash\n(.*?)```", page, re.S)
-    for line in block.splitlines()
-    if line.split("&&")[-1].strip().startswith("asd ")
+    command
+    for block in blocks(ROOT / "README.md", *OTHERS)
+    if block.language == "bash"
+    for command in block.commands
+    if command.startswith("asd ")
 ]
 SHOWN_PLUGIN = re.search(r"<!-- plugin:begin -->\n```python\n(.*?)```", README, re.S).group(1)
+
+
+def reads(block: Block, command: str) -> str:
+    """Commands, and the plug-in."""
+    if block.text == SHOWN_PLUGIN:
+        return "run"
+    return "parsed" if block.language == "bash" and command in COMMANDS else ""
 
 
 def test_the_readme_stays_short() -> None:
@@ -51,6 +61,9 @@ def test_every_command_is_understood(command: str, parse, monkeypatch: pytest.Mo
         assert main([name, *rest]) == 0
         return
     monkeypatch.chdir(ROOT)
+    if asks_for_search(rest):
+        asked = parse_search(rest)
+        rest = [*asked.fit, *as_options(next(extremes(read_space(asked.space))))]
     if name in TRAINER_COMMANDS:
         if "--ckpt_path" in rest:  # whose configuration is in the file
             rest = ["--config", "configs/quickstart.yaml"]

@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 from asd.cli import SMALL_COMMANDS, TRAINER_COMMANDS, main, parser_of
 from asd.cli.ensemble import _options
+from asd.cli.search_space import as_options, extremes, read_space
 from asd.data.layouts.own_attributes import read_facts
 from asd.data.pseudo_label_file import read_labels
 from asd.encoders.weights_file import read
@@ -26,12 +27,23 @@ from asd.evaluation.ground_truth import read_truth
 from asd.inference import Detector
 from asd.inference.export import export
 from asd.run_folder import RunFolder
+from tests.docs.pages import Block
 from tests.docs.reference import EXAMPLES, PAGES, SHOWN, agree, block, keys
 from tests.quick import QUICK
 
 FIRST = ("data", "fit", "predict", "calibrate")
 """Whose results the examples of other commands need."""
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def reads(page: Block, command: str) -> str:
+    """Examples of commands, files, and Python."""
+    if page.page.startswith("reference/commands/") and page.language == "console":
+        return "run"
+    reader = next((reader for reader, _, text in SHOWN if reader and text == page.text), "")
+    if reader or page.page.startswith("reference/"):
+        return "run" if page.language == "python" else "parsed" if reader else ""
+    return ""
 
 
 @dataclass
@@ -162,6 +174,14 @@ def _grid(path: Path) -> None:
     assert len(read_grid(path)) == 5
 
 
+def _search(path: Path) -> None:
+    space = read_space(str(path))
+    assert [one.single() for one in space.values()] == [False] * 3
+    assert as_options(list(extremes(space))[-1]) == [
+        "--model.optimizer.lr=0.003", "--model.head=ArcFace", "--warmup.epochs=4",
+    ]  # fmt: skip
+
+
 def _ensemble(path: Path) -> None:
     assert _options(parser_of("ensemble").parse_args(["--config", str(path)]))["out"] == "runs/both"
 
@@ -179,6 +199,7 @@ READERS: dict[str, Callable[..., object]] = {
     "groups": read_groups,
     "grid": _grid,
     "ensemble": _ensemble,
+    "search": _search,
     "facts": _facts,
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asd.run_folder import RunFolder
-from tests.docs.pages import blocks
+from tests.docs.pages import Block, blocks
 from tests.docs.reader import follow
 from tests.forked import in_its_own_process
 
@@ -31,7 +31,16 @@ STARTED = [
     for one in found
     for line in re.findall(r"^(?:srun|torchrun) (?:.*\\\n)*.*$", one.text, re.M)
 ]
+(SCRIPT,) = [one for one in BLOCKS["several_gpus"] if one.text.startswith("#!")]
 Parse = Callable[[list[str]], Any]
+
+
+def reads(block: Block, command: str) -> str:
+    """The page that is followed, configs, and what clusters start."""
+    if block in BLOCKS["runs"]:
+        return "run" if block.language != "text" else ""
+    started = block == SCRIPT or command.startswith("torchrun ")
+    return "parsed" if started or (block.language == "yaml" and (Path(block.page).stem, block.text) in YAML) else ""
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +97,7 @@ def test_the_script_for_slurm_is_one_of_a_shell(tmp_path: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
     assert len(STARTED) == 2
-    (script,) = [one.text for one in BLOCKS["several_gpus"] if one.text.startswith("#!")]
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    subprocess.run(["bash", "-n"], input=SCRIPT.text, text=True, check=True)
 
 
 def test_every_table_of_results_has_its_line() -> None:

@@ -18,11 +18,17 @@ from asd.encoders import Adapter
 from asd.plugins import known
 from asd.scoring import Scorer
 from asd.training.callbacks import RunOutputs
+from tests.docs.pages import Block
 
 PAGE = (Path(__file__).parents[2] / "docs/guides/scoring.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^asd rescore .*$", PAGE, re.M)
 COMPARED = re.findall(r"^asd compare .*$", PAGE, re.M)
 WORDS = re.findall(r"`((?:tokens|bands|/rdp|projected|pooled)[\w/+@,-]*)`", PAGE)
+
+
+def reads(block: Block, command: str) -> str:
+    """Configs."""
+    return "parsed" if block.page == "guides/scoring.md" and block.language == "yaml" else ""
 
 
 def test_every_scorer_is_named_and_no_other() -> None:

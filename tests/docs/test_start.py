@@ -29,6 +29,11 @@ ALARM = ("score", "watch")
 """Commands whose exit code 1 is no failure but an anomaly."""
 
 
+def reads(block: Block, command: str) -> str:
+    """All of it: files are written, commands done, output compared."""
+    return "run" if DOCS / block.page in PAGES else ""
+
+
 class Told:
     """Follows a page in a folder of its own, and keeps what was said.
 

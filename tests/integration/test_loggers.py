@@ -13,6 +13,7 @@ import wandb
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from tests.integration.test_resume import STOP
 from tests.quick import QUICK
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -45,6 +46,31 @@ def test_every_logger_takes_a_run(asd: Any, path: Path, synthetic: Path, tmp_pat
     assert (run / "metrics.csv").is_file()
     assert "runs/quickstart/version_0" in done.stdout.splitlines()
     assert SHOWN[path.stem](tmp_path) >= {"config", "table", "score_histograms", "roc_curves"}
+
+
+def test_a_resumed_run_is_the_same_to_wandb(asd: Any, synthetic: Path, tmp_path: Path) -> None:
+    (tmp_path / "stop_callback.py").write_text(STOP)
+    small = [*SMALL[:-1], "--data.root", synthetic, *QUICK, "--config", CONFIGS / "logger/wandb.yaml"]
+    stop = ["--trainer.callbacks", "stop_callback.Stop", "--trainer.callbacks.kill=false"]
+    runs = tmp_path / "runs/quickstart"
+
+    asd(
+        "fit", "--config", CONFIGS / "quickstart.yaml", *small, *stop, "--trainer.callbacks.epoch=1",
+        "--trainer.max_epochs=2", cwd=tmp_path, expect=130,
+    )  # fmt: skip
+    asd("fit", *small, "--ckpt_path", runs / "version_0", "--trainer.callbacks=null",
+        "--trainer.logger.name", "quickstart", cwd=tmp_path)  # fmt: skip
+    first, second = sorted(tmp_path.glob("runs/wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    assert first.parent != second.parent
+    assert first.name == second.name, "the id of a run is in the name of its file"
+    assert [epochs(path) for path in (first, second)] == [{0}, {1, 2}]
+    logger = yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["logger"][-1]
+    assert logger["init_args"]["id"] is None, "whoever trains by it anew has another run"
+
+
+def epochs(path: Path) -> set[int]:
+    """Which epochs a file of wandb holds figures of: a key of its protocol, and behind its tag and length a number."""
+    return {int(number) for number in re.findall(rb"\x05epoch\x82\x01.(\d+)", path.read_bytes(), re.S)}
 
 
 def shown_by_wandb(folder: Path) -> set[str]:

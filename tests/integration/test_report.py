@@ -110,6 +110,48 @@ def test_verdicts_come_first_with_their_intervals(page: Found, trained: Path) ->
     assert "Calling every clip anomalous gives 66.67." in text
 
 
+def test_the_model_card_has_what_the_page_has(trained: Path, here, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert here("report", "run", "--card").stdout.strip() == "run/model_card.md"
+    card = (run / "model_card.md").read_text()
+    official = json.loads((run / "results.json").read_text())["official_score"]
+    assert re.search(rf"\*\*{percent(official)}\*\* official score, in percent; 95 % interval", card)
+    known = read(run)
+    assert known is not None
+    for one in verdicts_of(measure(read_scores(run / "scores")), known):
+        for rate in (one.promised, one.false_alarms, one.misses):
+            assert rate.text() in card
+    assert "weights that it began with: none: random" in card
+    seconds = json.loads((run / "environment.json").read_text())["trained_seconds"]
+    assert f"training: {seconds:,.0f} s on " in card
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"), [("mn04_as", "mn04_as (MIT)"), ("own.pt", "own.pt (licence of its own, not known here)")]
+)
+def test_the_model_card_tells_weights_and_what_is_missing(weights: str, told: str, here, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints/last.ckpt").write_bytes(b"")
+    encoder = {"class_path": "LoRA", "init_args": {"encoder": {"init_args": {"weights": weights}}}}
+    (run / "config.yaml").write_text(json.dumps({"model": {"encoder": encoder}}))
+    here("report", "run", "--card", "--out", "card.md")
+    card = (tmp_path / "card.md").read_text()
+    assert f"weights that it began with: {told}\n" in card
+    assert "training: not known" in card
+    assert "score: not measured: no test clip has a known label" in card
+    assert "was never tested" in card
+
+
+def test_a_model_card_needs_a_run_and_a_place(trained: Path, here, tmp_path: Path) -> None:
+    assert "no folder nowhere" in here("report", "nowhere", "--card", expect=2).stderr
+    (tmp_path / "file").write_text("")
+    refused = here("report", trained, "--card", "--out", tmp_path / "file/card.md", expect=2).stderr
+    assert "cannot write" in refused and len(refused.splitlines()) == 1
+
+
 def test_the_worst_clips_can_be_heard(page: Found, trained: Path) -> None:
     rows = read_scores(trained / "scores")
     for machine in ("fan", "bearing"):

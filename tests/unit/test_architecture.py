@@ -107,8 +107,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asd.events": NOUNS,
     "asd.plant": {*NOUNS, "asd.data.audio", "asd.scoring", "asd.evaluation", "asd.inference", "asd.events"},
     "asd.report": {
-        *FOUNDATION, *DATA, "asd.data.datamodule", "asd.scoring", "asd.evaluation", "asd.plots", "asd.training",
-        "asd.inference",
+        *FOUNDATION, *DATA, "asd.data.datamodule", "asd.encoders", "asd.scoring", "asd.evaluation", "asd.plots",
+        "asd.training", "asd.inference",
     },
     "asd.comparison": {
         *FOUNDATION, "asd.configured", "asd.data.clip", "asd.data.datamodule", "asd.encoders", "asd.scoring",

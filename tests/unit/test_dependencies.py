@@ -88,6 +88,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "export": "asd/inference/",
     "microphone": "asd/inference/stream.py",
     "lora": "plugins/lora.py",
+    "search": ("asd/cli/search.py", "asd/cli/search_space.py"),
 }
 
 

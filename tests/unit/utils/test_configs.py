@@ -15,8 +15,8 @@ from asd.utils import configs
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 NAMED = sorted(path for path in CONFIGS.rglob("*.yaml") if configs.DEPLOYMENT not in path.relative_to(CONFIGS).parts)
-# Grids, ensembles and sweeps are read by others, whose tests take them.
-FILES = [path for path in NAMED if path.parent.name not in ("grid", "ensemble", "sweep")]
+# Grids, ensembles, searches and sweeps are read by others, whose tests take them.
+FILES = [path for path in NAMED if path.parent.name not in ("grid", "ensemble", "search", "sweep")]
 RECIPE = CONFIGS / "recipe" / "dual_branch.yaml"
 FINETUNE = CONFIGS / "finetune.yaml"
 
