@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,7 +41,8 @@ def wandb_run(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     run = content.get("wandb_run") if isinstance(content, dict) else None
-    return run if isinstance(run, str) else None
+    # It becomes the name of a folder, and a file may say anything.
+    return run if isinstance(run, str) and re.fullmatch(r"[\w-]{1,64}", run) else None
 
 
 def _version(name: str) -> str:
