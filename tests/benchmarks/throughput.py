@@ -1,8 +1,8 @@
 """Scoring and embedding of many files beside a plain loop: ``python -m tests.benchmarks.throughput``.
 
-The plain loop reads sixteen files with soundfile, resamples them where the encoder needs it, and embeds them in one pass,
-in the same precision and with as many threads. Weights are untrained and of full size. The ways take turns, because the
-speed of shared cores drifts; the ratio is the median over the rounds.
+The plain loop reads sixteen files with soundfile, resamples them where the encoder needs it, and embeds them in one
+pass, in the same precision and with as many threads. Weights are untrained and of full size. The ways take turns,
+because the speed of shared cores drifts; the ratio is the median over the rounds.
 """
 
 from __future__ import annotations
