@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=5, help="new services for one client")
+    parser.add_argument("--memory", action="store_true", help="what the service holds, instead: 8 clients, so long")
     parser.add_argument("--service", metavar="NAME", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.service:
@@ -168,10 +170,31 @@ def main() -> None:
     buffer = io.BytesIO()
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
     soundfile.write(buffer, noise, 16000, format="WAV", subtype="PCM_16")
+    if given.memory:
+        print("| encoder | requests | lost | after a tenth of the time, MB | at the end |\n|---|---:|---:|---:|---:|")
+        for name in given.encoders:
+            hold(name, given.precision, buffer.getvalue(), given.seconds)
+        return
     print("| encoder | clients | p50, ms | p95 | p99 | over bare | real-time factor | requests/s | of batches | lost |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in given.encoders:
         measure(name, given.precision, buffer.getvalue(), given.seconds, given.rounds)
+
+
+def hold(name: str, precision: str, body: bytes, seconds: float) -> None:
+    """Print what the service holds at the beginning and at the end of a crowd."""
+    command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", precision]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        parts = []
+        for share in (0.1, 0.9):
+            found, lost, _ = together(port, body, 8, share * seconds)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            parts.append((len(found), lost, int(status.partition("VmRSS:")[2].split()[0]) / 1024))
+        process.terminate()
+    asked, lost = (sum(part[at] for part in parts) for at in (0, 1))
+    print(f"| {name} | {asked:,.0f} | {lost:.0f} | {parts[0][2]:.0f} | {parts[1][2]:.0f} |", flush=True)
 
 
 def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int) -> None:
