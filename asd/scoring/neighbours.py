@@ -36,7 +36,7 @@ class NeighboursScorer(ReferenceScorer):
     _inverted: Inverted | None = None
 
     def __init__(
-        self, k: int = 1, metric: Metric = "cosine", banks: Banks = "one", index: Index = "exact", probes: int = 16
+        self, k: int = 1, metric: Metric = "cosine", banks: Banks = "one", index: Index = "exact", probes: int = 64
     ) -> None:
         super().__init__()
         check_metric(metric, "NeighboursScorer")

@@ -31,7 +31,7 @@ SOURCE = torch.zeros(len(ROWS), dtype=torch.bool)
 
 def both(k: int = 1, metric: Metric = "cosine", **options: object) -> tuple[NeighboursScorer, NeighboursScorer]:
     exact = NeighboursScorer(k, metric, **{key: one for key, one in options.items() if key == "banks"})  # type: ignore[arg-type]
-    return exact, NeighboursScorer(k, metric, index="approximate", **options)  # type: ignore[arg-type]
+    return exact, NeighboursScorer(k, metric, index="approximate", **{"probes": 16, **options})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
