@@ -171,7 +171,7 @@ def main() -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
     soundfile.write(buffer, noise, 16000, format="WAV", subtype="PCM_16")
     if given.memory:
-        print("| encoder | requests | lost | after a tenth of the time, MB | at the end |\n|---|---:|---:|---:|---:|")
+        print("| encoder | requests | lost | after a tenth of it, MB | half | all |\n|---|---:|---:|---:|---:|---:|")
         for name in given.encoders:
             hold(name, given.precision, buffer.getvalue(), given.seconds)
         return
@@ -188,13 +188,13 @@ def hold(name: str, precision: str, body: bytes, seconds: float) -> None:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
         parts = []
-        for share in (0.1, 0.9):
+        for share in (0.1, 0.4, 0.5):
             found, lost, _ = together(port, body, 8, share * seconds)
             status = Path(f"/proc/{process.pid}/status").read_text()
             parts.append((len(found), lost, int(status.partition("VmRSS:")[2].split()[0]) / 1024))
         process.terminate()
     asked, lost = (sum(part[at] for part in parts) for at in (0, 1))
-    print(f"| {name} | {asked:,.0f} | {lost:.0f} | {parts[0][2]:.0f} | {parts[1][2]:.0f} |", flush=True)
+    print(f"| {name} | {asked:,.0f} | {lost:.0f} | {' | '.join(f'{part[2]:.0f}' for part in parts)} |", flush=True)
 
 
 def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+
 def most(code: str, *arguments: object) -> float:
     """Megabytes that a process which runs `code` holds at the most."""
     code += "\nprint(next(one.split()[1] for one in open('/proc/self/status') if one.startswith('VmHWM')))"
