@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import Detector
     from asd.inference.discoveries import discoveries
     from asd.inference.result import Usual
+    from asd.utils.memory import keep_freed_memory
 
+    keep_freed_memory()
     detector = Detector.load(
         args.checkpoint, args.device, args.hop, args.aggregate, args.false_alarms, args.recorded_otherwise
     )
@@ -58,14 +60,14 @@ def run(args: argparse.Namespace) -> int:
     write = _Json() if args.json else _Csv() if args.csv else _Table(paths, titles)
     anomalous = failed = False
     results: list[Result] = []
+
+    def tell(error: AudioError) -> None:
+        nonlocal failed
+        print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+        failed = True  # the others are scored all the same
+
     with detector.weights_kept():
-        for path in paths:
-            try:
-                result = detector.score(path, machine=args.machine)
-            except AudioError as error:  # the others are scored all the same
-                print(f"asd: error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
-                failed = True
-                continue
+        for result in detector.score_files(paths, args.machine, tell):
             if args.fdr is None:
                 anomalous |= result.anomalous
                 write(result)

@@ -12,6 +12,7 @@ from asd.cli.otherwise import add_otherwise
 from asd.cli.thresholds import add_false_alarms
 from asd.errors import UserError
 from asd.serve.curl import CURL, curl
+from asd.utils.memory import keep_freed_memory
 
 _TOKEN = "ASD_TOKEN"
 _ASKED = "\n".join(f"  {curl(route, 'http://127.0.0.1:8000')}" for route in CURL)
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from asd.inference import Detector
     from asd.run_folder import checkpoint_at
 
+    keep_freed_memory()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     token = _token(args.token_file)

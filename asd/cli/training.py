@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import pydoc
 import re
@@ -39,6 +37,7 @@ from asd.training.outputs import following, promised
 from asd.training.progress import Progress
 from asd.training.warmup import WarmUp
 from asd.utils.log import notice
+from asd.utils.memory import keep_freed_memory
 from asd.utils.precision import emulates_bfloat16
 from asd.utils.yaml_file import check_yaml
 
@@ -196,17 +195,6 @@ def _check_precision(precision: object) -> None:
         )
     if str(precision).startswith("bf16") and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         raise UserError("trainer.precision is bf16-mixed, which this GPU lacks; choose 16-mixed or 32")
-
-
-def keep_freed_memory() -> None:
-    """Ask the C library to keep freed memory: giving it back and asking again takes up to a quarter of CPU training."""
-    if sys.platform != "linux":
-        return
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def _quiet() -> None:

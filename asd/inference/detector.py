@@ -28,6 +28,7 @@ from asd.inference.recalibration import USUAL_BUDGET, Calibrated
 from asd.inference.recordings import KnownRecordings, RecordedOtherwise
 from asd.inference.result import Result
 from asd.inference.sources import Source, length_of, name_of, windows_in
+from asd.inference.together import OnError, scored_together, told_to
 from asd.inference.windows import BATCH, cut_as_trained
 from asd.machine import titles
 from asd.run_folder import checkpoint_at
@@ -139,16 +140,19 @@ class Detector:
         scored = [(start, score) for start, _, score in self._scored(source, sample_rate, number, meter)]
         return self.result(name_of(source), number, scored, meter)
 
-    def score_files(self, sources: Iterable[Path | str], machine: str | None = None) -> Iterator[Result]:
-        """Score files one after the other; folders are searched for recordings.
+    def score_files(
+        self, sources: Iterable[Path | str], machine: str | None = None, on_error: OnError | None = None
+    ) -> Iterator[Result]:
+        """Score files in their order, windows of several at once; folders are searched for recordings.
 
         Raises:
-            AudioError: A recording cannot be used.
+            AudioError: A recording cannot be used; where `on_error` is given, it is told instead.
             UserError: An unknown machine, or a folder without recordings.
         """
-        self.section_index(machine)
-        for path in recordings_in(sources):
-            yield self.score(path, machine=machine)
+        number = self.section_index(machine)
+        for heard in scored_together(recordings_in(sources), self.cut, lambda some: self.score_windows(some, number)):
+            with told_to(on_error):
+                yield self.result(name_of(heard.path), number, heard.scores(), heard.meter)
 
     @torch.inference_mode()
     def explain(self, source: Source, sample_rate: int | None = None, machine: str | None = None) -> Explanation:
@@ -195,8 +199,7 @@ class Detector:
         """Windows ``(T,)`` to embeddings ``(N, E)`` on the CPU, a batch at a time."""
         parts = []
         for some in batched(windows, BATCH):
-            # A single one is not copied.
-            batch = torch.stack(some) if len(some) > 1 else some[0][None]
+            batch = torch.stack(some) if len(some) > 1 else some[0][None]  # a single one is not copied
             with passes_in(self.precision, self.model.device):
                 parts.append(self.model.embed(batch.to(self.model.device)).cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.adapter.scored_dim)

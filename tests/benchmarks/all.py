@@ -23,8 +23,24 @@ QUICK: dict[str, list[str]] = {
     "deploy": [*CNN, "--times", "5", "--hours", "0.05"],
     "serve": [*CNN, "--seconds", "2", "--rounds", "1"],
     "scoring": ["--sizes", "1000", "10000", "--queries", "1000"],
+    "throughput": [*CNN, "--clips", "64", "--rounds", "1"],
 }
 """The benchmarks, and what makes them small."""
+MORE = {
+    "back_ends": "stored embeddings",
+    "challenge": "the challenge's data, or a night",
+    "edge": "a run",
+    "encoders": "gigabytes of weights in memory",
+    "explain": "a run and its data",
+    "method": "RealMix",
+    "minutes": "recordings and weights",
+    "plant": "recordings",
+    "plant_day": "a run and mosquitto",
+    "realmix": "RealMix",
+    "robustness": "the suite, whose tests it counts",
+    "verdicts": "six trainings",
+}
+"""What the others need, which are not run here."""
 _TELLING = ("ratio", "over bare", "clips/s", "seconds")
 
 

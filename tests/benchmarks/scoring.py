@@ -2,7 +2,8 @@
 
 Nearest neighbours stand beside the bare matrix product in blocks of the same size and beside scikit-learn; every line
 is measured in a process of its own, whose peak memory beyond that of the data is given. ``--grid`` measures a grid of
-back ends on ten machines instead.
+back ends on ten machines instead, ``--approximate`` an index of embeddings that lie as those of machines do: about the
+means of many operating states, each spread along the same few directions.
 """
 
 from __future__ import annotations
@@ -92,6 +93,37 @@ def scaling(sizes: list[int], queries: int, k: int) -> None:
             )
 
 
+def approximate(sizes: list[int], queries: int, k: int, probes: int, width: int = 256) -> None:
+    """Print a line for every number of references: time, memory and recall beside the exact neighbours."""
+    print("| references | exact, s | fit, s | from a checkpoint, s | approximate, s | ratio | recall | score, off by |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for size in sizes:
+        generator = torch.Generator().manual_seed(0)
+        means, along = torch.randn(1000, width, generator=generator), torch.randn(16, width, generator=generator)
+
+        def drawn(count: int) -> torch.Tensor:
+            rows = means[torch.randint(1000, (count,), generator=generator)]  # noqa: B023 - called at once
+            rows += 0.3 * torch.randn(count, 16, generator=generator) @ along  # noqa: B023
+            return rows.add_(torch.randn(count, width, generator=generator), alpha=0.1)  # noqa: B023
+
+        bank, asked = drawn(size), drawn(queries)
+        target = torch.zeros(size, dtype=torch.bool)
+        ours, seconds = NeighboursScorer(k, index="approximate", probes=probes), []
+        steps = (
+            lambda: ours.fit(bank, target), lambda: ours(asked[:1]), lambda: ours(asked),  # noqa: B023
+            lambda: NeighboursScorer(k).fit(bank, target)(asked),  # noqa: B023
+        )  # fmt: skip
+        for step in steps:
+            start = time.perf_counter()
+            found = step()
+            seconds.append(time.perf_counter() - start)
+        scores = ours(asked)
+        hits = float((scores <= found + 1e-6).float().mean())
+        off = float(((scores - found) / found).mean())
+        cells = [seconds[3], *seconds[:3], seconds[3] / seconds[2]]
+        print(f"| {size:,} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {hits:.4f} | {off:.2%} |", flush=True)
+
+
 def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None:
     """Time a whole grid on stored embeddings."""
     generator = torch.Generator().manual_seed(0)
@@ -127,12 +159,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--k", type=int, default=1)
     parser.add_argument("--grid", action="store_true", help="time configs/grid/back_ends.yaml")
+    parser.add_argument("--approximate", action="store_true", help="measure the index beside exact neighbours")
+    parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         print(json.dumps(measure(given.one, given.sizes[0], given.queries, given.k)))
     elif given.grid:
         grid()
+    elif given.approximate:
+        approximate(given.sizes, given.queries, given.k, given.probes)
     else:
         scaling(given.sizes, given.queries, given.k)
 

@@ -3,7 +3,7 @@
 The service runs in a process of its own, with untrained weights of full size; the clients keep their connections. One
 client asks in turns for a score and for a bare pass, which the service times in the thread of its model: both wake from
 the same rest, and the speed of shared cores drifts within seconds. The clients speak plain HTTP over their sockets, so
-that little of what is measured is theirs.
+that little of what is measured is theirs. What many get stands beside bare passes of whole batches.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -25,16 +26,19 @@ import torch
 
 from asd import plugins
 from asd.inference.passes import passes_in
+from asd.inference.windows import BATCH
 from asd.serve.app import create_app
 from asd.serve.limits import Limits
 from asd.serve.server import listen, serve
 from asd.serve.service import Service
+from asd.utils.memory import keep_freed_memory
 from tests.benchmarks.deploy import SECONDS, detector
 
 
 def be_the_service(name: str, precision: str) -> None:
-    """Tell a port, and serve; ``/bare`` is a forward pass and the milliseconds that it took."""
+    """Tell a port, and serve; ``/bare`` is a forward pass and the milliseconds that it took, ``/batch`` of many."""
     plugins.load_all()
+    keep_freed_memory()
     service = Service(lambda: detector(name, precision), Limits(waiting=64))
     one = service.detector
     # Made where it is used: a second thread that computes would slow the model's down.
@@ -48,7 +52,16 @@ def be_the_service(name: str, precision: str) -> None:
             one.model.embed(window)
         return 1000 * (time.perf_counter() - start)
 
+    def batch() -> float:
+        start = time.perf_counter()
+        one.embed(window.expand(BATCH, -1).unbind())
+        return 1000 * (time.perf_counter() - start)
+
     app = create_app(service)
+
+    @app.get("/batch")
+    async def batched() -> float:
+        return await asyncio.wrap_future(service.worker.call(batch))
 
     @app.get("/bare")
     async def bare() -> float:
@@ -73,9 +86,9 @@ class Client:
         )
         return status == 200 and b'"score"' in content
 
-    def bare(self) -> float:
+    def bare(self, what: str = "bare") -> float:
         """Milliseconds of a bare pass."""
-        return float(self._ask(b"GET /bare HTTP/1.1\r\nHost: here\r\n\r\n")[1])
+        return float(self._ask(b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n" % what.encode())[1])
 
     def _ask(self, request: bytes) -> tuple[int, bytes]:
         self.socket.sendall(request)
@@ -106,6 +119,15 @@ def alone(port: int, body: bytes, seconds: float) -> tuple[list[float], list[flo
         answers.append(1000 * (time.perf_counter() - start))
         bares.append(client.bare())
     return answers, bares, lost
+
+
+def batches(port: int, seconds: float) -> float:
+    """Windows a second of bare passes of whole batches."""
+    client, found = Client(port), []
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends or len(found) < 3:
+        found.append(client.bare("batch"))
+    return 1000 * BATCH / float(np.median(found))
 
 
 def together(port: int, body: bytes, count: int, seconds: float) -> tuple[list[float], int, float]:
@@ -139,6 +161,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=5, help="new services for one client")
+    parser.add_argument("--memory", action="store_true", help="what the service holds, instead: 8 clients, so long")
     parser.add_argument("--service", metavar="NAME", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.service:
@@ -147,10 +170,31 @@ def main() -> None:
     buffer = io.BytesIO()
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
     soundfile.write(buffer, noise, 16000, format="WAV", subtype="PCM_16")
-    print("| encoder | clients | p50, ms | p95 | p99 | over bare | real-time factor | requests/s | lost |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    if given.memory:
+        print("| encoder | requests | lost | after a tenth of it, MB | half | all |\n|---|---:|---:|---:|---:|---:|")
+        for name in given.encoders:
+            hold(name, given.precision, buffer.getvalue(), given.seconds)
+        return
+    print("| encoder | clients | p50, ms | p95 | p99 | over bare | real-time factor | requests/s | of batches | lost |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in given.encoders:
         measure(name, given.precision, buffer.getvalue(), given.seconds, given.rounds)
+
+
+def hold(name: str, precision: str, body: bytes, seconds: float) -> None:
+    """Print what the service holds at the beginning and at the end of a crowd."""
+    command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", precision]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        parts = []
+        for share in (0.1, 0.4, 0.5):
+            found, lost, _ = together(port, body, 8, share * seconds)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            parts.append((len(found), lost, int(status.partition("VmRSS:")[2].split()[0]) / 1024))
+        process.terminate()
+    asked, lost = (sum(part[at] for part in parts) for at in (0, 1))
+    print(f"| {name} | {asked:,.0f} | {lost:.0f} | {' | '.join(f'{part[2]:.0f}' for part in parts)} |", flush=True)
 
 
 def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int) -> None:
@@ -168,14 +212,17 @@ def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int)
             answers, bares, lost = answers + found, bares + passes, lost + failed
             ratios.append(float(np.median(found) / np.median(passes)))
             for count in (8, 32) if number == rounds - 1 else ():
-                crowds.append((count, *together(port, body, count, seconds)))
+                before = batches(port, seconds / 4)
+                crowd = together(port, body, count, seconds)
+                crowds.append((count, *crowd, (before + batches(port, seconds / 4)) / 2))
             process.terminate()
     bare = float(np.median(bares))
-    show(name, "bare forward", bares, "1.00", f"{1000 / bare:.1f}", 0)
+    show(name, "bare forward", bares, "1.00", f"{1000 / bare:.1f} |", 0)
     spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    show(name, "1", answers, spread, f"{1000 / float(np.median(answers)):.1f}", lost)
-    for count, found, failed, took in crowds:
-        show(name, str(count), found, f"{np.median(found) / bare:.2f}", f"{len(found) / took:.1f}", failed)
+    show(name, "1", answers, spread, f"{1000 / float(np.median(answers)):.1f} |", lost)
+    for count, found, failed, took, rate in crowds:
+        cells = f"{len(found) / took:.1f} | {len(found) / took / rate:.2f}"
+        show(name, str(count), found, f"{np.median(found) / bare:.2f}", cells, failed)
 
 
 def show(name: str, clients: str, found: list[float], over: str, rate: str, lost: int) -> None:

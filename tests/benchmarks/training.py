@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from asd import plugins
-from asd.cli.training import keep_freed_memory
+from asd.utils.memory import keep_freed_memory
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.data.synthesis.dataset import synthesize
 from asd.encoders.base import Encoder

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.all import MORE, QUICK
 from tests.benchmarks.method import VARIANTS
 from tests.benchmarks.robustness import KINDS
 
@@ -19,6 +20,10 @@ BENCHMARKS = sorted(path.stem for path in (TESTS / "benchmarks").glob("*.py"))
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_can_be_started(name: str) -> None:
     assert callable(importlib.import_module(f"tests.benchmarks.{name}").main)
+
+
+def test_every_benchmark_is_run_with_the_others_or_says_what_it_needs() -> None:
+    assert sorted([*QUICK, *MORE, "all"]) == BENCHMARKS
 
 
 def test_the_tests_of_each_fault_are_there() -> None:

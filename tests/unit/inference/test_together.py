@@ -1,0 +1,109 @@
+"""Many recordings scored together: order, batches, what is held at once, and what cannot be used."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from torch import Tensor
+
+from asd.data.audio.decoding import AudioError
+from asd.inference.together import scored_together
+from asd.inference.windows import BATCH, Cut
+
+RATE = 1000
+CUT = Cut(RATE, 1.0, 1.0)
+
+
+def written(path: Path, seconds: float, level: float) -> Path:
+    """A file whose samples alternate, so that the largest of each window is its level."""
+    soundfile.write(path, level * np.where(np.arange(round(seconds * RATE)) % 2, 1, -1), RATE)
+    return path
+
+
+def loudest(windows: Sequence[Tensor]) -> list[float]:
+    return [float(one.max()) for one in windows]
+
+
+def decoding() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "asd-decode"]
+
+
+def test_windows_of_several_files_share_batches_and_every_file_keeps_its_own(tmp_path: Path) -> None:
+    paths = [written(tmp_path / f"{number:02d}.wav", 1 + number % 3, (number + 1) / 32) for number in range(20)]
+    sizes = []
+
+    def score(windows: Sequence[Tensor]) -> list[float]:
+        sizes.append(len(windows))
+        return loudest(windows)
+
+    found = list(scored_together(paths, CUT, score))
+    assert [one.path for one in found] == paths
+    for number, one in enumerate(found):
+        starts, scores = zip(*one.scores(), strict=True)
+        assert starts == tuple(map(float, range(1 + number % 3)))
+        assert scores == pytest.approx([(number + 1) / 32] * len(scores), abs=1e-3)
+    windows = sum(1 + number % 3 for number in range(20))
+    assert sum(sizes) == windows and len(sizes) == -(-windows // BATCH) and max(sizes) == BATCH
+
+
+def test_a_file_that_cannot_be_used_is_told_in_its_turn(tmp_path: Path) -> None:
+    paths = [written(tmp_path / f"{number}.wav", 2, 0.5) for number in range(4)]
+    paths[1].write_bytes(b"no sound")
+    paths[3].unlink()
+    found = list(scored_together(paths, CUT, loudest))
+    assert [one.path for one in found] == paths and [one.error is None for one in found] == [True, False, True, False]
+    with pytest.raises(AudioError, match=r"1\.wav"):
+        found[1].scores()
+
+
+def test_no_more_is_decoded_than_two_batches_ahead(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.wav", 1, 0.5)
+    taken = 0
+
+    def paths() -> Iterator[Path]:
+        nonlocal taken
+        for _ in range(20 * BATCH):
+            taken += 1
+            yield one
+
+    files = scored_together(paths(), CUT, loudest)
+    next(files)
+    deadline = time.monotonic() + 1
+    while taken < BATCH and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert taken <= 2 * BATCH + 1
+    assert decoding()
+    files.close()
+    for thread in decoding():
+        thread.join(5)
+    assert not decoding()
+
+
+def test_a_file_is_told_though_the_next_does_not_come(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def paths() -> Iterator[Path]:
+        yield written(tmp_path / "one.wav", 1, 0.5)
+        gate.wait(10)
+
+    files = scored_together(paths(), CUT, loudest)
+    begin = time.monotonic()
+    assert next(files).scores()
+    assert time.monotonic() - begin < 5
+    gate.set()
+    assert list(files) == []
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_where_it_is_read() -> None:
+    def paths() -> Iterator[Path]:
+        yield from ()
+        raise RuntimeError("the list broke")
+
+    with pytest.raises(RuntimeError, match="the list broke"):
+        list(scored_together(paths(), CUT, loudest))
