@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 
 from asd import plugins
-from asd.utils.memory import keep_freed_memory
 from asd.data.modules.toyadmos2 import ToyADMOS2
 from asd.data.synthesis.dataset import synthesize
 from asd.encoders.base import Encoder
@@ -32,6 +31,7 @@ from asd.heads import SubclusterAdaCos
 from asd.training.module import AnomalyDetector
 from asd.training.optim import OptimizerOptions
 from asd.training.warmup import WarmUp
+from asd.utils.memory import keep_freed_memory
 
 
 class _Clock(pl.Callback):

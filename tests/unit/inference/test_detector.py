@@ -153,7 +153,7 @@ def test_the_score_of_a_recording_is_the_mean_or_the_highest(small_run: SmallRun
     assert mean.score == pytest.approx(sum(windows) / 3)
     highest = Detector.load(small_run.checkpoint, hop=0.5, aggregate="max").score(SOUND, RATE, "fan")
     assert highest.score == max(one.score for one in highest.windows)
-    assert highest.score >= max(windows) - 1e-6, "those windows are among these; batches of another size round otherwise"
+    assert highest.score >= max(windows) - 1e-6, "they are among these; other batches round otherwise"
     assert len(highest.windows) == 5
 
 
