@@ -92,10 +92,29 @@ class FullySharded(ModelParallelStrategy):
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """The state as that of whole weights: a run that goes on with these takes parameters by their place."""
+        assert self.lightning_module is not None
+        state = super().optimizer_state(optimizer)
+        number = {id(parameter): one for one, parameter in enumerate(self.lightning_module.parameters())}
+        for group, own in zip(state.get("param_groups", []), optimizer.param_groups, strict=False):
+            group["params"] = [number[id(parameter)] for parameter in own["params"]]
+        return state
+
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load weights and optimizer; whatever the file says of its kind, nothing in it is run."""
+        # What is frozen as a run begins may have been trained before; torch would leave out its optimizer's state.
+        assert self.lightning_module is not None
+        frozen = [one for one in self.lightning_module.parameters() if not one.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            loaded = super().load_checkpoint(checkpoint_path, weights_only=True)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
         # The weights are where they belong by then, but callbacks look for them.
-        return {"state_dict": {}, **super().load_checkpoint(checkpoint_path, weights_only=True)}
+        return {"state_dict": {}, **loaded}
 
 
 def on_failed_child(end: Callable[[Sequence[subprocess.Popen[bytes]]], int]) -> None:

@@ -37,11 +37,8 @@ def test_a_sharded_run_is_that_of_whole_copies_and_its_checkpoint_scores(synthet
     clip = min((synthetic / "dev_data/raw/fan/test").iterdir())
     scores = [Detector.load(one["path"]).score(clip, machine="fan").score for one in (sharded, whole)]
     torch.testing.assert_close(*scores, rtol=1e-2, atol=1e-6)
-    longer = fitted(tmp_path, *SHARDED, "--data.root", synthetic, "--trainer.max_epochs=3")
-    again = fitted(
-        tmp_path, *SHARDED, "--data.root", synthetic, "--trainer.max_epochs=3", "--ckpt_path", sharded["path"]
-    )
-    # Adam makes much of roundings where a gradient is small, yet less than it would without its state: 1e-3 a step.
-    torch.testing.assert_close(again["state_dict"], longer["state_dict"], rtol=1e-2, atol=2e-4)
-    steps = [{int(state["step"]) for state in one["optimizer_states"][0]["state"].values()} for one in (again, longer)]
-    assert steps[0] == steps[1] == {again["global_step"], again["global_step"] * 2 // 3}
+    longer = ["--data.root", synthetic, "--trainer.max_epochs=3"]
+    expected = fitted(tmp_path, *SHARDED, *longer)
+    for options in (SHARDED, [*SMALL, "--warmup.epochs=1", "--trainer.strategy=ddp"]):
+        again = fitted(tmp_path, *options, *longer, "--ckpt_path", sharded["path"])
+        torch.testing.assert_close(again["state_dict"], expected["state_dict"], rtol=1e-3, atol=1e-5)

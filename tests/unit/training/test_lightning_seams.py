@@ -160,14 +160,20 @@ def test_every_process_holds_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     strategy = FullySharded()
     strategy.num_nodes, strategy.parallel_devices = 2, [torch.device("cpu")] * 3
+    strategy._lightning_module = model = BoringModel()
+    model.layer.bias.requires_grad_(False)
     strategy.setup_environment()
     assert sizes == [(6, 1)]
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(
-        ModelParallelStrategy, "load_checkpoint", lambda self, path, weights_only: seen.update(only=weights_only) or {}
-    )
+
+    def load(self: Any, path: str, weights_only: bool) -> dict[str, Any]:
+        seen.update(only=weights_only, trains=model.layer.bias.requires_grad)
+        return {}
+
+    monkeypatch.setattr(ModelParallelStrategy, "load_checkpoint", load)
     assert strategy.load_checkpoint("last.ckpt", weights_only=False) == {"state_dict": {}}
-    assert seen == {"only": True}
+    assert seen == {"only": True, "trains": True}
+    assert not model.layer.bias.requires_grad
 
 
 def test_the_code_of_a_failed_child_is_that_of_its_parent() -> None:
