@@ -7,6 +7,7 @@ Spectrograms of further resolutions have branches of their own, as in the multi-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -131,6 +132,11 @@ class DualBranchCNN(Encoder):
 
     def _further(self) -> list[_View]:
         return [view for view in self.further if isinstance(view, _View)]
+
+    def compile_trunk(self, **options: Any) -> None:
+        """The branches."""
+        for branch in (self.spectrogram_branch, self.spectrum_branch, *(view.branch for view in self._further())):
+            branch.compile(**options)
 
     def observe(self, waveform: Tensor) -> None:
         """Add the magnitudes of ``(B, T)`` to the training-set statistics."""

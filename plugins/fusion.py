@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -118,6 +118,11 @@ class Fusion(Encoder):
         levels: list[nn.Module] = [nn.ModuleList(s for s in level if s is not None) for level in deepest_first]
         return levels[::-1]
 
+    def compile_trunk(self, **options: Any) -> None:
+        """That of every encoder; each has a front end of its own."""
+        for one in self._parts():
+            one.compile_trunk(**options)
+
     def observe(self, waveform: Tensor) -> None:
         """Add ``(B, T)`` to the training-set statistics of every encoder that keeps some."""
         for part, resample in zip(self._parts(), self.resample, strict=True):
@@ -155,7 +160,8 @@ def _averaged(frames: Tensor, given: Edges, wanted: Edges) -> Tensor:
     shared = np.minimum(wanted[1:, None], given[1:]) - np.maximum(wanted[:-1, None], given[:-1])
     share = shared.clip(0) / shared.clip(0).sum(1, keepdims=True)
     with full_precision(frames):
-        return torch.from_numpy(share.astype(np.float32)).to(frames.device) @ frames.float()
+        weight = torch.from_numpy(share.astype(np.float32)).to(frames.device, non_blocking=True)
+        return weight @ frames.float()
 
 
 def _of_unit_rms(features: Tensor) -> Tensor:

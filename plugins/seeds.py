@@ -69,6 +69,11 @@ class SeedEnsemble(Encoder):
         """``(B, 1, T)`` to ``(B, L, F', D)``, encoder after encoder."""
         return torch.cat([one(spectrogram[:, 0]) for one in self._each()], -1)
 
+    def compile_trunk(self, **options: Any) -> None:
+        """That of every encoder; each has a front end of its own."""
+        for one in self._each():
+            one.compile_trunk(**options)
+
     def observe(self, waveform: Tensor) -> None:
         """Add ``(B, T)`` to the training-set statistics of every encoder."""
         for one in self._each():

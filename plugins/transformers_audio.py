@@ -216,6 +216,10 @@ def _remove_unused(model: Any) -> None:
     """Take out parameters that are never used, which DDP would wait for, or never trained."""
     if getattr(model, "masked_spec_embed", None) is not None:
         model.masked_spec_embed = None
+    for module in model.modules():
+        # Those on waveforms would have gradients of what they hear, which nobody needs and no compiler takes.
+        if hasattr(module, "_requires_grad"):
+            module._requires_grad = False
     kind = type(model).__name__
     if kind == "Wav2Vec2ConformerModel":
         model.encoder.pos_conv_embed = None

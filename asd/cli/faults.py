@@ -38,10 +38,16 @@ _OUT_OF_MEMORY = re.compile(
     r"killed by signal: Killed",
     re.IGNORECASE,
 )
+_LESS_MEMORY = "give shorter recordings, or use a machine with more memory"
+_LESS_IN_TRAINING = (
+    "with trainer.accumulate_grad_batches for steps as large as now, set model.encoder.gradient_checkpointing true "
+    "where the encoder has it, or trainer.precision to bf16-mixed"
+)
 _NO_SPACE = ("No space left on device", "os error 28")
 _OWN = ("asd", "asd_plugins")
 # Of Lightning and wandb, by their names: neither is imported for this.
 _CONFIGURATION = {"MisconfigurationException", "UsageError", "CommError"}
+_COMPILER = "TorchDynamoException"
 # Another process hands on an exception as its trace, which ends in the name of its class and the message.
 _TRACE = "Traceback (most recent call last)"
 _OF_ASD = re.compile(r"asd(?:\.\w+)+Error: (.+)")
@@ -52,7 +58,7 @@ def outcome(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     """Exit code and the one line to print; a fault of ours leaves its trace in a file."""
     if _interrupted(error):
         return INTERRUPTED, "asd: interrupted"
-    reason = _mendable(error)
+    reason = _mendable(error, next(iter(arguments), ""))
     if reason is not None:
         return MENDABLE, f"asd: error: {reason}"
     what = ": ".join(filter(None, [type(error).__name__, _said(error)[:_LONGEST]]))
@@ -74,7 +80,7 @@ def _said(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _mendable(error: BaseException) -> str | None:
+def _mendable(error: BaseException, command: str) -> str | None:
     """What is wrong and what to do; ``None`` where the user can do nothing."""
     said = _said(error)
     of_process = _OF_ASD.fullmatch(said) if _TRACE in str(error) else None
@@ -88,10 +94,10 @@ def _mendable(error: BaseException) -> str | None:
     if isinstance(error, Warning):
         return f"{said} (a warning, which the settings of Python make an error)"
     if isinstance(error, MemoryError) or (isinstance(error, (RuntimeError, OSError)) and _OUT_OF_MEMORY.search(said)):
-        return (
-            f"out of memory ({said[:200] or type(error).__name__}); lower data.batch_size, give shorter recordings, or "
-            "use a machine with more memory"
-        )
+        remedy = _LESS_IN_TRAINING if command == "fit" else _LESS_MEMORY
+        return f"out of memory ({said[:200] or type(error).__name__}); lower data.batch_size, {remedy}"
+    if _COMPILER in {kind.__name__ for kind in type(error).__mro__}:
+        return f"the compiler of torch failed ({said[:200]}); train without it: --model.compile false"
     if isinstance(error, OSError):
         return _of_system(error, said)
     if any(text in said for text in _NO_SPACE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -52,6 +52,10 @@ class AdaptedEncoder(Encoder):
         """As the encoder, with what the adapter changes."""
         features: Tensor = self.encoder(waveform)
         return features
+
+    def compile_trunk(self, **options: Any) -> None:
+        """That of the encoder."""
+        self.encoder.compile_trunk(**options)
 
     def observe(self, waveform: Tensor) -> None:
         """As the encoder."""

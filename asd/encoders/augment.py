@@ -112,7 +112,9 @@ class Mixup(Described, nn.Module):
         if not self.training or self.probability == 0:
             return waveform, targets
         clips = len(waveform)
-        share = torch.distributions.Beta(self.alpha, self.alpha).sample((clips, 1)).to(waveform)
+        # Drawn on the CPU. To check the two numbers, or wait for the copy, would be to wait for all that goes on.
+        drawn = torch.distributions.Beta(self.alpha, self.alpha, validate_args=False).sample((clips, 1))
+        share = drawn.to(waveform, non_blocking=True)
         mixed = torch.rand(clips, 1, device=waveform.device) < self.probability
         share = torch.where(mixed, share, torch.ones_like(share))
         partner = torch.randperm(clips, device=waveform.device)

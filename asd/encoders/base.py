@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from types import MethodType
 from typing import Any, ClassVar, Self
 
 import torch
@@ -138,6 +139,18 @@ class Encoder(Described, nn.Module, ABC):
         """``(B, T)`` in [-1, 1] to ``(B, L, F', D)``."""
         features: Tensor = self.encode(self.augment(self.spectrogram(waveform)))
         return features
+
+    def compile_trunk(self, **options: Any) -> None:
+        """Compile in place what follows the front end; overridden where that is not `encode` alone.
+
+        Names of parameters stay as they are. A copy is compiled if its original was, and has its own weights.
+
+        Args:
+            options: Of `torch.compile`.
+        """
+        # Of the class, and bound anew: a copy of a bound function would be bound to the original.
+        compiled = torch.compile(type(self).encode, **options)
+        self.encode = MethodType(compiled, self)  # type: ignore[method-assign]
 
     def observe(self, waveform: Tensor) -> None:
         """Add ``(B, T)`` to training-set statistics; an encoder that holds `Statistics` overrides it."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asd.encoders.base import Encoder
 from asd.encoders.projections import linear_layers
+from asd.testing.compiling import check_compile
 from asd.testing.contract import Check, check_described, check_excuses, run_checks
 
 LENGTHS = (1.0, 1.98, 2.74, 10.0)
@@ -270,4 +271,5 @@ CHECKS: tuple[Check[Encoder], ...] = (
     check_deepcopy,
     check_meta,
     check_autocast,
+    check_compile,
 )

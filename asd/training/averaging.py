@@ -44,6 +44,11 @@ class AveragedWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start from the weights, or from the average of the checkpoint."""
+        if getattr(pl_module, "device_mesh", None) is not None:
+            raise UserError(
+                "AveragedWeights: weights that are divided among processes are not averaged; set trainer.callbacks to "
+                "null, or trainer.strategy to ddp"
+            )
         self._average, self._swapped = copy.deepcopy(_averaged(pl_module)).requires_grad_(False), False
         if self._restored is None:
             self._updates = 0

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from asd.data.datamodule import ClipDataModule
 from asd.encoders.adapter import Adapter
 from asd.evaluation.embedding_store import Stored
 from asd.training import distributed
 
 
 class Rows:
-    """Rows of several kinds, each with the number of the clip it is of.
+    """Rows of several kinds, each in the place of the clip that it is of; in memory once, however many there are.
 
     Args:
-        width: Length of a row, for kinds of which this process has none and that have no width of their own.
+        width: Length of a row, for kinds of which no process has one and that have no width of their own.
+        clips: Reference and query clips; kinds are named after these, or belong to the reference clips.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, clips: tuple[int, int] = (0, 0)) -> None:
         self.width = width
-        self._parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._clips = clips
+        self._held: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(cls, adapter: Adapter, data: ClipDataModule) -> Self:
+        """For the embeddings that are scored of the clips of `data`."""
+        return cls(adapter.scored_dim, (len(data.reference_clips), len(data.query_clips)))
+
+    def _empty(self, kind: str, *shape: int) -> tuple[Tensor, Tensor]:
+        clips = self._clips[kind.startswith("query")]
+        return torch.empty(clips, *shape), torch.zeros(clips, dtype=torch.bool)
 
     def add(self, kind: str, index: Tensor, rows: Tensor) -> None:
-        """Keep rows ``(B, D)`` of the clips ``(B,)``, on the CPU."""
-        self._parts.setdefault(kind, []).append((index.cpu(), rows.cpu()))
+        """Keep rows ``(B, D)`` of the clips ``(B,)``, on the CPU; the first of a clip counts."""
+        if kind not in self._held:
+            self._held[kind] = self._empty(kind, *rows.shape[1:])
+        values, there = self._held[kind]
+        index = index.cpu()
+        fresh = ~there[index]
+        values[index[fresh]] = rows.cpu()[fresh]
+        there[index] = True
 
     def gathered(self, kind: str, width: int | None = None) -> tuple[Tensor, Tensor]:
         """Clips ``(N,)`` in order and their rows ``(N, D)`` of all processes; a clip seen twice is there once.
@@ -38,11 +56,14 @@ class Rows:
             kind: Which rows.
             width: Their length, where it is another than that of the others.
         """
-        parts = self._parts.get(kind, [])
-        index = torch.cat([part[0] for part in parts]) if parts else torch.empty(0, dtype=torch.int64)
-        width = self.width if width is None else width
-        rows = torch.cat([part[1] for part in parts]) if parts else torch.empty(0, width)
-        return distributed.gather_rows(index, rows)
+        own = self._held.get(kind)
+        widths = [one for one in distributed.gather(None if own is None else own[0].shape[1]) if one is not None]
+        width = next(iter(widths), self.width if width is None else width)
+        values, there = self._empty(kind, width) if own is None else own
+        distributed.fill_rows(values, there)
+        self._held[kind] = values, there
+        index = torch.nonzero(there).flatten()
+        return index, values if len(index) == len(values) else values[index]
 
 
 def add_others(rows: Rows, kind: str, index: Tensor, features: Tensor, adapter: Adapter, names: Sequence[str]) -> None:

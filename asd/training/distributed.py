@@ -9,6 +9,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from asd.utils.ranks import chunks_of
+
+_CHUNK = 2**20
+"""Numbers that are sent at a time."""
+
 T = TypeVar("T")
 
 
@@ -41,25 +46,26 @@ def gather(value: T) -> list[T]:
     return boxes
 
 
-def gather_rows(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """All ranks' rows, sorted by index, repeats dropped.
+def fill_rows(rows: Tensor, there: Tensor) -> None:
+    """Write into `rows` those of all ranks, a few megabytes at a time: there is no second copy of them anywhere.
 
-    A distributed sampler pads with repeats, so a row counts once however many ranks saw it: centres and metrics do not
+    A distributed sampler pads with repeats, so a row is that of the first rank that has it: centres and metrics do not
     depend on the number of processes.
 
     Args:
-        index: ``(n,)`` int64 row numbers, on the CPU.
-        rows: ``(n, E)`` on the CPU.
-
-    Returns:
-        ``(N,)`` and ``(N, E)``.
+        rows: ``(N, E)`` on the CPU.
+        there: ``(N,)`` bool, which of them this rank has; in the end, which any rank has.
     """
-    parts = gather((index, rows))
-    every = torch.cat([part[0] for part in parts])
-    order = every.unique(return_inverse=True)
-    first = torch.full((len(order[0]),), len(every), dtype=torch.int64)
-    first.scatter_reduce_(0, order[1], torch.arange(len(every)), "amin")
-    return order[0], torch.cat([part[1] for part in parts])[first]
+    if world_size() == 1:
+        return
+    each = gather(torch.nonzero(there).flatten())
+    there.zero_()
+    size = max(1, _CHUNK // max(1, rows[:1].numel()))
+    for source, index in enumerate(each):
+        fresh = index[~there[index]]
+        for part, sent in chunks_of(source, rows, fresh, size):
+            rows[part] = sent
+        there[fresh] = True
 
 
 def total(value: Tensor) -> Tensor:

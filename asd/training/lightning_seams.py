@@ -14,7 +14,7 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 import lightning.pytorch as pl
 from lightning.fabric.strategies.launchers import subprocess_script
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 
 def whole_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
@@ -63,6 +63,58 @@ def wrap_anew(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     if isinstance(strategy, DDPStrategy):
         strategy.model = strategy._setup_model(module)
         strategy._register_ddp_hooks()
+
+
+def share_gradients_in_place(trainer: pl.Trainer, static: bool) -> None:
+    """Have DDP keep gradients where it sends them from; options that the user gave stay.
+
+    Args:
+        trainer: Before it wraps the model.
+        static: What takes part is the same in every step.
+    """
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        options = {"gradient_as_bucket_view": True, "static_graph": static}
+        strategy._ddp_kwargs = options | strategy._ddp_kwargs
+
+
+class FullySharded(ModelParallelStrategy):
+    """Data-parallel training in which each process keeps a part of weights, gradients and optimizer state (FSDP2).
+
+    For models that one GPU cannot hold with their optimizer. Checkpoints are those of any other run.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    def setup_environment(self) -> None:
+        """Every process takes part; by itself Lightning would divide the layers among those of a machine."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """The state as that of whole weights: a run that goes on with these takes parameters by their place."""
+        assert self.lightning_module is not None
+        state = super().optimizer_state(optimizer)
+        number = {id(parameter): one for one, parameter in enumerate(self.lightning_module.parameters())}
+        for group, own in zip(state.get("param_groups", []), optimizer.param_groups, strict=False):
+            group["params"] = [number[id(parameter)] for parameter in own["params"]]
+        return state
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load weights and optimizer; whatever the file says of its kind, nothing in it is run."""
+        # What is frozen as a run begins may have been trained before; torch would leave out its optimizer's state.
+        assert self.lightning_module is not None
+        frozen = [one for one in self.lightning_module.parameters() if not one.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            loaded = super().load_checkpoint(checkpoint_path, weights_only=True)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+        # The weights are where they belong by then, but callbacks look for them.
+        return {"state_dict": {}, **loaded}
 
 
 def on_failed_child(end: Callable[[Sequence[subprocess.Popen[bytes]]], int]) -> None:

@@ -26,7 +26,6 @@ from asd.heads import FeatureExchange, Head
 from asd.machine import sections_of
 from asd.scoring.base import Scorer
 from asd.scoring.reference_bank import Bank
-from asd.scoring.sections import SectionScorers
 from asd.scoring.spectrum import mean_level
 from asd.scoring.threshold import Threshold
 from asd.training import checkpoints, distributed
@@ -39,7 +38,9 @@ from asd.training.lightning_seams import is_training, trainer_of
 from asd.training.losses import Losses
 from asd.training.network import Network
 from asd.training.optim import DEFAULT_OPTIMIZER, OptimizerOptions, build_optimizer, build_schedule, parameter_groups
+from asd.training.quickened import compile_encoder, divide, share_gradients
 from asd.training.resume import go_on
+from asd.training.scorers import fitted_scorers
 from asd.training.statistics import fit_statistics
 from asd.training.summary import summary
 from asd.training.warmup import epoch_steps, warmup_of
@@ -64,6 +65,8 @@ class AnomalyDetector(Network, pl.LightningModule):
         mixup: Mixing of training waveforms and labels; ``None``: off.
         optimizer: Optimizer and learning-rate schedule.
         exchange: Exchange of the encoder's branches between training clips; ``None``: off.
+        compile: Compile the encoder for training, after its front end: true, or the name of a backend of
+            `torch.compile`. Checkpoints are the same.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         mixup: Mixup | None = None,
         optimizer: OptimizerOptions = DEFAULT_OPTIMIZER,
         exchange: FeatureExchange | None = None,
+        compile: bool | str = False,  # noqa: A002 - what torch calls it
     ) -> None:
         super().__init__(encoder, adapter, head, scorer, threshold)
         self.mixup = mixup
@@ -83,6 +87,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         if exchange is not None:
             exchange.take(type(encoder).__name__, encoder.branches, self.head, encoder.members)
         self.optimizer_options = optimizer
+        self.compiles = compile
         self.scores: list[ClipScore] = []
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
@@ -93,6 +98,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.accuracies: Accuracies | None = None
 
     device = pl.LightningModule.device
+    configure_model = divide
 
     # -- what is built once the data is known
 
@@ -108,6 +114,9 @@ class AnomalyDetector(Network, pl.LightningModule):
                 data.classes.warn_of_one()
         if not self.classes:
             self.build(data.classes.names, sections_of(data.reference_clips))
+        if stage == "fit":
+            compile_encoder(self.encoder, self.compiles)
+            share_gradients(self.trainer, self)
 
     def _data(self) -> ClipDataModule:
         data = getattr(self.trainer, "datamodule", None)
@@ -186,7 +195,9 @@ class AnomalyDetector(Network, pl.LightningModule):
         options, trainer = self.optimizer_options, self.trainer
         heads = [self.head] if self.exchange is None else [self.head, self.exchange]
         groups = parameter_groups(self.encoder, [self.adapter, *heads], options, self._group_sizes)
-        optimizer = build_optimizer(groups, options)
+        # In float16 a fused step unscales the gradients by itself, which is too late to clip them.
+        clips = trainer.gradient_clip_val and str(trainer.precision).startswith("16")
+        optimizer = build_optimizer(groups, options, fused=not clips)
         steps = trainer.estimated_stepping_batches
         each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0
         schedule = build_schedule(optimizer, options, steps, each, warmup_of(trainer).thaw_epoch)
@@ -198,13 +209,13 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last rows, and take rank zero's batch-normalisation statistics, which the checkpoint will hold."""
-        self._rows = Rows(self.adapter.scored_dim)
+        self._rows = Rows.of(self.adapter, self._data())
         distributed.share_buffers([self.encoder, self.adapter])
 
     def on_test_epoch_start(self) -> None:
         """Forget the last rows."""
         check_probe(self, self._data())
-        self._rows = Rows(self.adapter.scored_dim)
+        self._rows = Rows.of(self.adapter, self._data())
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
@@ -216,7 +227,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Forget the last rows."""
-        self._rows, self.embedded = Rows(self.adapter.scored_dim), {}
+        self._rows, self.embedded = Rows.of(self.adapter, self._data()), {}
 
     def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""
@@ -275,23 +286,12 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.metrics = measure(self.scores)
 
     def _fit(self) -> None:
-        # Every rank holds the same rows and so makes the same checks; rank zero alone fits, and all take its state.
         data = self._data()
         index, embeddings = self._rows.gathered("reference")
         self._keep("reference", index, embeddings)
-        known = self.sections.knows_spectra
-        spectra = None if known or data.encoded else self._rows.gathered("spectra")[1]
+        spectra = None if self.sections.knows_spectra or data.encoded else self._rows.gathered("spectra")[1]
         bank = Bank.build(embeddings, self.embedded["reference"].clips, self.sections.names, index, spectra)
-        bank.check(self.sections.names)
-        scorers = SectionScorers(self.scorer, self.threshold, self.sections.names)
-        if distributed.rank() == 0:
-            scorers.fit(bank, data.seconds)
-            if known:
-                scorers.take_spectra(self.sections)
-            for section, usual in data.recorded().items():
-                scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
-        scorers.load_state_dict(distributed.broadcast(scorers.state_dict()))
-        self.sections = scorers.to(self.device)
+        self.sections = fitted_scorers(self, bank, data).to(self.device)
 
     def _log_metrics(self, stage: str) -> None:
         parts = [(machine, name, value) for machine, one in self.metrics.items() for name, value in one.parts.items()]

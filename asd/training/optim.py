@@ -15,6 +15,9 @@ from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.utils.log import notice
 
+_FUSED = ("cuda", "cpu")
+"""Devices with kernels of whole steps."""
+
 
 @dataclass(frozen=True)
 class OptimizerOptions:
@@ -104,8 +107,15 @@ def _groups(
     return groups
 
 
-def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> torch.optim.Optimizer:
+def build_optimizer(
+    groups: list[dict[str, Any]], options: OptimizerOptions, fused: bool = True
+) -> torch.optim.Optimizer:
     """The optimizer over `groups`.
+
+    Args:
+        groups: Of `parameter_groups`.
+        options: How weights are updated.
+        fused: All of a step in one kernel, where the device of the weights has one.
 
     Raises:
         UserError: A rate that is not positive, or a decay or warm-up outside its range.
@@ -124,10 +134,10 @@ def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> 
         raise UserError(
             f"model.optimizer.encoder_warmup_epochs is {options.encoder_warmup_epochs}; give epochs, 0 or more"
         )
-    if options.name == "SGD":
-        return torch.optim.SGD(groups, momentum=0.9)
-    kind: type[torch.optim.Adam | torch.optim.AdamW] = getattr(torch.optim, options.name)
-    return kind(groups)
+    own = {"momentum": 0.9} if options.name == "SGD" else {}
+    fused = fused and all(p.device.type in _FUSED for group in groups for p in group["params"])
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, options.name)(groups, fused=fused, **own)
+    return optimizer
 
 
 def build_schedule(

@@ -20,7 +20,7 @@ from asd.utils.sizes_alone import sizes_alone
 _SPARE_NUMBERS, _SPARE_TENSORS = 10_000_000, 10_000
 """What a network may have beside what its checkpoint holds."""
 
-_TRAINING = ("mixup", "exchange", "optimizer")
+_TRAINING = ("mixup", "exchange", "optimizer", "compile")
 """Arguments of the detector that only training needs."""
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.training.lightning_seams import wrap_anew
+from asd.training.quickened import compile_anew
 from asd.utils.log import logger
 
 
@@ -102,6 +103,7 @@ class WarmUp(pl.Callback):
             return
         trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
         logger.info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
+        compile_anew(pl_module)
         wrap_anew(trainer, pl_module)
 
 

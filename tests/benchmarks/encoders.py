@@ -2,7 +2,8 @@
 
 Front ends stand beside torchaudio's clip-by-clip computation; embedding through the detector beside the plain module
 and a mean; and the memory of a training step is that of a process of its own, with and without checkpointing. On a GPU
-also the share of the card's own matrix rate that training reaches, and what compilation gives.
+also the share of the card's own matrix rate in bfloat16, measured in the same run, that embedding and training reach,
+what compilation gives, and how far scores are from those of the CPU. ``--profile``: where the time of a step goes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 import torchaudio
@@ -23,7 +25,9 @@ from torch import Tensor
 from asd import plugins
 from asd.encoders.base import Encoder
 from asd.encoders.frontends import KaldiFilterBank, LogMel
+from asd.scoring.kmeans import KMeansScorer
 from asd.training.module import AnomalyDetector
+from asd.training.optim import DEFAULT_OPTIMIZER, build_optimizer, parameter_groups
 
 NAMES = ("BEATs", "Dasheng")
 RATE = 16000
@@ -68,7 +72,8 @@ def front_ends(clips: Tensor, rounds: int) -> None:
 
 def forward(device: torch.device, clips: Tensor, rounds: int) -> None:
     """Embedding through the detector beside the plain module."""
-    print("\n| encoder | precision | asd, clips/s | plain module, clips/s | ratio |\n|---|---|---:|---:|---:|")
+    print("\n| encoder | precision | asd, clips/s | plain module, clips/s | ratio | share of matrix rate |")
+    print("|---|---|---:|---:|---:|---:|")
     for name in NAMES:
         detector = AnomalyDetector(plugins.resolve(name, Encoder)()).to(device).eval()
         encoder, waveform = detector.encoder, clips.to(device)
@@ -76,7 +81,8 @@ def forward(device: torch.device, clips: Tensor, rounds: int) -> None:
             with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=precision != "32"):
                 one = len(clips) / seconds(lambda: detector.embed(waveform), rounds)  # noqa: B023
                 other = len(clips) / seconds(lambda: encoder(waveform)[:, -1].mean(1), rounds)  # noqa: B023
-            print(f"| {name} | {precision} | {one:.2f} | {other:.2f} | {one / other:.2f} |", flush=True)
+                share = "-" if device.type != "cuda" else _share(lambda: detector.embed(waveform), len(clips) / one)  # noqa: B023
+            print(f"| {name} | {precision} | {one:.2f} | {other:.2f} | {one / other:.2f} | {share} |", flush=True)
 
 
 def training_step(name: str, batch: int, checkpointing: bool, compiled: bool) -> dict[str, float]:
@@ -84,7 +90,7 @@ def training_step(name: str, batch: int, checkpointing: bool, compiled: bool) ->
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = plugins.resolve(name, Encoder)(gradient_checkpointing=checkpointing).to(device).train()
     if compiled:
-        encoder.compile()
+        encoder.compile_trunk()
     optimizer = torch.optim.AdamW(encoder.parameters())
     waveform = torch.randn(batch, 10 * RATE, device=device)
 
@@ -97,23 +103,75 @@ def training_step(name: str, batch: int, checkpointing: bool, compiled: bool) ->
 
     taken = seconds(step, 5 if device.type == "cuda" else 1)
     if device.type == "cuda":
-        return {
-            "seconds": taken,
-            "gigabytes": torch.cuda.max_memory_allocated() / 1e9,
-            "rate": _rate(encoder, waveform),
-        }
+        gigabytes = torch.cuda.max_memory_allocated() / 1e9
+
+        def pass_both_ways() -> None:
+            with torch.autocast("cuda", torch.bfloat16):
+                encoder(waveform).float().square().mean().backward()
+
+        return {"seconds": taken, "gigabytes": gigabytes, "rate": _operations(pass_both_ways) / _matrix_rate()}
     return {"seconds": taken, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
-def _rate(encoder: Encoder, waveform: Tensor) -> float:
-    """Floating-point operations of a training step over the card's own rate for matrices in bfloat16."""
+def _operations(call: Callable[[], object]) -> float:
+    """Floating-point operations of a call."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.autocast("cuda", torch.bfloat16):
-        encoder(waveform).float().square().mean().backward()
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
+
+
+@cache
+def _matrix_rate() -> float:
+    """Operations a second of the card's own product of matrices in bfloat16."""
     matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    own = 2 * 8192**3 / seconds(lambda: matrix @ matrix, 20)
-    return counter.get_total_flops() / own
+    return 2 * 8192**3 / seconds(lambda: matrix @ matrix, 20)
+
+
+def _share(call: Callable[[], object], taken: float) -> str:
+    return f"{100 * _operations(call) / taken / _matrix_rate():.0f} %"
+
+
+def devices(device: torch.device, clips: Tensor) -> None:
+    """Scores of the device beside those of the CPU, in float32."""
+    print(f"\n| encoder | largest difference of a score on {device.type}, part of it |\n|---|---:|")
+    for name in NAMES:
+        detector = AnomalyDetector(plugins.resolve(name, Encoder)()).eval()
+        scorer = KMeansScorer(2)
+        with torch.inference_mode():
+            here = detector.embed(clips)
+            scorer.fit(here[::2], torch.zeros(len(here[::2]), dtype=torch.bool))
+            expected, found = scorer(here), scorer(detector.to(device).embed(clips.to(device)).cpu())
+            apart = ((found - expected).abs() / expected.abs().clamp_min(1e-3))[1::2].max().item()
+        print(f"| {name} | {apart:.1e}{'' if apart < 1e-3 else ', MORE THAN 1e-3'} |", flush=True)
+
+
+def profile(name: str, batch: int) -> None:
+    """Where the time of a training step goes: the ten operations that take most of it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    detector = AnomalyDetector(plugins.resolve(name, Encoder)()).to(device).train()
+    detector.build([str(number) for number in range(20)], [])
+    groups = parameter_groups(detector.encoder, [detector.adapter, detector.head], DEFAULT_OPTIMIZER)
+    optimizer = build_optimizer(groups, DEFAULT_OPTIMIZER)
+    waveform, targets = torch.randn(batch, 10 * RATE, device=device), torch.eye(20, device=device)[:batch]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = detector.head(detector.adapter(detector.encoder(waveform)), targets)
+        loss.backward()
+        optimizer.step()
+
+    step()
+    with torch.profiler.profile() as profiled:
+        step()
+    on = "device" if device.type == "cuda" else "cpu"
+    rows = [(getattr(one, f"self_{on}_time_total"), one) for one in profiled.key_averages()]
+    whole = sum(taken for taken, _ in rows)
+    print(f"\n| {name}, batch {batch}, {device.type} | calls | share of the time |\n|---|---:|---:|")
+    for taken, one in sorted(rows, key=lambda row: -row[0])[:10]:
+        print(f"| {one.key} | {one.count} | {100 * taken / whole:.1f} % |")
 
 
 def training(batch: int) -> None:
@@ -145,14 +203,20 @@ def main() -> None:
     parser.add_argument("--step", choices=NAMES, help="one training step alone, as JSON")
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--profile", metavar="ENCODER", help="where the time of a training step goes")
     given = parser.parse_args()
     torch.manual_seed(0)
     if given.step:
         print(json.dumps(training_step(given.step, given.batch, given.checkpointing, given.compiled)))
         return
+    if given.profile:
+        profile(given.profile, given.batch)
+        return
     clips = 0.1 * torch.randn(given.batch, 10 * RATE)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     front_ends(0.1 * torch.randn(32, 10 * RATE), given.rounds)
-    forward(torch.device("cuda" if torch.cuda.is_available() else "cpu"), clips, given.rounds)
+    forward(device, clips, given.rounds)
+    devices(device, clips[:4])
     training(given.batch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -140,6 +141,23 @@ class _UpsideDown(_Sound):
         return super().encode(torch.stack([spectrogram - low, low.expand_as(spectrogram)], dim=2).flatten(1, 2))
 
 
+class _Breaks(_Sound):
+    __doc__ = _Sound.__doc__
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        return super().encode(spectrogram * math.floor(1 + spectrogram.abs().max().item() % 1))
+
+
+class _Elsewhere(_Sound):
+    __doc__ = _Sound.__doc__
+
+    def encode(self, spectrogram: Tensor) -> Tensor:
+        return spectrogram[:, None]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.layer(super().forward(waveform))
+
+
 class _Undocumented(_Sound):
     """No word of the argument."""
 
@@ -157,6 +175,8 @@ def test_a_sound_encoder_passes() -> None:
         (_Backwards, "time: bursts show"),
         (_Odd, "layout: TokenLayout.* does not fit 200 tokens of width 8 for 1.0 s"),
         (_UpsideDown, "frequency: tones"),
+        (_Breaks, "meta|compile"),
+        (_Elsewhere, "no compiled graph has layer.weight, layer.bias; override compile_trunk"),
         (_Undocumented, "documented"),
     ],
 )

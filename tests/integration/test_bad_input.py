@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from asd.cli import main
 from tests.quick import QUICK
@@ -212,3 +213,24 @@ def test_a_cpu_that_emulates_bfloat16_is_said(
     monkeypatch.setattr("asd.cli.training.emulates_bfloat16", lambda device: device.type == "cpu")
     refused(capsys, "fit", *SMALL, "--data.init_args.root=absent", f"--trainer.precision={precision}")
     assert sum("has no bfloat16" in str(one.message) for one in recwarn) == said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["GPU", "CPU"],
+)
+def test_a_step_that_memory_does_not_suffice_for_says_what_helps(
+    error: Exception, capsys: pytest.CaptureFixture[str], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def needs_more(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr("asd.training.module.features_of", needs_more)
+    line = refused(capsys, "fit", *SMALL, "--data.init_args.root", data)
+    assert line.startswith(f"asd: error: out of memory ({error}")
+    for option in ("data.batch_size", "gradient_checkpointing", "trainer.precision"):
+        assert option in line

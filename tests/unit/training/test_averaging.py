@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from asd.errors import UserError
 from asd.training.averaging import AveragedWeights
 
 
@@ -90,3 +91,9 @@ def test_a_checkpoint_of_a_failed_validation_holds_the_average_as_any_other() ->
     failed = saved(callback, model, 3)
     for part in ("state_dict", "averaged_weights"):
         assert torch.equal(failed[part]["encoder.weight"], usual[part]["encoder.weight"])
+
+
+def test_divided_weights_are_refused() -> None:
+    divided: Any = SimpleNamespace(device_mesh=object())
+    with pytest.raises(UserError, match=r"divided among processes are not averaged; set trainer\.callbacks to null"):
+        AveragedWeights().on_fit_start(SimpleNamespace(), divided)  # type: ignore[arg-type]

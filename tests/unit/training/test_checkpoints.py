@@ -15,6 +15,7 @@ from asd.encoders.augment import Mixup
 from asd.errors import UserError
 from asd.scoring import GammaThreshold, KMeansScorer, SectionScorers
 from asd.training import checkpoints, distributed
+from asd.training.collect import Rows
 from asd.training.module import AnomalyDetector
 
 NOTHING = checkpoints.describe(None, [], [])
@@ -120,9 +121,13 @@ def test_the_file_alone_says_which_classes_and_machines_there_are() -> None:
 
 
 def test_rows_of_one_process_are_sorted_and_counted_once() -> None:
-    index, rows = distributed.gather_rows(torch.tensor([3, 1, 3]), torch.tensor([[3.0], [1.0], [9.0]]))
+    held = Rows(1, (5, 0))
+    held.add("reference", torch.tensor([3, 1]), torch.tensor([[3.0], [1.0]]))
+    held.add("reference", torch.tensor([3]), torch.tensor([[9.0]]))
+    index, rows = held.gathered("reference")
     assert index.tolist() == [1, 3]
     assert rows.tolist() == [[1.0], [3.0]]
+    assert held.gathered("query")[1].shape == (0, 1)
     module: nn.Module = nn.BatchNorm1d(2)
     distributed.share_buffers([module])
     value: Tensor = distributed.total(torch.ones(2))

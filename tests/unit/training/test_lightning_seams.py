@@ -14,14 +14,16 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, ddp
 from torch.utils.data import DataLoader
 
 from asd.training.lightning_seams import (
+    FullySharded,
     OpenCLI,
     begin_next_epoch,
     interrupted_within_step,
     is_training,
+    share_gradients_in_place,
     trained_batches,
     trainer_of,
     whole_checkpoint,
@@ -135,6 +137,43 @@ def test_ddp_wraps_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert strategy.model == "wrapped"
     wrap_anew(SimpleNamespace(strategy=object()), model)  # type: ignore[arg-type]
     assert len(done) == 2
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_gradients_are_shared_where_they_are_kept(static: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ddp, "DistributedDataParallel", lambda **options: options)
+    for given, view in (({}, True), ({"gradient_as_bucket_view": False}, False)):
+        strategy = DDPStrategy(parallel_devices=[torch.device("cpu")], **given)
+        share_gradients_in_place(SimpleNamespace(strategy=strategy), static)  # type: ignore[arg-type]
+        wrapped: Any = strategy._setup_model(BoringModel())
+        assert (wrapped["gradient_as_bucket_view"], wrapped["static_graph"]) == (view, static)
+        assert "find_unused_parameters" not in wrapped
+    share_gradients_in_place(SimpleNamespace(strategy=object()), static)  # type: ignore[arg-type]
+
+
+def test_every_process_holds_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[Any] = []
+    monkeypatch.setattr(
+        ModelParallelStrategy,
+        "setup_environment",
+        lambda self: sizes.append((self._data_parallel_size, self._tensor_parallel_size)),
+    )
+    strategy = FullySharded()
+    strategy.num_nodes, strategy.parallel_devices = 2, [torch.device("cpu")] * 3
+    strategy._lightning_module = model = BoringModel()
+    model.layer.bias.requires_grad_(False)
+    strategy.setup_environment()
+    assert sizes == [(6, 1)]
+    seen: dict[str, Any] = {}
+
+    def load(self: Any, path: str, weights_only: bool) -> dict[str, Any]:
+        seen.update(only=weights_only, trains=model.layer.bias.requires_grad)
+        return {}
+
+    monkeypatch.setattr(ModelParallelStrategy, "load_checkpoint", load)
+    assert strategy.load_checkpoint("last.ckpt", weights_only=False) == {"state_dict": {}}
+    assert seen == {"only": True, "trains": True}
+    assert not model.layer.bias.requires_grad
 
 
 def test_the_code_of_a_failed_child_is_that_of_its_parent() -> None:

@@ -220,3 +220,26 @@ def test_optimizers_by_name(name: str) -> None:
 def test_options_out_of_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_optimizer([{"params": [nn.Parameter(torch.ones(1))]}], OptimizerOptions(**options))
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
+def test_a_step_is_one_kernel_and_the_same_step(name: str) -> None:
+    def stepped(fused: bool) -> tuple[bool, torch.Tensor]:
+        torch.manual_seed(0)
+        layer = nn.Linear(7, 5)
+        groups = [{"params": list(layer.parameters()), "lr": 0.1, "weight_decay": 0.01, "name": "all", "depth": None}]
+        optimizer = build_optimizer(groups, OptimizerOptions(name), fused)  # type: ignore[arg-type]
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(torch.ones(2, 7)).square().sum().backward()
+            optimizer.step()
+        return bool(optimizer.param_groups[0]["fused"]), layer.weight.detach()
+
+    (one, weights), (other, expected) = stepped(True), stepped(False)
+    assert (one, other) == (True, False)
+    torch.testing.assert_close(weights, expected)
+
+
+def test_a_device_without_that_kernel_takes_the_usual_step() -> None:
+    groups = [{"params": [nn.Parameter(torch.ones(2, device="meta"))], "lr": 0.1}]
+    assert not build_optimizer(groups, OptimizerOptions()).param_groups[0]["fused"]

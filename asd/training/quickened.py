@@ -1,0 +1,72 @@
+"""What makes training faster without changing what it learns: compilation, and how processes share gradients."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+
+from asd.encoders.base import Encoder
+from asd.errors import UserError
+from asd.training.lightning_seams import share_gradients_in_place
+from asd.training.network import Network
+
+_USUAL = "inductor"
+
+
+def compile_encoder(encoder: Encoder, backend: bool | str) -> None:
+    """Compile the encoder's trunk in place.
+
+    Args:
+        encoder: Its front end stays as it is.
+        backend: Of `torch.compile`; true: the usual one; false: nothing is done.
+
+    Raises:
+        UserError: There is no such backend.
+    """
+    if backend is False:
+        return
+    name = _USUAL if backend is True else backend
+    known = torch.compiler.list_backends(exclude_tags=())
+    if name not in known:
+        raise UserError(f"model.compile is {name!r}; give true, false or a backend: {', '.join(known)}")
+    encoder.compile_trunk(backend=name)
+
+
+def compile_anew(module: nn.Module) -> None:
+    """Forget what was compiled, if anything was: once other parameters train, all graphs change, and few are kept."""
+    if getattr(module, "compiles", False):
+        torch.compiler.reset()
+
+
+def divide(module: pl.LightningModule) -> None:
+    """Divide the weights of a detector among the processes, where the strategy asks for it: layer by layer, then all.
+
+    Args:
+        module: A `Network` with the head that training needs.
+    """
+    if module.device_mesh is None:
+        return
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method  # few runs need it
+
+    network, mesh = cast(Network, module), module.device_mesh["data_parallel"]
+    if isinstance(network.encoder, FSDPModule):  # the test after a fit
+        return
+    layers = [one for one in network.encoder.stages() if not isinstance(one, nn.ModuleList | nn.ParameterList)]
+    for part in (*layers, network.encoder, network.adapter, network.head):
+        fully_shard(part, mesh=mesh)
+    for part, methods in ((network.adapter, ("embed", "pool")), (network.head, ("logits",))):
+        for name in methods:
+            register_fsdp_forward_method(part, name)
+
+
+def share_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Have processes share the gradients of `module` as fast as can be; before the strategy wraps it.
+
+    What is not frozen when a run begins never will be, so that every step is like the first where nothing is.
+    """
+    whole = all(parameter.requires_grad for parameter in module.parameters())
+    # Of several batches that share a step, the first ones' gradients stay here, which a static graph does not know.
+    share_gradients_in_place(trainer, static=whole and trainer.accumulate_grad_batches == 1)
