@@ -15,6 +15,7 @@ import time
 CNN = ["--encoders", "DualBranchCNN", "--precision", "32"]
 QUICK: dict[str, list[str]] = {
     "startup": ["--rounds", "1"],
+    "book": [],
     "index": ["--sizes", "1000", "10000"],
     "check": ["--clips", "300"],
     "download": ["--clips", "10", "--rounds", "1"],
