@@ -19,7 +19,9 @@ def test_every_check_of_a_module_is_listed_once(name: str) -> None:
     there = {
         one
         for key, one in inspect.getmembers(module, inspect.isfunction)
-        if key.startswith("check_") and one.__module__ in (module.__name__, "asd.testing.compiling") and key != f"check_{name}"
+        if key.startswith("check_")
+        and key != f"check_{name}"
+        and one.__module__ in (module.__name__, "asd.testing.compiling")
     }
     assert set(module.CHECKS) == there
     assert len(module.CHECKS) == len(there)
