@@ -19,6 +19,7 @@ from transformers.models.auto import feature_extraction_auto, modeling_auto
 
 from asd.encoders.projections import linear_layers
 from asd.errors import UserError
+from asd.testing.compiling import check_compile
 from asd.testing.encoder import check_encoder, waveforms
 from tests.tiny_transformers import BERT, MOONSHINE, SPEECH_TO_TEXT, TINY
 
@@ -61,6 +62,19 @@ def test_the_class_of_a_model_that_is_refused_tells_why(asked: str) -> None:
 @pytest.mark.parametrize("architecture", sorted(TINY.keys() - {"WavLMModel"}))
 def test_each_holds_to_the_contract(architecture: str) -> None:
     check_encoder(tiny(architecture))
+
+
+def test_an_export_that_failed_before_is_no_fault_of_an_encoder() -> None:
+    encoder = tiny("Wav2Vec2ConformerModel")
+
+    def left_behind(*_: Any) -> None:
+        raise AssertionError("a hook that torch.export leaves behind")
+
+    hook = torch.nn.modules.module.register_module_buffer_registration_hook(left_behind)
+    try:
+        check_compile(encoder)
+    finally:
+        hook.remove()
 
 
 @pytest.mark.parametrize("architecture", TINY)
