@@ -53,7 +53,7 @@ def _text(run: Run) -> str:
         "score": "" if run.labelled else "not measured: no test clip has a known label",
     }
     parts = [
-        f"# {run.folder.resolve().parent.name}, {run.folder.resolve().name}",
+        f"# {RunFolder(run.folder).title}",
         *_shown(sections.headline(run)),
         "\n".join(f"- {name}: {text}" for name, text in facts.items() if text),
         "## False alarms and misses",
