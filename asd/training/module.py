@@ -195,9 +195,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         options, trainer = self.optimizer_options, self.trainer
         heads = [self.head] if self.exchange is None else [self.head, self.exchange]
         groups = parameter_groups(self.encoder, [self.adapter, *heads], options, self._group_sizes)
-        # In float16 a fused step unscales the gradients by itself, which is too late to clip them.
-        clips = trainer.gradient_clip_val and str(trainer.precision).startswith("16")
-        optimizer = build_optimizer(groups, options, fused=not clips)
+        optimizer = build_optimizer(groups, options)
         steps = trainer.estimated_stepping_batches
         each = epoch_steps(trainer) if options.encoder_warmup_epochs else 0
         schedule = build_schedule(optimizer, options, steps, each, warmup_of(trainer).thaw_epoch)

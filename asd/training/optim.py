@@ -107,15 +107,12 @@ def _groups(
     return groups
 
 
-def build_optimizer(
-    groups: list[dict[str, Any]], options: OptimizerOptions, fused: bool = True
-) -> torch.optim.Optimizer:
-    """The optimizer over `groups`.
+def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> torch.optim.Optimizer:
+    """The optimizer over `groups`, which does all of a step in one kernel where the device of the weights has one.
 
     Args:
         groups: Of `parameter_groups`.
         options: How weights are updated.
-        fused: All of a step in one kernel, where the device of the weights has one.
 
     Raises:
         UserError: A rate that is not positive, or a decay or warm-up outside its range.
@@ -135,8 +132,11 @@ def build_optimizer(
             f"model.optimizer.encoder_warmup_epochs is {options.encoder_warmup_epochs}; give epochs, 0 or more"
         )
     own = {"momentum": 0.9} if options.name == "SGD" else {}
-    fused = fused and all(p.device.type in _FUSED for group in groups for p in group["params"])
+    fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
     optimizer: torch.optim.Optimizer = getattr(torch.optim, options.name)(groups, fused=fused, **own)
+    # A fused step could unscale the gradients of float16 by itself. That is too late to clip them, so that Lightning
+    # refuses to clip in any mixed precision; without this they are unscaled before, as for every other optimizer.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     return optimizer
 
 

@@ -12,13 +12,16 @@ from torch import Tensor
 from asd.training.collect import Rows
 from tests.ranks import in_ranks
 
-CLIPS, WIDTH = 40_000, 256
+CLIPS, WIDTH = 100_000, 256
 OF = {0: torch.arange(0, CLIPS, 2), 1: torch.cat([torch.arange(1, CLIPS, 2), torch.arange(4)])}
 """Which clips each process has; the second has some of the first, as a distributed sampler repeats them."""
 
 
 def gathered_in_rank(rank: int, width: int) -> tuple[int, Tensor, Tensor, Tensor]:
     """How many bytes were needed, and what was gathered: all rows, those of a few clips, and those of one process."""
+    first = Rows(width, (1, 0))  # what the first exchange of a process takes once, however many rows there are
+    first.add("reference", torch.zeros(1, dtype=torch.int64), torch.ones(1, width))
+    first.gathered("reference")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     held = Rows(width, (CLIPS, 10))
     for index in OF[rank].split(64):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from asd_plugins.beats import BEATs
 from asd_plugins.lora import LoRA
-from torch import nn
+from torch import Tensor, nn
 
 from asd.encoders import Adapter, Encoder
 from asd.errors import Notice, UserError
@@ -18,6 +21,7 @@ from asd.heads import AdaCos, AdaProj, ArcFace, CrossEntropy
 from asd.plugins import known
 from asd.training.optim import OptimizerOptions, build_optimizer, build_schedule, parameter_groups
 from asd.training.warmup import WarmUp
+from tests.unit.conftest import SmallRun, small_data, small_model, small_trainer
 
 
 def test_every_parameter_is_in_one_group_and_deeper_stages_learn_faster() -> None:
@@ -243,3 +247,24 @@ def test_a_step_is_one_kernel_and_the_same_step(name: str) -> None:
 def test_a_device_without_that_kernel_takes_the_usual_step() -> None:
     groups = [{"params": [nn.Parameter(torch.ones(2, device="meta"))], "lr": 0.1}]
     assert not build_optimizer(groups, OptimizerOptions()).param_groups[0]["fused"]
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_gradients_are_clipped_in_every_precision(
+    small_run: SmallRun, tmp_path: Path, precision: Any, name: Any
+) -> None:
+    """At a rate of one, what the first step of SGD moves is as long as gradients are clipped to."""
+    before: dict[str, Tensor] = {}
+
+    def keep(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        before.update({key: value.detach().clone() for key, value in module.named_parameters()})
+
+    model = small_model(optimizer=OptimizerOptions(name, lr=1.0, encoder_lr=1.0, schedule="constant", weight_decay=0.0))
+    trainer = small_trainer(
+        tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0, precision=precision, gradient_clip_val=1e-3,
+        callbacks=[WarmUp(0), pl.callbacks.LambdaCallback(on_train_start=keep)],
+    )  # fmt: skip
+    trainer.fit(model, datamodule=small_data(small_run.data.root))
+    moved = torch.cat([(value.detach() - before[key]).flatten() for key, value in model.named_parameters()]).norm()
+    assert moved == pytest.approx(1e-3, rel=0.01) if name == "SGD" else moved > 0, moved
