@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import math
 import sys
@@ -115,7 +116,7 @@ class Choice:
 
 
 def ranked(
-    stores: Sequence[tuple[str, Store]], specs: Sequence[Spec], choose: Sequence[str], importing: bool
+    stores: Sequence[tuple[str, Store]], specs: Sequence[Spec], choose: Sequence[str], importing: bool, processes: int
 ) -> Choice:
     """Score every back end on every store, and put them in order.
 
@@ -124,6 +125,7 @@ def ranked(
         specs: The back ends.
         choose: ``labels``, ``pseudo``, or kinds of pseudo-anomalies.
         importing: Whether back ends may be named by a module that is imported for it.
+        processes: Back ends at a time, where the system allows it.
 
     Raises:
         UserError: No back end can be fitted, or the runs are not of the same clips.
@@ -131,6 +133,7 @@ def ranked(
     from asd.configured import configured
     from asd.evaluation import back_ends, embedding_store, pseudo_anomalies
     from asd.scoring import Scorer
+    from asd.utils.forks import each
 
     for run, store in stores:
         for name in embedding_store.SUBSETS:
@@ -139,17 +142,27 @@ def ranked(
     if not by_labels(choose):
         tried = pseudo_anomalies.trial([store.reference for _, store in stores])
         tried = tried if list(choose) == ["pseudo"] else tried.only(choose)
-    rows: list[Rescored] = []
     vectors = len({store.query.what for _, store in stores}) > 1
-    for (run, store), spec in itertools.product(stores, specs):
-        scorer = configured(spec, Scorer, importing=importing)  # type: ignore[type-abstract]
+    scorers = [configured(spec, Scorer, importing=importing) for spec in specs]  # type: ignore[type-abstract]
+    pairs = list(itertools.product(stores, zip(specs, scorers, strict=True)))
+
+    def scored(number: int) -> Rescored | str:
+        (run, store), (spec, blank) = pairs[number]
+        scorer = copy.deepcopy(blank)  # each vector has bands of its own, which a scorer takes over
         try:
             pseudo = {} if tried is None else pseudo_anomalies.pseudo_auc(tried, store.reference, scorer)
-            rows.append(replace(back_ends.score(store, scorer, spec), run=run, pseudo=pseudo))
+            return replace(back_ends.score(store, scorer, spec), run=run, pseudo=pseudo)
         except UserError as error:
+            return str(error)
+
+    rows: list[Rescored] = []
+    for ((run, store), (spec, _)), found in zip(pairs, each(scored, len(pairs), processes), strict=True):
+        if isinstance(found, str):
             vector = store.query.what if vectors else ""
             named = ": ".join([*filter(None, [run, vector]), back_ends.describe(spec)])
-            print(f"asd: warning: left out {named}: {error}", file=sys.stderr)
+            print(f"asd: warning: left out {named}: {found}", file=sys.stderr)
+        else:
+            rows.append(found)
     if not rows:
         raise UserError(f"no back end could be fitted, of {', '.join(map(back_ends.describe, specs))}")
     if tried is not None:

@@ -13,6 +13,7 @@ from asd.cli.choice import add_choice_arguments, by_labels, ranked
 from asd.cli.thresholds import OPTIONS, add_threshold_arguments, build_threshold
 from asd.errors import UserError
 from asd.run_folder import RunFolder
+from asd.utils.forks import usable_cores
 from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="where to write (rescored in the run's folder; of several, be given)"
     )
+    parser.add_argument(
+        "--processes", metavar="N", type=int, help="back ends at a time, on Linux (as many as there are cores)"
+    )
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
     parser.add_argument("--no-pictures", action="store_true", help="scores and tables alone, in half the time")
     add_threshold_arguments(parser)
@@ -56,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if args.grid is not None and args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
     specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
+    processes = usable_cores() if args.processes is None else args.processes
+    if processes < 1:
+        raise UserError(f"--processes is {processes}; give 1 or more")
     if len(args.stores) > 1 and args.out is None:
         raise UserError("several runs have no folder in common; add --out DIR")
     stores = list(_stores(args.stores, args.what))
@@ -64,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
         _, found, what = stores[0]
         return _one(found, specs[0], out, threshold, None if args.no_pictures else args.projection, what)
-    choice = ranked([(run, found) for run, found, _ in stores], specs, args.choose, importing=args.grid is None)
+    of_run = [(run, found) for run, found, _ in stores]
+    choice = ranked(of_run, specs, args.choose, importing=args.grid is None, processes=processes)
     named = {(run, found.query.what): what for run, found, what in stores}
     return _grid(choice, out, named, draw=not args.no_pictures)
 

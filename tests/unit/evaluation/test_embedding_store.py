@@ -396,6 +396,9 @@ def test_a_grid_from_the_command_line(here, tmp_path: Path, parse) -> None:
         ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--config", str(tmp_path / "rescored/best.yaml")]
     )
     assert best.model.scorer.class_path.endswith(lines[1].split("(")[0].split(",")[0].strip('"'))
+    alone = here("rescore", written(tmp_path), "--grid", grid, "--processes", 1, "--out", tmp_path / "alone")
+    assert (tmp_path / "alone" / "rescored.csv").read_text().splitlines() == lines
+    assert alone.stderr == done.stderr
 
 
 def test_without_labels_nothing_is_measured(rescored, tmp_path: Path) -> None:
@@ -414,6 +417,7 @@ def test_without_labels_nothing_is_measured(rescored, tmp_path: Path) -> None:
         (["--scorer", "KMeansScorer", "--set", "inner.k=3"], "inner is no scorer"),
         (["--grid", "none.yaml", "--set", "k=3"], "--set goes with --scorer"),
         (["--grid", "none.yaml"], "no grid file"),
+        (["--scorer", "KMeansScorer", "--processes", "0"], "--processes is 0; give 1 or more"),
         (["--scorer", "Kmeans"], "Did you mean KMeansScorer"),
     ],
 )
