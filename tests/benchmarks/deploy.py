@@ -39,9 +39,10 @@ SECONDS = 10.0
 NAME = "fan_section_00"
 
 
-def detector(name: str, precision: str) -> Detector:
-    """A fitted detector of an encoder of full size."""
-    encoder = plugins.resolve(name, Encoder)()
+def detector(name: str, precision: str, tiny: bool = False) -> Detector:
+    """A fitted detector of an encoder of full size, or of a tiny one."""
+    kind = plugins.resolve(name, Encoder)
+    encoder = kind.tiny() if tiny else kind()
     model = AnomalyDetector(encoder, Adapter(), scorer=KMeansScorer(k=16)).eval()
     model.build(["a", "b"], [NAME])
     rows = torch.randn(64, model.adapter.scored_dim)

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,15 @@ from asd.serve.service import Service
 from asd.utils.memory import keep_freed_memory
 from tests.benchmarks.deploy import SECONDS, detector
 
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Of the time, after which memory is looked at."""
 
-def be_the_service(name: str, precision: str) -> None:
+
+def be_the_service(name: str, precision: str, tiny: bool) -> None:
     """Tell a port, and serve; ``/bare`` is a forward pass and the milliseconds that it took, ``/batch`` of many."""
     plugins.load_all()
     keep_freed_memory()
-    service = Service(lambda: detector(name, precision), Limits(waiting=64))
+    service = Service(lambda: detector(name, precision, tiny), Limits(waiting=64))
     one = service.detector
     # Made where it is used: a second thread that computes would slow the model's down.
     window = service.worker.call(lambda: torch.randn(1, one.cut.samples) * 0.1).result()
@@ -162,49 +166,51 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=5, help="new services for one client")
     parser.add_argument("--memory", action="store_true", help="what the service holds, instead: 8 clients, so long")
+    parser.add_argument("--tiny", action="store_true", help="with a tiny encoder: more requests in the same time")
     parser.add_argument("--service", metavar="NAME", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.service:
-        be_the_service(given.service, given.precision)
+        be_the_service(given.service, given.precision, given.tiny)
         return
     buffer = io.BytesIO()
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * 16000))
     soundfile.write(buffer, noise, 16000, format="WAV", subtype="PCM_16")
+    service = [sys.executable, "-m", "tests.benchmarks.serve", "--precision", given.precision]
+    service += ["--tiny"] * given.tiny
     if given.memory:
-        print("| encoder | requests | lost | after a tenth of it, MB | half | all |\n|---|---:|---:|---:|---:|---:|")
+        print(f"| encoder | requests | lost |{''.join(f' MB after {share:.0%} |' for share in SHARES)}")
+        print(f"|---|---:|---:|{'---:|' * len(SHARES)}")
         for name in given.encoders:
-            hold(name, given.precision, buffer.getvalue(), given.seconds)
+            hold(name, service, buffer.getvalue(), given.seconds)
         return
     print("| encoder | clients | p50, ms | p95 | p99 | over bare | real-time factor | requests/s | of batches | lost |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in given.encoders:
-        measure(name, given.precision, buffer.getvalue(), given.seconds, given.rounds)
+        measure(name, service, buffer.getvalue(), given.seconds, given.rounds)
 
 
-def hold(name: str, precision: str, body: bytes, seconds: float) -> None:
-    """Print what the service holds at the beginning and at the end of a crowd."""
-    command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", precision]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def hold(name: str, service: list[str], body: bytes, seconds: float) -> None:
+    """Print what the service holds as a crowd goes on."""
+    with subprocess.Popen([*service, "--service", name], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
-        parts = []
-        for share in (0.1, 0.4, 0.5):
-            found, lost, _ = together(port, body, 8, share * seconds)
+        asked, lost, held = 0, 0, []
+        for since, until in pairwise((0.0, *SHARES)):
+            found, failed, _ = together(port, body, 8, (until - since) * seconds)
+            asked, lost = asked + len(found), lost + failed
             status = Path(f"/proc/{process.pid}/status").read_text()
-            parts.append((len(found), lost, int(status.partition("VmRSS:")[2].split()[0]) / 1024))
+            held.append(int(status.partition("VmRSS:")[2].split()[0]) / 1024)
         process.terminate()
-    asked, lost = (sum(part[at] for part in parts) for at in (0, 1))
-    print(f"| {name} | {asked:,.0f} | {lost:.0f} | {' | '.join(f'{part[2]:.0f}' for part in parts)} |", flush=True)
+    print(f"| {name} | {asked:,} | {lost} |{''.join(f' {one:.0f} |' for one in held)}", flush=True)
 
 
-def measure(name: str, precision: str, body: bytes, seconds: float, rounds: int) -> None:
+def measure(name: str, service: list[str], body: bytes, seconds: float, rounds: int) -> None:
     """Print the rows of an encoder."""
-    command = [sys.executable, "-m", "tests.benchmarks.serve", "--service", name, "--precision", precision]
     bares: list[float] = []
     answers: list[float] = []
     ratios, lost, crowds = [], 0, []
     for number in range(rounds):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([*service, "--service", name], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             port = json.loads(process.stdout.readline())["port"]
             alone(port, body, 2.0)
