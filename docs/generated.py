@@ -13,7 +13,7 @@ from interfaces import events, routes
 from sphinx.application import Sphinx
 
 from asd import cli, plugins
-from asd.cli.catalogue import markdown_table, rows
+from asd.cli.catalogue import markdown_table, rows, score_sources
 from asd.cli.short_help import short_help
 from asd.utils import configs
 
@@ -95,6 +95,10 @@ Classes and recipes that come with the program; the commands show those of your 
 arguments. What each argument does is said on the pages of the [configuration](configuration/index.md).
 
 {tables}
+
+## Where official scores of encoders are from
+
+{chr(10).join(f"- {line}." for line in score_sources())}
 """,
     )
 

@@ -15,7 +15,7 @@ from asd_plugins.beats_layers import BEATsLayer, BEATsShape, PositionConvolution
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from asd.encoders import Augmentation, Encoder, Projections, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, Projections, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
@@ -72,6 +72,14 @@ class BEATs(Encoder):
     projections = Projections(("q_proj", "k_proj", "v_proj"), ("out_proj", "fc2"))
     sample_rate = 16000
     layout = TokenLayout(rows=_BANDS // _PATCH, hop_seconds=0.01 * _PATCH)
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(
+            55.83,
+            "frozen",
+            "2025 evaluation",
+            "nearest neighbour, features averaged; polestvr/daco-experiments",
+        ),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "beats_iter3_plus_as2m",

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.frontends import LogMel
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, last_outputs, stack
@@ -228,6 +228,9 @@ class CED(_MelTransformer):
         "small": TransformerShape(384, 12, 6),
         "base": TransformerShape(768, 12, 12),
     }
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(62.15, "frozen", "2025 development", "ced_tiny, local density; Saengthong's report"),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = tuple(
         WeightsCard(
             f"ced_{name}",

@@ -23,7 +23,7 @@ from asd_plugins.eat_layers import (
 )
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.frontends import KaldiFilterBank
 from asd.encoders.transformer import PROJECTIONS, TransformerShape, check_layers, decided
 from asd.errors import UserError
@@ -80,6 +80,14 @@ class EAT(Encoder):
     projections = PROJECTIONS
     sample_rate = 16000
     sizes: ClassVar[Mapping[str, EATShape]] = {"base": EATShape(768, 12, 12), "large": EATShape(1024, 24, 16)}
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(
+            56.59,
+            "frozen",
+            "2025 evaluation",
+            "nearest neighbour, features averaged; polestvr/daco-experiments",
+        ),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = (
         _card(
             "eat_base_epoch30",

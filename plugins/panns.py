@@ -25,7 +25,7 @@ from asd_plugins.conv_layers import (
 )
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.constants import constant
 from asd.encoders.mel import BandSpectrogram, mel_filters, pad_end
 from asd.encoders.pretrained import Weights, load_strict
@@ -78,6 +78,14 @@ class PANNs(Encoder):
     """
 
     sample_rate = 32000
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(
+            54.23,
+            "frozen",
+            "2025 evaluation",
+            "nearest neighbour, features averaged; polestvr/daco-experiments",
+        ),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = tuple(
         WeightsCard(
             name.lower(),

@@ -51,7 +51,14 @@ def _encoder(name: str, cls: type[Encoder]) -> Row:
         millions = sum(p.numel() for p in encoder.parameters()) / 1e6
         values = (f"{encoder.sample_rate} Hz", str(encoder.feature_dim), f"{millions:.2f} M")
         sizes = dict(zip(_SIZES, values, strict=True))
-    return {"encoder": name, **sizes, **_weights([card.name for card in cls.cards])}
+    scores = {"official score": ", ".join(map(str, cls.scores)) or "-"}
+    return {"encoder": name, **sizes, **scores, **_weights([card.name for card in cls.cards])}
+
+
+def score_sources() -> list[str]:
+    """Who measured which of the scores that the table of encoders shows, and how; one line for each."""
+    known = plugins.known(Encoder)  # type: ignore[type-abstract]
+    return [f"{name}, {score}: {score.source}" for name, cls in known.items() for score in cls.scores]
 
 
 def class_rows(base: type[Any]) -> list[Row]:

@@ -7,6 +7,7 @@ from .base import Encoder as Encoder
 from .base import Statistics as Statistics
 from .frontends import KaldiFilterBank as KaldiFilterBank
 from .frontends import LogMel as LogMel
+from .known_score import KnownScore as KnownScore
 from .projections import Projections as Projections
 from .stft import MagnitudeSpectrogram as MagnitudeSpectrogram
 from .token_layout import TokenLayout as TokenLayout

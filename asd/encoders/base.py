@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asd.described import Described
 from asd.encoders.augment import Augmentation
+from asd.encoders.known_score import KnownScore
 from asd.encoders.projections import Projections
 from asd.encoders.token_layout import TokenLayout
 from asd.encoders.weights_card import WeightsCard
@@ -82,6 +83,7 @@ class Encoder(Described, nn.Module, ABC):
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
+        scores: What its published weights are known to score.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
         settled: Arguments of the class that were taken from a file of weights, such as its size.
@@ -98,6 +100,7 @@ class Encoder(Described, nn.Module, ABC):
     seconds: float | None = None
     augment: nn.Module
     cards: ClassVar[Sequence[WeightsCard]] = ()
+    scores: ClassVar[Sequence[KnownScore]] = ()
     listing: ClassVar[tuple[str, str, str] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 
