@@ -104,7 +104,7 @@ class FullySharded(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load weights and optimizer; whatever the file says of its kind, nothing in it is run."""
-        # Lightning would take the numbers in the file for places in the model; they are places in the optimizer's groups.
+        # Lightning would take the numbers in the file for places in the model, not in the groups of the optimizer.
         assert self.model is not None
         optimizers, self.optimizers = self.optimizers, []
         loaded = super().load_checkpoint(checkpoint_path, weights_only=True)
@@ -128,13 +128,17 @@ def _load_optimizer(model: nn.Module, optimizer: Any, state: dict[str, Any]) -> 
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
 
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    groups, renamed = [], {}
+    groups: list[dict[str, Any]] = []
+    renamed: dict[int, str] = {}
     for group, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
         # Not every step over whole weights can be taken in one kernel over parts of them.
         kept = {"fused": own["fused"], "params": [names[id(parameter)] for parameter in own["params"]]}
         groups.append({**group, **kept})
         renamed |= dict(zip(group["params"], groups[-1]["params"], strict=True))
-    named = {"state": {renamed[number]: one for number, one in state["state"].items()}, "param_groups": groups}
+    named: dict[str, Any] = {
+        "state": {renamed[number]: one for number, one in state["state"].items()},
+        "param_groups": groups,
+    }
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_optimizer_state_dict(model, optimizer, optim_state_dict=named, options=options)
 
