@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from lightning.fabric.strategies.launchers import subprocess_script
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch import nn
 
 
 def whole_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
@@ -103,18 +104,43 @@ class FullySharded(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load weights and optimizer; whatever the file says of its kind, nothing in it is run."""
+        # Lightning would take the numbers in the file for places in the model, not in the groups of the optimizer.
+        assert self.model is not None
+        optimizers, self.optimizers = self.optimizers, []
+        loaded = super().load_checkpoint(checkpoint_path, weights_only=True)
+        self.optimizers = optimizers
         # What is frozen as a run begins may have been trained before; torch would leave out its optimizer's state.
-        assert self.lightning_module is not None
-        frozen = [one for one in self.lightning_module.parameters() if not one.requires_grad]
+        frozen = [one for one in self.model.parameters() if not one.requires_grad]
         for parameter in frozen:
             parameter.requires_grad_(True)
         try:
-            loaded = super().load_checkpoint(checkpoint_path, weights_only=True)
+            for state, optimizer in zip(loaded["optimizer_states"] if optimizers else (), optimizers, strict=True):
+                _load_optimizer(self.model, optimizer, state)
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(False)
         # The weights are where they belong by then, but callbacks look for them.
         return {"state_dict": {}, **loaded}
+
+
+def _load_optimizer(model: nn.Module, optimizer: Any, state: dict[str, Any]) -> None:
+    """Give each process its part of the state of an optimizer over whole weights, which all of them have read."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups: list[dict[str, Any]] = []
+    renamed: dict[int, str] = {}
+    for group, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        # Not every step over whole weights can be taken in one kernel over parts of them.
+        kept = {"fused": own["fused"], "params": [names[id(parameter)] for parameter in own["params"]]}
+        groups.append({**group, **kept})
+        renamed |= dict(zip(group["params"], groups[-1]["params"], strict=True))
+    named: dict[str, Any] = {
+        "state": {renamed[number]: one for number, one in state["state"].items()},
+        "param_groups": groups,
+    }
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_optimizer_state_dict(model, optimizer, optim_state_dict=named, options=options)
 
 
 def on_failed_child(end: Callable[[Sequence[subprocess.Popen[bytes]]], int]) -> None:

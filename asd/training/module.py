@@ -115,7 +115,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         if not self.classes:
             self.build(data.classes.names, sections_of(data.reference_clips))
         if stage == "fit":
-            compile_encoder(self.encoder, self.compiles)
+            compile_encoder(self.encoder, self.compiles, divided=self.device_mesh is not None)
             share_gradients(self.trainer, self)
 
     def _data(self) -> ClipDataModule:

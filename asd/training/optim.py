@@ -132,7 +132,10 @@ def build_optimizer(groups: list[dict[str, Any]], options: OptimizerOptions) -> 
             f"model.optimizer.encoder_warmup_epochs is {options.encoder_warmup_epochs}; give epochs, 0 or more"
         )
     own = {"momentum": 0.9} if options.name == "SGD" else {}
-    fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fused = all(parameter.device.type in _FUSED for parameter in parameters)
+    if options.name == "SGD" and any(hasattr(parameter, "device_mesh") for parameter in parameters):
+        fused = False  # torch has no such step for weights that are divided among processes
     optimizer: torch.optim.Optimizer = getattr(torch.optim, options.name)(groups, fused=fused, **own)
     # A fused step could unscale the gradients of float16 by itself. That is too late to clip them, so that Lightning
     # refuses to clip in any mixed precision; without this they are unscaled before, as for every other optimizer.

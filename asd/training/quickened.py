@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import cast
 
 import lightning.pytorch as pl
@@ -16,12 +17,14 @@ from asd.training.network import Network
 _USUAL = "inductor"
 
 
-def compile_encoder(encoder: Encoder, backend: bool | str) -> None:
+def compile_encoder(encoder: Encoder, backend: bool | str, divided: bool = False) -> None:
     """Compile the encoder's trunk in place.
 
     Args:
         encoder: Its front end stays as it is.
         backend: Of `torch.compile`; true: the usual one; false: nothing is done.
+        divided: Its weights are going to be divided among processes, so each layer is compiled by itself. What brings
+            the weights of a layer together cannot be compiled, and the graph of the whole trunk would break at each.
 
     Raises:
         UserError: There is no such backend.
@@ -32,7 +35,17 @@ def compile_encoder(encoder: Encoder, backend: bool | str) -> None:
     known = torch.compiler.list_backends(exclude_tags=())
     if name not in known:
         raise UserError(f"model.compile is {name!r}; give true, false or a backend: {', '.join(known)}")
-    encoder.compile_trunk(backend=name)
+    layers = _layers(encoder) if divided else []
+    for layer in layers:
+        # The hooks of `divide` stay outside; parameters keep their names.
+        layer.forward = MethodType(torch.compile(type(layer).forward, backend=name), layer)
+    if not layers:
+        encoder.compile_trunk(backend=name)
+
+
+def _layers(encoder: Encoder) -> list[nn.Module]:
+    """Those stages that are called as a whole."""
+    return [one for one in encoder.stages() if not isinstance(one, nn.ModuleList | nn.ParameterList)]
 
 
 def compile_anew(module: nn.Module) -> None:
@@ -46,6 +59,9 @@ def divide(module: pl.LightningModule) -> None:
 
     Args:
         module: A `Network` with the head that training needs.
+
+    Raises:
+        UserError: The encoder has weights that cannot be divided.
     """
     if module.device_mesh is None:
         return
@@ -54,9 +70,14 @@ def divide(module: pl.LightningModule) -> None:
     network, mesh = cast(Network, module), module.device_mesh["data_parallel"]
     if isinstance(network.encoder, FSDPModule):  # the test after a fit
         return
-    layers = [one for one in network.encoder.stages() if not isinstance(one, nn.ModuleList | nn.ParameterList)]
-    for part in (*layers, network.encoder, network.adapter, network.head):
-        fully_shard(part, mesh=mesh)
+    for part in (*_layers(network.encoder), network.encoder, network.adapter, network.head):
+        try:
+            fully_shard(part, mesh=mesh)
+        except NotImplementedError as error:  # such as of a CNN whose channels come last in memory
+            name = type(network.encoder).__name__
+            raise UserError(
+                f"the weights of {name} cannot be divided among processes: {error}; let each have all (cluster/ddp)"
+            ) from None
     for part, methods in ((network.adapter, ("embed", "pool")), (network.head, ("logits",))):
         for name in methods:
             register_fsdp_forward_method(part, name)

@@ -34,7 +34,7 @@ def main() -> None:
         )
         spent = time.perf_counter() - start
     print(done.stdout.splitlines()[-1])
-    print(f"{spent:.1f} s, {given.clips / spent:.0f} clips/s")
+    print(f"\n| clips | s | clips/s |\n|---:|---:|---:|\n| {given.clips:,} | {spent:.1f} | {given.clips / spent:.0f} |")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ ASD = [sys.executable, "-m", "asd"]
 TORCH = "import torch"
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    """What is timed, on a data set and a run that are made for it."""
+def commands(folder: Path, only: list[str]) -> dict[str, list[str]]:
+    """What is timed, on a data set and a run that are made for it; all, or those beside `import torch`."""
     data = write_dataset(folder / "data", machines=["fan"])
     fit = [
         *ASD, "fit", "--config", "quickstart", "--data", "ToyADMOS2", "--data.machines", "null",
@@ -36,8 +36,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     run = str(folder / "runs/run/version_0")
     clips = data / "dev_data/raw/fan"
     clip, detector = str(min((clips / "test").iterdir())), ["--checkpoint", run, "--machine", "fan"]
-    subprocess.run([*ASD, "predict", "--ckpt_path", f"{run}/checkpoints/last.ckpt"], check=True, capture_output=True)
-    return {
+    every = {
         "python -c pass": [sys.executable, "-c", "pass"],
         TORCH: [sys.executable, "-c", TORCH],
         "import lightning.pytorch": [sys.executable, "-c", "import lightning.pytorch"],
@@ -54,6 +53,11 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "asd watch": [*ASD, "watch", str(clips / "test"), *detector, "--once", "--event", "1/1"],
         "asd serve, first answer": [*ASD, "serve", run, "--port", "0"],
     }
+    chosen = {name: every[name] for name in (TORCH, *only)} if only else every
+    if "asd rescore" in chosen:
+        store = [*ASD, "predict", "--ckpt_path", f"{run}/checkpoints/last.ckpt"]
+        subprocess.run(store, check=True, capture_output=True)
+    return chosen
 
 
 def seconds(command: list[str]) -> tuple[float, float]:
@@ -78,11 +82,12 @@ def main() -> None:
     """Time every command, one after the other in each round, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", nargs="+", default=[], metavar="COMMAND", help="such as 'asd score'")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        every = commands(Path(folder))
+        every = commands(Path(folder), given.only)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
-        for turn in range(rounds + 1):
+        for turn in range(given.rounds + 1):
             for name, command in every.items():
                 Path(folder, "new.ckpt").unlink(missing_ok=True)
                 one = seconds(command)

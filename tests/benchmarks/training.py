@@ -1,7 +1,9 @@
 """Training speed in clips/s beside a plain PyTorch loop: ``python -m tests.benchmarks.training``.
 
 Both train the same model on the same loader with the same optimizer; the plain loop has no trainer, no logging and no
-checks. Rounds alternate, and ratios are of one round, because other load on the machine comes and goes.
+checks. Rounds alternate, and ratios are of one round, because other load on the machine comes and goes. The last column
+is the part of the device's own matrix rate in that precision that training reaches (model FLOPs utilisation): products
+and convolutions of the model forward and back, without those of checkpointing, beside a product of large matrices.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ from asd.training.module import AnomalyDetector
 from asd.training.optim import OptimizerOptions
 from asd.training.warmup import WarmUp
 from asd.utils.memory import keep_freed_memory
+from tests.benchmarks.encoders import matrix_rate, operations_of_training
+
+SECONDS = 10.0
+TYPES = {"32": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 class _Clock(pl.Callback):
@@ -108,48 +114,71 @@ def plain_loop(
     return len(loader.dataset) / seconds
 
 
+def operations_a_clip(detector: AnomalyDetector, seconds: float) -> float:
+    """Floating-point operations of the model for a clip, forward and back."""
+    waveform = torch.randn(2, round(seconds * detector.encoder.sample_rate))
+    targets = torch.eye(max(2, len(detector.classes)))[:2, : len(detector.classes)]
+    return operations_of_training(
+        lambda: detector.head(detector.adapter(detector.encoder(waveform)), targets),
+        lambda: detector.encoder.spectrogram(waveform),
+    ) / len(waveform)
+
+
+def measure(root: Path, name: str, given: argparse.Namespace) -> None:
+    """Train an encoder both ways, and print its line."""
+    now = time.process_time if given.processor else time.perf_counter
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    options = {"gradient_checkpointing": True} if given.checkpointing else {}
+    data = ToyADMOS2(str(root), seconds=SECONDS, batch_size=given.batch_size)
+    detector = build(data, name, options)
+    if given.processes > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // given.processes))
+        speed = through_asd(data, detector, given.precision, now, given.processes)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"{name}, {given.precision}, {given.processes} processes: {speed:.1f} clips/s")
+        return
+    rounds = []
+    for _ in range(given.rounds):
+        asd = through_asd(data, copy.deepcopy(detector), given.precision, now)
+        plain = plain_loop(data, copy.deepcopy(detector), given.precision, device, now)
+        rounds.append((asd, plain))
+    asd, plain, ratio = (
+        statistics.median(values) for values in (*zip(*rounds, strict=True), [one / other for one, other in rounds])
+    )
+    rate = matrix_rate(device, TYPES[given.precision], now)
+    share = f"{100 * asd * operations_a_clip(detector, SECONDS) / rate:.0f} %"
+    name += " with checkpointing" if given.checkpointing else ""
+    print(
+        f"| {name} | {given.precision} | {given.batch_size} | {asd:.1f} | {plain:.1f} | {ratio:.2f} | {share} |",
+        flush=True,
+    )
+
+
 def main() -> None:
     """Synthesise clips, train both ways, print."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--encoder", default="DualBranchCNN")
+    parser.add_argument("--encoder", nargs="+", default=["DualBranchCNN"])
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of a transformer")
     parser.add_argument("--clips", type=int, default=320)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--precision", default="bf16-mixed", choices=["32", "bf16-mixed", "16-mixed"])
+    parser.add_argument("--precision", default="bf16-mixed", choices=list(TYPES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="data-parallel processes, without the plain loop")
     parser.add_argument("--processor", action="store_true", help="processor time, where other jobs share the machine")
     given = parser.parse_args()
-    now = time.process_time if given.processor else time.perf_counter
     keep_freed_memory()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    options = {"gradient_checkpointing": True} if given.checkpointing else {}
-    rounds = []
     with tempfile.TemporaryDirectory() as folder:
         root = synthesize(
-            Path(folder) / "data", ["fan", "bearing"], seconds=10.0, train_source=given.clips // 2, train_target=0,
+            Path(folder) / "data", ["fan", "bearing"], seconds=SECONDS, train_source=given.clips // 2, train_target=0,
             test=1, supplemental=0,
         )  # fmt: skip
-        data = ToyADMOS2(str(root), seconds=10.0, batch_size=given.batch_size)
-        detector = build(data, given.encoder, options)
-        if given.processes > 1:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // given.processes))
-            speed = through_asd(data, detector, given.precision, now, given.processes)
-            if os.environ.get("LOCAL_RANK", "0") == "0":
-                print(f"{given.encoder}, {given.precision}, {given.processes} processes: {speed:.1f} clips/s")
-            return
-        for _ in range(given.rounds):
-            asd = through_asd(data, copy.deepcopy(detector), given.precision, now)
-            plain = plain_loop(data, copy.deepcopy(detector), given.precision, device, now)
-            rounds.append((asd, plain))
-    asd, plain, ratio = (
-        statistics.median(values) for values in (*zip(*rounds, strict=True), [one / other for one, other in rounds])
-    )
-    print("| encoder | precision | batch | asd, clips/s | plain loop, clips/s | ratio |\n|---|---|---:|---:|---:|---:|")
-    name = f"{given.encoder}{' with checkpointing' if given.checkpointing else ''}"
-    print(f"| {name} | {given.precision} | {given.batch_size} | {asd:.1f} | {plain:.1f} | {ratio:.2f} |")
+        if given.processes == 1:
+            print("| encoder | precision | batch | asd, clips/s | plain loop, clips/s | ratio | of matrix rate |")
+            print("|---|---|---:|---:|---:|---:|---:|")
+        for name in given.encoder:
+            measure(root, name, given)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 from tests.benchmarks.all import MORE, QUICK
+from tests.benchmarks.encoders import operations, operations_of_training
 from tests.benchmarks.method import VARIANTS
 from tests.benchmarks.robustness import KINDS
 
@@ -24,6 +28,13 @@ def test_every_benchmark_can_be_started(name: str) -> None:
 
 def test_every_benchmark_is_run_with_the_others_or_says_what_it_needs() -> None:
     assert sorted([*QUICK, *MORE, "all"]) == BENCHMARKS
+
+
+def test_the_operations_of_training_are_those_of_its_products() -> None:
+    grouped, sound = nn.Conv1d(8, 8, 3, padding=1, groups=4, bias=False), torch.randn(2, 8, 10)
+    assert operations_of_training(lambda: grouped(sound), lambda: None) == 3 * 2 * (2 * 10 * 8 * 2 * 3)
+    query = torch.randn(1, 2, 5, 4)
+    assert operations(lambda: F.scaled_dot_product_attention(query, query, query)) == 2 * 2 * (2 * 5 * 5 * 4)
 
 
 def test_the_tests_of_each_fault_are_there() -> None:

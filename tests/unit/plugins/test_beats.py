@@ -105,6 +105,15 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
         torch.testing.assert_close(saving[name], gradient, msg=name)
 
 
+@pytest.mark.parametrize("saving", [False, True])
+def test_the_bias_is_looked_up_once_for_all_layers(saving: bool) -> None:
+    encoder = BEATs(shape=GOLDEN, gradient_checkpointing=saving).train()
+    looked_up: list[Tensor] = []
+    encoder.relative_bias.register_forward_hook(lambda module, inputs, rows: looked_up.append(rows))
+    encoder(torch.randn(2, 16000)).sum().backward()
+    assert len(looked_up) == 1
+
+
 def test_gradient_decay_is_felt_layer_by_layer() -> None:
     plain, decayed = train_mode_gradients(), train_mode_gradients(gradient_decay=0.5)
     for depth, factor in ((2, 1.0), (1, 0.5), (0, 0.25)):
