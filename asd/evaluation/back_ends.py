@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from asd.configured import configured
 from asd.errors import UserError
@@ -18,6 +19,7 @@ from asd.evaluation.embedding_store import Store
 from asd.evaluation.metrics import SectionMetrics, official_score
 from asd.machine import sections_of
 from asd.scoring.base import Scorer
+from asd.scoring.in_parts import of_each
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
@@ -54,10 +56,15 @@ class Rescored:
 
 def fit(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> SectionScorers:
     """Fit a scorer for each machine and section on the reference clips, with thresholds from held-out scores."""
+    scorers, bank = _prepared(store, scorer, threshold)
+    return scorers.fit(bank, store.reference.seconds)
+
+
+def _prepared(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[SectionScorers, Bank]:
     names = [str(section) for section in sections_of(store.reference.clips)]
     scorer.take_bands(store.reference.bands)
     scorers = SectionScorers(scorer, GammaThreshold() if threshold is None else threshold, names)
-    return scorers.fit(Bank.build(store.reference.embeddings, store.reference.clips, names), store.reference.seconds)
+    return scorers, Bank.build(store.reference.embeddings, store.reference.clips, names)
 
 
 @torch.no_grad()
@@ -71,11 +78,10 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
     values = torch.empty(len(store.query.clips))
     of = torch.tensor([names.index(str(clip.machine_section)) for clip in store.query.clips], dtype=torch.int64)
     for number, name in enumerate(names):
-        part, asked = bank.of(number), of == number
-        if not bool(asked.any()):
+        asked = torch.nonzero(of == number).flatten()
+        if not len(asked):
             continue
-        fitted = copy.deepcopy(scorer).fit(part.embeddings, part.target, part.group)
-        found = fitted(store.query.embeddings[asked]).float()
+        found = _scores(bank.of(number), scorer, store.query.embeddings, asked)
         if not bool(found.isfinite().all()):
             raise UserError(f"{name}: {type(scorer).__name__} gave scores that are not finite")
         values[asked] = found
@@ -83,12 +89,28 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
     return Rescored(spec or {"class_path": type(scorer).__name__}, rows, measure(rows), store.query.what)
 
 
+def _scores(bank: Bank, scorer: Scorer, embeddings: Tensor, rows: Tensor) -> Tensor:
+    fitted = copy.deepcopy(scorer).fit(bank.embeddings, bank.target, bank.group)
+    return of_each(embeddings, fitted, rows)
+
+
 @torch.no_grad()
 def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[list[ClipScore], SectionScorers]:
-    """Scores and decisions of the query clips, and the fitted scorers with their thresholds."""
-    scorers = fit(store, scorer, threshold)
+    """Scores and decisions of the query clips, and what thresholds follow from.
+
+    One machine and section after the other is fitted, scored and forgotten: no more than its own clips is in memory.
+    """
+    scorers, bank = _prepared(store, scorer, threshold)
+    bank.check(scorers.names)
+    bank.warn(scorers.names)
     of = torch.tensor([scorers.index(clip.machine_section) for clip in store.query.clips], dtype=torch.int64)
-    scores = scorers(store.query.embeddings, of)
+    scores = torch.empty(len(of))
+    for number in range(len(scorers.names)):
+        rows = torch.nonzero(of == number).flatten()
+        scorers.fit_section(number, bank.of(number), store.reference.seconds)
+        scores[rows] = scorers.scores(number, store.query.embeddings, rows)
+        scorers.scorers[number] = copy.deepcopy(scorer)
+        scorers.normal_clips(number).forget_embeddings()
     made = zip(store.query.clips, scores.tolist(), scorers.decide(scores, of), strict=True)
     return [clip.scored(value, decision) for clip, value, decision in made], scorers
 

@@ -1,9 +1,9 @@
 """Embeddings on disk: embed once, score often.
 
 A store is a folder with ``reference.safetensors``, the normal training clips, and ``query.safetensors``, the test
-clips. Each file holds the embeddings ``(N, E)`` and, as JSON in its header, a row of facts for each clip; it may hold
-other embeddings of the same clips, each by its name. Reading maps the file into memory; nothing in it can be run as
-code.
+clips. Each file holds the embeddings ``(N, E)`` and, as JSON, a row of facts for each clip: in its header, or where
+these are very many as the tensor ``clips`` of bytes. It may hold other embeddings of the same clips, each by its name.
+Reading maps the file, which may be larger than memory; nothing in it can be run as code.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,6 +27,7 @@ from asd.errors import UserError
 from asd.evaluation.clip_scores import ClipScore
 from asd.machine import MachineSection, sections_of
 from asd.run_folder import RunFolder
+from asd.scoring.in_parts import are_finite
 from asd.scoring.limits import Decision
 from asd.utils import strict_json
 from asd.utils.files import is_plain, written
@@ -34,9 +37,12 @@ SUBSETS = ("reference", "query")
 _VERSION = 1
 _OTHER = "embeddings/"
 """Before the names of other vectors than that which is scored."""
+_CLIPS = "clips"
+_LONGEST_FACTS = 50_000_000
+"""Bytes of facts in a header, which safetensors allows 100 MB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredClip:
     """The facts of an embedded clip.
 
@@ -145,16 +151,21 @@ def write(path: Path, stored: Stored) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
+    facts = json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False)
+    as_bytes = bytearray(facts.encode())
     header = {
         "asd_store": str(_VERSION),
         "fingerprint": stored.fingerprint,
         "seconds": repr(stored.seconds),
-        "clips": json.dumps([asdict(clip) for clip in stored.clips], ensure_ascii=False),
+        _CLIPS: facts,
         "what": stored.what,
         "origin": strict_json.dumps(dict(stored.origin)),
         "bands": json.dumps({stored.what: stored.bands, **{name: one[1] for name, one in stored.others.items()}}),
     }
     tensors = {"embeddings": stored.embeddings, **{_OTHER + name: one[0] for name, one in stored.others.items()}}
+    if len(as_bytes) > _LONGEST_FACTS:
+        del header[_CLIPS]
+        tensors[_CLIPS] = torch.frombuffer(as_bytes, dtype=torch.uint8)
     try:
         with written(path) as place:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place, header)
@@ -181,7 +192,8 @@ def read_file(path: Path) -> Stored:
                 raise UserError(f"{path} is no file of embeddings of this version; write it anew with `asd predict`")
             embeddings = file.get_tensor("embeddings")
             seconds = float(header["seconds"])
-            clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(header["clips"]))
+            facts = header[_CLIPS] if _CLIPS in header else file.get_tensor(_CLIPS).numpy().tobytes()
+            clips = tuple(_checked(StoredClip(**one)) for one in strict_json.loads(facts))
             mark = header["fingerprint"]
             # Files from before there were several have no names.
             what, bands = header.get("what", ""), dict(strict_json.loads(header.get("bands", "{}")))
@@ -198,7 +210,7 @@ def read_file(path: Path) -> Stored:
             raise UserError(f"{path}: {len(rows)} embeddings for {len(clips)} clips; write it anew with `asd predict`")
         if count < 1 or rows.shape[1] % count:
             raise UserError(f"{path}: {rows.shape[1]} columns are no {count} bands; write it anew with `asd predict`")
-        bad = [clip.name for clip, row in zip(clips, rows.isfinite().all(1).tolist(), strict=True) if not row]
+        bad = [clip.name for clip, row in zip(clips, are_finite(rows).tolist(), strict=True) if not row]
         if bad:
             raise UserError(
                 f"{path}: the embeddings of {first_few(bad)} are not finite; embed in float32, or train anew"
@@ -246,7 +258,9 @@ def read(folder: Path) -> Store:
             f"{folder}: no reference clips of {', '.join(sorted(map(str, missing)))}; add its training clips"
         )
     for part, name in ((reference, "reference"), (query, "query")):
-        for section in sections_of(part.clips):
-            names = [clip.name for clip in part.clips if clip.machine_section == section]
-            check_names(names, f"{folder}, {name} clips of {section}")
+        names = defaultdict(list)
+        for clip in part.clips:
+            names[clip.machine_section].append(clip.name)
+        for section in sorted(names, key=str):
+            check_names(names[section], f"{folder}, {name} clips of {section}")
     return Store(reference, query)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from asd.errors import UserError
-from asd.machine import sections_of, titles
+from asd.machine import MachineSection, sections_of, titles
 from asd.plots.common import COLOURS, UNKNOWN, Reals, common_legend, grid, save
 
 if TYPE_CHECKING:
-    from asd.evaluation.embedding_store import Store, StoredClip
+    from asd.evaluation.embedding_store import Store, Stored, StoredClip
 
 Projection = Literal["pca", "umap"]
 _MOST_ATTRIBUTES = 12
 _WIDEST = 16_384
+_MOST_CLIPS = 5000
 
 
 def draw_embeddings(store: Store, folder: Path, projection: Projection = "pca") -> list[Path]:
@@ -34,7 +35,7 @@ def draw_embeddings(store: Store, folder: Path, projection: Projection = "pca") 
 
 
 def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: str = "condition") -> Path:
-    """Draw the clips of each machine in two dimensions, projected for each machine by itself.
+    """Draw the clips of each machine in two dimensions, projected for each machine by itself; 5000 of more clips.
 
     Args:
         store: Reference and query clips.
@@ -53,7 +54,7 @@ def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: 
         clips: list[StoredClip] = []
         parts = []
         for part in (store.reference, store.query):
-            rows = [row for row, clip in enumerate(part.clips) if clip.machine_section == section]
+            rows = _rows_of(part, section)
             clips += [part.clips[row] for row in rows]
             parts.append(part.embeddings[rows].float().numpy())
         places = _project(np.concatenate(parts), projection)
@@ -71,6 +72,12 @@ def embedding_map(store: Store, path: Path, projection: Projection = "pca", by: 
     if by == "condition":
         common_legend(figure)
     return save(figure, path)
+
+
+def _rows_of(part: Stored, section: MachineSection) -> list[int]:
+    """The rows of a machine and section, or of very many such that are spread evenly."""
+    rows = [row for row, clip in enumerate(part.clips) if clip.machine_section == section]
+    return rows[:: max(1, -(-len(rows) // _MOST_CLIPS))]
 
 
 def _project(embeddings: Reals, projection: Projection) -> Reals:
@@ -148,7 +155,7 @@ def centre_attention(store: Store, path: Path, k: int = 16, seed: int = 0) -> Pa
         kinds: dict[str, list[int]] = {}
         rows: dict[str, torch.Tensor] = {}
         for part, name in ((store.reference, "training"), (store.query, "test")):
-            own = [row for row, clip in enumerate(part.clips) if clip.machine_section == section]
+            own = _rows_of(part, section)
             rows[name] = part.embeddings[own]
             for place, row in enumerate(own):
                 clip = part.clips[row]

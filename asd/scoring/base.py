@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asd.described import Described
 from asd.errors import Notice, UserError
 from asd.scoring.distances import Metric
+from asd.scoring.in_parts import are_finite, of_each
 
 FOLDS = 5
 """Parts into which normal clips are split to score each by a scorer that was not fitted on it."""
@@ -68,15 +69,18 @@ class Scorer(Described, nn.Module, ABC):
         recordings = group.unique(return_inverse=True)[1]
         count = int(recordings.max()) + 1
         if count == 1:
-            own: Tensor = copy.deepcopy(self).fit(embeddings, target, group)(embeddings)
-            return own.float()
+            own = copy.deepcopy(self).fit(embeddings, target, group)
+            return of_each(embeddings, own)
         scores = torch.empty(len(embeddings), device=embeddings.device)
         folds = recordings % min(FOLDS, count)
         for fold in folds.unique().tolist():
             out = folds == fold
-            fitted = copy.deepcopy(self).fit(embeddings[~out], target[~out], group[~out])
-            scores[out] = fitted(embeddings[out]).float()
+            scores[out] = self._scores_of(out, embeddings, target, group)
         return scores
+
+    def _scores_of(self, out: Tensor, embeddings: Tensor, target: Tensor, group: Tensor) -> Tensor:
+        fitted = copy.deepcopy(self).fit(embeddings[~out], target[~out], group[~out])
+        return of_each(embeddings, fitted, torch.nonzero(out).flatten())
 
     def take_bands(self, bands: int) -> None:
         """Be told, before the fit, of how many frequency bands the embeddings hold a vector each, side by side.
@@ -106,7 +110,7 @@ class Scorer(Described, nn.Module, ABC):
             raise UserError(
                 f"{type(self).__name__}: no reference embeddings to fit on, got shape {tuple(embeddings.shape)}"
             )
-        bad = (~embeddings.isfinite().all(1)).sum().item()
+        bad = (~are_finite(embeddings)).sum().item()
         if bad:
             raise UserError(
                 f"{type(self).__name__}: {bad} of {len(embeddings)} reference embeddings are not finite; "

@@ -11,8 +11,19 @@ from torch import Tensor
 from asd.errors import UserError
 from asd.scoring.base import ReferenceScorer
 from asd.scoring.distances import Metric, check_metric, distances, placed
+from asd.scoring.in_parts import parts
+from asd.utils.precision import full_precision
 
 Target = Literal["own_centres", "clustered"]
+
+_SOME = 2**21
+"""Numbers of the rows among which centres are found first, where there are many."""
+_ROWS_A_CENTRE = 40
+_PASSES = 10
+_WORTH = 1e-3
+"""Part by which a pass over all rows must lessen their distances to be worth another one."""
+_DISTANCES = 2**26
+"""Most that are computed at once; fewer clips are scored together."""
 
 
 class KMeansScorer(ReferenceScorer):
@@ -27,7 +38,8 @@ class KMeansScorer(ReferenceScorer):
         target: Every clip of the target domain is a centre of its own beside those of the source clips, because a few
             clips among many would get none; or all clips are clustered together.
         restarts: Starts of K-means, of which the best is kept.
-        mini_batch_above: Number of clips above which mini-batch K-means is used.
+        mini_batch_above: Number of clips above which the best of the starts is found among some of them, and improved
+            by a few passes over all, a batch at a time: no copy of the clips is made.
         seed: Of the starts.
     """
 
@@ -59,29 +71,60 @@ class KMeansScorer(ReferenceScorer):
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Cluster the normal clips."""
         self.check_reference(embeddings)
-        rows = placed(embeddings, self.metric).cpu()
-        apart = target.cpu().bool() if self.target == "own_centres" else torch.zeros(len(rows), dtype=torch.bool)
-        parts = [rows[apart]]
-        if bool((~apart).any()):
-            parts.insert(0, self._cluster(rows[~apart]))
-        self.remember(centres=torch.cat(parts).to(embeddings.device))
+        apart = target.cpu().bool() if self.target == "own_centres" else torch.zeros(len(embeddings), dtype=torch.bool)
+        together = torch.nonzero(~apart).flatten()
+        if len(together) > self.mini_batch_above:
+            own = placed(embeddings[apart.to(embeddings.device)], self.metric)
+            found = [self._cluster_many(embeddings, together), own]
+        else:
+            rows = placed(embeddings, self.metric).cpu()
+            found = [self._cluster(rows[together])] if len(together) else []
+            found.append(rows[apart])
+        self.remember(centres=torch.cat([one.cpu() for one in found]).to(embeddings.device))
         self._place()
         return self
 
-    def _cluster(self, rows: Tensor) -> Tensor:
-        many = len(rows) > self.mini_batch_above
-        k = self.k if many else min(self.k, len(rows.unique(dim=0)))
+    def _cluster_many(self, embeddings: Tensor, index: Tensor) -> Tensor:
+        """Centres ``(k, E)`` of the embeddings of these numbers, by Lloyd's algorithm in parts."""
+        generator = torch.Generator().manual_seed(self.seed)
+        count = max(_SOME // embeddings.shape[1], _ROWS_A_CENTRE * self.k)
+        chosen = index[torch.randperm(len(index), generator=generator)[:count].sort().values]
+        rows = placed(embeddings[chosen.to(embeddings.device)], self.metric).cpu()
+        middle = rows.mean(0)  # taken off, because products cancel badly where rows are far from zero
+        centres = self._cluster(rows.sub_(middle), many=True)
+        del rows
+        length, before = 0.0, torch.inf
+        for number in range(_PASSES):
+            sums = torch.zeros_like(centres, dtype=torch.float64)
+            clips = torch.zeros(len(centres), dtype=torch.int64)
+            half, near = 0.5 * centres.square().sum(1), 0.0
+            for _, some in parts(embeddings, index):
+                rows = placed(some, self.metric).cpu().sub_(middle)
+                with full_precision(rows):
+                    product, own = torch.addmm(-half, rows, centres.mT).max(1)
+                sums += torch.zeros_like(centres).index_add_(0, own, rows)
+                clips += own.bincount(minlength=len(centres))
+                near += float(product.sum())
+                length += float(torch.linalg.vector_norm(rows)) ** 2 if number == 0 else 0.0
+            centres = torch.where(clips[:, None] > 0, sums / clips[:, None].clamp_min(1), centres).float()
+            away = max(length - 2 * near, 0.0)
+            if before - away <= _WORTH * away:
+                break
+            before = away
+        return centres + middle
+
+    def _cluster(self, rows: Tensor, many: bool = False) -> Tensor:
+        k = min(self.k, len(rows if many else rows.unique(dim=0)))
         # Not above: who scores does without, and starts a second sooner.
-        from sklearn.cluster import KMeans, MiniBatchKMeans
+        from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
 
-        kind = MiniBatchKMeans if many else KMeans
         with warnings.catch_warnings():
             # Fewer distinct rows than centres up to rounding: the spare centres coincide, which changes no distance.
             warnings.simplefilter("ignore", ConvergenceWarning)
             # Twice the memory for more digits, where there are few clips.
             values = (rows if many else rows.double()).numpy()
-            fitted = kind(k, n_init=self.restarts, random_state=self.seed).fit(values)
+            fitted = KMeans(k, n_init=self.restarts, random_state=self.seed).fit(values)
         return torch.from_numpy(fitted.cluster_centers_).float()
 
     def _place(self) -> None:
@@ -96,4 +139,7 @@ class KMeansScorer(ReferenceScorer):
     def forward(self, embeddings: Tensor) -> Tensor:
         """``(B, E)`` to the distances ``(B,)`` to the nearest centre."""
         self.check_fitted()
+        size = max(1, _DISTANCES // max(1, len(self.references)))
+        if not torch.compiler.is_exporting() and len(embeddings) > size:
+            return torch.cat([self(part) for part in embeddings.split(size)])
         return distances(placed(embeddings, self.metric), self.references, self.metric).amin(1)

@@ -62,7 +62,11 @@ class NeighboursScorer(ReferenceScorer):
         """Keep the normal clips."""
         self.check_reference(embeddings)
         self.check_number("k", self.k, len(embeddings))
-        self.remember(references=placed(embeddings, self.metric), target=target.bool().to(embeddings.device))
+        references = placed(embeddings, self.metric)
+        if references.data_ptr() == embeddings.data_ptr():
+            references = references.clone()
+        self.register_buffer("references", references)  # without the copy that `remember` makes
+        self.remember(target=target.bool().to(embeddings.device))
         self._inverted = None
         for name in ("centres", "cells"):
             self._buffers.pop(name, None)
@@ -108,10 +112,11 @@ class NeighboursScorer(ReferenceScorer):
         own = type(self)(self.k, self.metric, self.banks, self.index, self.probes)  # this one stays as it is
         if self.index == "approximate":
             own.fit(embeddings, target)
-        rows = placed(embeddings, self.metric)
-        parts = [torch.ones_like(target)] if self.banks == "one" else [~target, target]
+        rows = own.references if self.index == "approximate" else placed(embeddings, self.metric)
+        domains = [part for part in (~target, target) if bool(part.any())]
+        parts: list[slice | Tensor] = [slice(None)] if self.banks == "one" else [*domains]
         scores = torch.full((len(rows),), torch.inf, device=rows.device)
-        for number, part in enumerate(part for part in parts if bool(part.any())):
+        for number, part in enumerate(parts):
             away = own._nearest(rows, number, rows[part], (group, group[part]))
             known = away.isfinite()
             mean = away.where(known, 0).sum(1) / known.sum(1)

@@ -89,6 +89,10 @@ class NormalClips(nn.Module):
                 facts=torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8),
             )
 
+    def forget_embeddings(self) -> None:
+        """Keep what thresholds follow from alone."""
+        self._keep(embeddings=self.embeddings[:0], facts=self.facts[:0])
+
     def judge_by(self, scores: Tensor, clips: Bank) -> None:
         """Have limits follow from the `scores` ``(N,)`` of other clips, which no scorer was fitted on."""
         self._keep(

@@ -13,6 +13,7 @@ from torch import Tensor
 from asd.errors import Notice, UserError
 from asd.machine import MachineSection
 from asd.scoring.blocks import blocks_of
+from asd.scoring.in_parts import are_finite, parts, section
 
 
 class ReferenceClip(Protocol):
@@ -112,11 +113,12 @@ class Bank:
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `UserError` where a section has no clip, or an embedding that is not finite."""
+        finite = are_finite(self.embeddings)
         for number, name in enumerate(names):
-            rows = self.embeddings[self.section == number]
+            rows = finite[self.section == number]
             if len(rows) == 0:
                 raise UserError(f"{name}: no normal training clips to fit a scorer on")
-            bad = int((~rows.isfinite().all(1)).sum())
+            bad = int((~rows).sum())
             if bad:
                 raise UserError(
                     f"{name}: {bad} of {len(rows)} embeddings of normal clips are not finite; lower the learning rate "
@@ -126,20 +128,24 @@ class Bank:
     def warn(self, names: Sequence[str]) -> None:
         """Warn of sections that can be fitted on but teach little: a single clip, or clips that are all the same."""
         for number, name in enumerate(names):
-            rows = self.embeddings[self.section == number]
+            rows = torch.nonzero(self.section == number).flatten()
             if len(rows) == 1:
                 text = "a single normal clip: any other clip is an alarm; give it more"
-            elif len(rows) > 1 and bool((rows == rows[0]).all()):
+            elif len(rows) > 1 and self._are_same(rows):
                 text = f"the embeddings of all {len(rows)} normal clips are the same: look for silent or repeated files"
             else:
                 continue
             warnings.warn(f"{name}: {text}", Notice, stacklevel=3)
 
+    def _are_same(self, rows: Tensor) -> bool:
+        first = self.embeddings[rows[0]]
+        return all(bool((some == first).all()) for _, some in parts(self.embeddings, rows))
+
     def of(self, number: int) -> Bank:
         """The rows of one section."""
         rows = torch.nonzero(self.section == number).flatten()
         return Bank(
-            self.embeddings[rows],
+            section(self.embeddings, rows),
             self.section[rows],
             self.target[rows],
             self.group[rows],

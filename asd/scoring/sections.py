@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.machine import MachineSection, find
 from asd.scoring.base import Scorer
+from asd.scoring.in_parts import of_each
 from asd.scoring.limits import Decision, Limits
 from asd.scoring.normal_clips import NormalClips
 from asd.scoring.reference_bank import Bank
@@ -92,15 +93,18 @@ class SectionScorers(nn.Module):
         bank.check(self.names)
         bank.warn(self.names)
         for number in range(len(self.names)):
-            rows, scorer = bank.of(number), self._scorer(number)
-            block = rows.blocks()
-            apart = scores = scorer.held_out(rows.embeddings, rows.target, rows.group)
-            if len(block.unique()) < len(rows.group.unique()):
-                scores = scorer.held_out(rows.embeddings, rows.target, block)
-            self.normal_clips(number).remember(scores, apart, block, rows)
-            self.set_limits(number, hop)
-            scorer.fit(rows.embeddings, rows.target, rows.group)
+            self.fit_section(number, bank.of(number), hop)
         return self
+
+    def fit_section(self, number: int, rows: Bank, hop: float = math.nan) -> None:
+        """Fit the scorer of a section on its rows of the bank, which was checked, and set its limits; see `fit`."""
+        scorer, block = self._scorer(number), rows.blocks()
+        apart = scores = scorer.held_out(rows.embeddings, rows.target, rows.group)
+        if len(block.unique()) < len(rows.group.unique()):
+            scores = scorer.held_out(rows.embeddings, rows.target, block)
+        self.normal_clips(number).remember(scores, apart, block, rows)
+        self.set_limits(number, hop)
+        scorer.fit(rows.embeddings, rows.target, rows.group)
 
     def take(self, number: int, other: SectionScorers, at: int) -> None:
         """Put what another one has learned of its section `at` in the place of what is known of a section."""
@@ -134,9 +138,13 @@ class SectionScorers(nn.Module):
             return found.float()
         scores = embeddings.new_empty(len(embeddings), dtype=torch.float32)
         for number in section.unique().tolist():
-            rows = section == number
-            scores[rows] = self._scorer(number)(embeddings[rows]).float()
+            rows = torch.nonzero(section == number).flatten()
+            scores[rows] = self.scores(number, embeddings, rows)
         return scores
+
+    def scores(self, number: int, embeddings: Tensor, rows: Tensor) -> Tensor:
+        """Scores ``(n,)`` in a section of those of the embeddings ``(B, E)`` that have these numbers ``(n,)``."""
+        return of_each(embeddings, self._scorer(number), rows)
 
     def limits(self, number: int) -> Limits:
         """Where the decisions of a section change."""

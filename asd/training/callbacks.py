@@ -126,6 +126,8 @@ class RunOutputs(pl.Callback):
             for name in pl_module.also:
                 pl_module.adapter.size_of(name)
         run = run_folder(trainer) if stage == "fit" else self.run(trainer)
+        if stage == "predict" and isinstance(pl_module, AnomalyDetector) and not is_rehearsal(trainer):
+            pl_module.rows_folder = run.embeddings
         if not trainer.is_global_zero or is_rehearsal(trainer):
             return
         try:

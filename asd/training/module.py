@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -92,6 +93,7 @@ class AnomalyDetector(Network, pl.LightningModule):
         self.metrics: dict[str, SectionMetrics] = {}
         self.embedded: dict[str, embedding_store.Stored] = {}
         self.also: tuple[str, ...] = ()  # vectors that `predict` keeps beside the one that is scored
+        self.rows_folder: Path | None = None  # for files of what `predict` cannot hold in memory
         self._rows = Rows(self.adapter.scored_dim)
         self._group_sizes: list[int] | None = None
         self._losses = Losses()
@@ -225,7 +227,7 @@ class AnomalyDetector(Network, pl.LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Forget the last rows."""
-        self._rows, self.embedded = Rows.of(self.adapter, self._data()), {}
+        self._rows, self.embedded = Rows.of(self.adapter, self._data(), self.rows_folder), {}
 
     def predict_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of reference or query clips."""

@@ -2,8 +2,9 @@
 
 Nearest neighbours stand beside the bare matrix product in blocks of the same size and beside scikit-learn; every line
 is measured in a process of its own, whose peak memory beyond that of the data is given. ``--grid`` measures a grid of
-back ends on ten machines instead, ``--approximate`` an index of embeddings that lie as those of machines do: about the
-means of many operating states, each spread along the same few directions.
+back ends on ten machines instead; ``--approximate`` an index, and ``--clusters`` K-means in parts beside that of
+scikit-learn, of embeddings that lie as those of machines do: about the means of many operating states, each spread
+along the same few directions.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import time
 from pathlib import Path
 
 import torch
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 
+from asd.configured import configured
 from asd.evaluation import back_ends, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
-from asd.scoring import KMeansScorer, NeighboursScorer
+from asd.scoring import KMeansScorer, NeighboursScorer, Scorer
 
 WIDTH = 768
 MOST_FOR_SCIKIT_LEARN = 100_000
@@ -33,6 +35,11 @@ GRID = Path(__file__).parents[2] / "configs" / "grid" / "back_ends.yaml"
 def peak() -> float:
     """GB of memory at the highest, so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def forget_peak() -> None:
+    """Have the highest be what it is now, on Linux."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(what: str, references: int, queries: int, k: int) -> dict[str, float]:
@@ -93,27 +100,64 @@ def scaling(sizes: list[int], queries: int, k: int) -> None:
             )
 
 
-def approximate(sizes: list[int], queries: int, k: int, probes: int, width: int = 256) -> None:
-    """Print a line for every number of references: time, memory and recall beside the exact neighbours."""
-    print("| references | exact, s | fit, s | from a checkpoint, s | approximate, s | ratio | recall | score, off by |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+def drawn(counts: tuple[int, ...], width: int) -> list[torch.Tensor]:
+    """So many embeddings as those of machines lie, of the same states."""
+    generator = torch.Generator().manual_seed(0)
+    means, along = torch.randn(1000, width, generator=generator), torch.randn(16, width, generator=generator)
+    found = []
+    for count in counts:
+        found.append(torch.empty(count, width))
+        for part in found[-1].split(2**18):
+            part[:] = means[torch.randint(1000, (len(part),), generator=generator)]
+            part += 0.3 * torch.randn(len(part), 16, generator=generator) @ along
+            part += 0.1 * torch.randn(len(part), width, generator=generator)
+    return found
+
+
+def clusters(sizes: list[int], width: int, k: int = 16) -> None:
+    """Print a line for every number of embeddings and every way: processor time, memory, what is left of distances."""
+    print("| embeddings | 16 centres by | fit, processor s | memory beyond the data, GB | inertia, ratio to asd |")
+    print("|---:|---|---:|---:|---:|")
     for size in sizes:
-        generator = torch.Generator().manual_seed(0)
-        means, along = torch.randn(1000, width, generator=generator), torch.randn(16, width, generator=generator)
+        (bank,) = drawn((size,), width)
+        target, ours = torch.zeros(size, dtype=torch.bool), 0.0
+        ways = {
+            "asd": lambda: KMeansScorer(k, "euclidean", "clustered").fit(bank, target).centres,  # noqa: B023
+            "scikit-learn MiniBatchKMeans": lambda: MiniBatchKMeans(k, n_init=4, random_state=0).fit(bank.numpy()),  # noqa: B023
+            "scikit-learn KMeans": lambda: KMeans(k, n_init=4, random_state=0).fit(bank.numpy()),  # noqa: B023
+        }
+        for name, way in ways.items():
+            if name == "scikit-learn KMeans" and size > MOST_FOR_SCIKIT_LEARN:
+                continue
+            forget_peak()
+            before, start = peak(), time.process_time()
+            found = way()
+            seconds, memory = time.process_time() - start, peak() - before
+            centres = found if isinstance(found, torch.Tensor) else torch.from_numpy(found.cluster_centers_)
+            inertia = sum(float(torch.cdist(part, centres).amin(1).square().sum()) for part in bank.split(2**18))
+            ours = ours or inertia
+            print(f"| {size:,} | {name} | {seconds:.2f} | {memory:.2f} | {inertia / ours:.4f} |", flush=True)
 
-        def drawn(count: int) -> torch.Tensor:
-            rows = means[torch.randint(1000, (count,), generator=generator)]  # noqa: B023 - called at once
-            rows += 0.3 * torch.randn(count, 16, generator=generator) @ along  # noqa: B023
-            return rows.add_(torch.randn(count, width, generator=generator), alpha=0.1)  # noqa: B023
 
-        bank, asked = drawn(size), drawn(queries)
+def approximate(sizes: list[int], queries: int, k: int, probes: int, width: int) -> None:
+    """Print a line for every number of references: time, memory and recall beside the exact neighbours."""
+    print(
+        "| references | exact, s | fit, s | from a checkpoint, s | approximate, s | ratio | recall | score, off by "
+        "| memory beyond the data, GB |"
+    )
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for size in sizes:
+        bank, asked = drawn((size, queries), width)
         target = torch.zeros(size, dtype=torch.bool)
         ours, seconds = NeighboursScorer(k, index="approximate", probes=probes), []
         steps = (
             lambda: ours.fit(bank, target), lambda: ours(asked[:1]), lambda: ours(asked),  # noqa: B023
             lambda: NeighboursScorer(k).fit(bank, target)(asked),  # noqa: B023
         )  # fmt: skip
+        forget_peak()
+        before = memory = peak()
         for step in steps:
+            memory = peak()
             start = time.perf_counter()
             found = step()
             seconds.append(time.perf_counter() - start)
@@ -121,7 +165,8 @@ def approximate(sizes: list[int], queries: int, k: int, probes: int, width: int 
         hits = float((scores <= found + 1e-6).float().mean())
         off = float(((scores - found) / found).mean())
         cells = [seconds[3], *seconds[:3], seconds[3] / seconds[2]]
-        print(f"| {size:,} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {hits:.4f} | {off:.2%} |", flush=True)
+        figures = f"{' | '.join(f'{cell:.2f}' for cell in cells)} | {hits:.4f} | {off:.2%} | {memory - before:.2f}"
+        print(f"| {size:,} | {figures} |", flush=True)
 
 
 def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None:
@@ -144,7 +189,7 @@ def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None
         slowest = {}
         for spec in specs:
             begin = time.perf_counter()
-            back_ends.score(found, back_ends.build(spec))
+            back_ends.score(found, configured(spec, Scorer))  # type: ignore[type-abstract]
             slowest[back_ends.describe(spec)] = time.perf_counter() - begin
         total = time.perf_counter() - start
     print(f"{len(specs)} back ends, {machines} machines x {references + queries} embeddings of {WIDTH}: {total:.1f} s")
@@ -160,6 +205,8 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=1)
     parser.add_argument("--grid", action="store_true", help="time configs/grid/back_ends.yaml")
     parser.add_argument("--approximate", action="store_true", help="measure the index beside exact neighbours")
+    parser.add_argument("--clusters", action="store_true", help="measure K-means beside scikit-learn's")
+    parser.add_argument("--width", type=int, default=256, help="columns, of the last two")
     parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -168,7 +215,9 @@ def main() -> None:
     elif given.grid:
         grid()
     elif given.approximate:
-        approximate(given.sizes, given.queries, given.k, given.probes)
+        approximate(given.sizes, given.queries, given.k, given.probes, given.width)
+    elif given.clusters:
+        clusters(given.sizes, given.width)
     else:
         scaling(given.sizes, given.queries, given.k)
 

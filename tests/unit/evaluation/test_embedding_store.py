@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -118,6 +119,25 @@ def test_stores_from_before_there_were_names_are_read(tmp_path: Path) -> None:
         found.of("pooled")
 
 
+def test_facts_that_a_header_cannot_hold_are_bytes_beside_the_embeddings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = written(tmp_path / "usual", several()) / "embeddings" / "query.safetensors"
+    monkeypatch.setattr(embedding_store, "_LONGEST_FACTS", 100)
+    folder = written(tmp_path / "long", several())
+    found, path = embedding_store.read(folder), folder / "embeddings" / "query.safetensors"
+    assert found.query.clips == several().query.clips
+    assert torch.equal(found.query.embeddings, several().query.embeddings)
+    headers = [int.from_bytes(one.read_bytes()[:8], "little") for one in (path, usual)]
+    assert headers[0] < 1000 < headers[1]
+    with safe_open(path, "pt") as file:
+        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for forged in (torch.tensor([0xFF], dtype=torch.uint8), torch.ones(3), torch.ones(2, dtype=torch.bfloat16)):
+        save_file({**tensors, "clips": forged}, path, header)
+        with pytest.raises(UserError, match=r"query\.safetensors cannot be read"):
+            embedding_store.read(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -151,8 +171,10 @@ def test_a_store_tells_a_scorer_how_many_bands_there_are() -> None:
     assert [row.score for row in back_ends.score(bands, told).rows] == [
         row.score for row in back_ends.score(bands, given).rows
     ]
-    _, scorers = back_ends.decided(bands, BEAMScorer())
-    assert len(scorers.scorers[0].parts) == 3
+    assert len(back_ends.fit(bands, BEAMScorer()).scorers[0].parts) == 3
+    assert [row.score for row in back_ends.decided(bands, BEAMScorer())[0]] == [
+        row.score for row in back_ends.decided(bands, given)[0]
+    ]
 
 
 def test_several_vectors_from_the_command_line(rescored, tmp_path: Path) -> None:

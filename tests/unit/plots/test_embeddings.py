@@ -43,6 +43,17 @@ def test_conditions_and_domains_are_told_apart(drawn: list[Figure], tmp_path: Pa
     assert "test, label unknown" in {c.get_label() for c in drawn[-1].axes[0].collections}
 
 
+def test_of_very_many_clips_some_are_drawn(
+    drawn: list[Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asd.plots.embeddings._MOST_CLIPS", 20)
+    plots.embedding_map(make(), tmp_path / "map.png")
+    for axes in drawn[0].axes:
+        assert sum(len(c.get_offsets()) for c in axes.collections) == 20 + 16
+    plots.centre_attention(make(), tmp_path / "centres.png", k=2)
+    assert (tmp_path / "centres.png").is_file()
+
+
 @pytest.mark.parametrize(("attributes", "names"), [(3, {"spd_0", "spd_1", "spd_2"}), (20, {"8 more"})])
 def test_attributes_are_named_in_the_panel(
     drawn: list[Figure], tmp_path: Path, attributes: int, names: set[str]

@@ -1,4 +1,4 @@
-"""K-means as it is asked for: how many centres, how many starts, whole or in mini-batches, and what is kept."""
+"""K-means as it is asked for: how many centres, how many starts, whole or in parts, and what is kept."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 
 from asd.errors import UserError
-from asd.scoring import KMeansScorer
+from asd.scoring import KMeansScorer, in_parts, kmeans
+from asd.scoring.distances import Metric, placed
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
 NONE = torch.zeros(40, dtype=torch.bool)
 SOME = torch.arange(40) >= 35
 
+Asked = tuple[int, int, dict[str, Any], str]
+
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, dict[str, Any], str]]:
-    """Kind, number of centres, options and type of values of each clustering."""
-    calls: list[tuple[str, int, dict[str, Any], str]] = []
-    for name in ("KMeans", "MiniBatchKMeans"):
-        usual = getattr(cluster, name)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Number of rows and of centres, options and type of values of each clustering."""
+    calls: list[Asked] = []
+    usual = cluster.KMeans
 
-        def watched(k: int, _usual: type = usual, **options: Any) -> object:
-            made = _usual(k, **options)
-            fit = made.fit
+    def watched(k: int, **options: Any) -> object:
+        made = usual(k, **options)
+        fit = made.fit
 
-            def fitted(values: Any) -> object:
-                calls.append((_usual.__name__, k, options, str(values.dtype)))
-                return fit(values)
+        def fitted(values: Any) -> object:
+            calls.append((len(values), k, options, str(values.dtype)))
+            return fit(values)
 
-            made.fit = fitted
-            return made
+        made.fit = fitted
+        return made
 
-        monkeypatch.setattr(cluster, name, watched)
+    monkeypatch.setattr(cluster, "KMeans", watched)
     return calls
 
 
@@ -48,21 +50,54 @@ def test_what_is_not_said() -> None:
     }  # fmt: skip
 
 
-def test_starts_and_seed_are_those_asked_for(asked: list[tuple[str, int, dict[str, Any], str]]) -> None:
+def test_starts_and_seed_are_those_asked_for(asked: list[Asked]) -> None:
     KMeansScorer(3).fit(ROWS, NONE)
     KMeansScorer(3, restarts=7, seed=5).fit(ROWS, NONE)
     assert [call[2] for call in asked] == [{"n_init": 4, "random_state": 0}, {"n_init": 7, "random_state": 5}]
 
 
-def test_mini_batches_begin_above_the_number_given(asked: list[tuple[str, int, dict[str, Any], str]]) -> None:
+def test_many_are_clustered_by_some_of_them_first(asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "_SOME", 30 * 6)
+    monkeypatch.setattr(kmeans, "_ROWS_A_CENTRE", 1)
     for most in (40, 39):
-        KMeansScorer(3, mini_batch_above=most).fit(ROWS, NONE)
-    assert [(kind, k, values) for kind, k, _, values in asked] == [
-        ("KMeans", 3, "float64"), ("MiniBatchKMeans", 3, "float32"),
-    ]  # fmt: skip
+        KMeansScorer(3, restarts=2, mini_batch_above=most).fit(ROWS, NONE)
+    assert [(rows, k, values) for rows, k, _, values in asked] == [(40, 3, "float64"), (30, 3, "float32")]
+    assert asked[0][2] == asked[1][2] == {"n_init": 2, "random_state": 0}
 
 
-def test_mini_batches_find_the_centres_of_groups_far_apart() -> None:
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("far", [0.0, 300.0])
+def test_many_are_clustered_as_well_as_all_at_once(metric: Metric, far: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of their states, far from zero too, by a start from a hundredth of them."""
+    monkeypatch.setattr(kmeans, "_SOME", 200 * 16)
+    monkeypatch.setattr(kmeans, "_ROWS_A_CENTRE", 1)
+    monkeypatch.setattr(in_parts, "_AT_ONCE", 1000 * 16)
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.randn(8, 16, generator=generator).repeat_interleave(2500, 0) + far
+    rows += 0.5 * torch.randn(20_000, 16, generator=generator)
+    none = torch.zeros(20_000, dtype=torch.bool)
+    exact, some, again = (
+        KMeansScorer(8, metric, "clustered", mini_batch_above=most).fit(rows, none).centres
+        for most in (20_000, 1000, 1000)
+    )
+    assert torch.equal(some, again)
+    inertia, best = (torch.cdist(placed(rows, metric), one).amin(1).square().sum() for one in (some, exact))
+    assert inertia < 1.01 * best
+
+
+def test_of_many_that_are_few_different_ones_centres_coincide() -> None:
+    scorer = KMeansScorer(6, "euclidean", mini_batch_above=10).fit(ROWS[:2].repeat(20, 1), NONE)
+    assert scorer(ROWS[:2]).max() < 1e-5
+
+
+def test_distances_of_many_clips_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = KMeansScorer(4).fit(ROWS, NONE)
+    whole = scorer(ROWS)
+    monkeypatch.setattr(kmeans, "_DISTANCES", 4 * 7)
+    torch.testing.assert_close(scorer(ROWS), whole)
+
+
+def test_parts_find_the_centres_of_groups_far_apart() -> None:
     """And of target clips that are centres of their own."""
     generator = torch.Generator().manual_seed(0)
     groups = torch.tensor([[10.0, 0.0], [0.0, 10.0], [-10.0, 0.0]]).repeat_interleave(50, 0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from asd.errors import UserError
 from asd.training.collect import Rows
 from tests.ranks import in_ranks
 
@@ -46,3 +50,27 @@ def test_rows_come_together_on_every_process_and_lie_in_memory_once() -> None:
         assert few.tolist() == [[1, 3, 7], [0, 0, 1]]  # of the first process that has them
         assert torch.equal(other, torch.ones(1, 3))
         assert needed < 1.8 * 4 * CLIPS * WIDTH, f"{needed / 1e6:.0f} MB for {4 * CLIPS * WIDTH / 1e6:.0f} MB of rows"
+
+
+def test_many_rows_lie_in_a_file_without_a_name(tmp_path: Path) -> None:
+    held = Rows(3, (5, 2), tmp_path / "new", most=6)
+    held.add("query", torch.arange(2), torch.ones(2, 3))
+    assert not (tmp_path / "new").exists()
+    held.add("reference", torch.tensor([4, 0]), torch.arange(6.0).view(2, 3))
+    held.add("reference", torch.arange(5), torch.full((5, 3), 9.0))
+    index, rows = held.gathered("reference")
+    assert index.tolist() == [0, 1, 2, 3, 4]
+    assert rows.tolist() == [[3, 4, 5], [9, 9, 9], [9, 9, 9], [9, 9, 9], [0, 1, 2]]
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="rows are in memory there")
+def test_a_disk_without_room_is_told_at_the_first_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    held = Rows(250_000, (4000, 2), tmp_path, most=6)
+    with pytest.raises(UserError, match=r"no room for 4\.0 GB of embeddings \(No space left on device\); free space"):
+        held.add("reference", torch.tensor([0]), torch.ones(1, 250_000))
+    assert list(tmp_path.iterdir()) == []
