@@ -110,6 +110,7 @@ def test_frozen_thawed_accumulated_and_resumed(made: Any, data_set: Path, tmp_pa
     assert_same(steps(made(), data_set, tmp_path / "back", thawed, **several), plain[2 * each :])
 
 
+@pytest.mark.slow
 def test_in_two_processes_that_share_gradients_or_divide_weights(data_set: Path, tmp_path: Path) -> None:
     def run(rank: int) -> None:
         in_its_own_process(_in_two, data_set, tmp_path, started[rank], log=tmp_path / f"{rank}.log")

@@ -145,7 +145,7 @@ def page(request: pytest.FixtureRequest, browser: Any, own: Path) -> Any:
         browser.find_element("link text", "The interface, for programs").click()
         wait.until(lambda _: "/v1/score" in browser.find_element("tag name", "body").text)
         return browser
-    wait.until(lambda _: browser.execute_script("return known.machines.length") == 2)
+    wait.until(lambda _: browser.execute_script("return typeof known == 'undefined' ? 0 : known.machines.length") == 2)
     paths = sorted((own / MACHINE / "test/anomaly").iterdir())[:2]
     browser.find_element("id", "file").send_keys("\n".join(map(str, paths)))
     wait.until(lambda _: browser.execute_script("return past.length") == 2)
@@ -192,7 +192,7 @@ def test_a_plant_reads_no_word_of_the_challenge(
         assert [word for word in CHALLENGE if word in text.lower()] == []
     browser.get(service)
     wait = WebDriverWait(browser, 60)
-    wait.until(lambda _: browser.execute_script("return known.machines.length") == 2)
+    wait.until(lambda _: browser.execute_script("return typeof known == 'undefined' ? 0 : known.machines.length") == 2)
     browser.find_element("id", "file").send_keys(str(min((own / MACHINE / "test/anomaly").iterdir())))
     wait.until(lambda _: browser.execute_script("return past.length") == 1)
     labels = "[...document.querySelectorAll('[aria-label]')].map((one) => one.ariaLabel).join()"

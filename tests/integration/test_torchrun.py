@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.quick import QUICK
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -27,6 +29,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_two_nodes_train_one_model(synthetic: Path, tmp_path: Path) -> None:
     port = free_port()
     arguments = [

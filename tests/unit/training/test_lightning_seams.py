@@ -17,6 +17,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, ddp
 from torch.utils.data import DataLoader
 
+from asd.training import lightning_seams
 from asd.training.lightning_seams import (
     FullySharded,
     OpenCLI,
@@ -165,14 +166,25 @@ def test_every_process_holds_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy.setup_environment()
     assert sizes == [(6, 1)]
     seen: dict[str, Any] = {}
+    states = {"optimizer_states": ["of the first"]}
 
     def load(self: Any, path: str, weights_only: bool) -> dict[str, Any]:
-        seen.update(only=weights_only, trains=model.layer.bias.requires_grad)
-        return {}
+        seen.update(only=weights_only, left_to_lightning=list(self.optimizers))
+        return states
+
+    def load_optimizer(of: Any, optimizer: Any, state: Any) -> None:
+        seen.update(of=of, optimizer=optimizer, state=state, trains=model.layer.bias.requires_grad)
 
     monkeypatch.setattr(ModelParallelStrategy, "load_checkpoint", load)
-    assert strategy.load_checkpoint("last.ckpt", weights_only=False) == {"state_dict": {}}
-    assert seen == {"only": True, "trains": True}
+    monkeypatch.setattr(lightning_seams, "_load_optimizer", load_optimizer)
+    strategy.model, optimizer = model, torch.optim.SGD(model.parameters())
+    strategy.optimizers = [optimizer]
+    assert strategy.load_checkpoint("last.ckpt", weights_only=False) == {"state_dict": {}, **states}
+    assert seen == {
+        "only": True, "left_to_lightning": [],
+        "of": model, "optimizer": optimizer, "state": "of the first", "trains": True,
+    }  # fmt: skip
+    assert strategy.optimizers == [optimizer]
     assert not model.layer.bias.requires_grad
 
 
