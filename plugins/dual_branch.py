@@ -7,13 +7,13 @@ Spectrograms of further resolutions have branches of their own, as in the multi-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, Statistics, TokenLayout
+from asd.encoders import Augmentation, Encoder, KnownScore, Statistics, TokenLayout
 from asd.encoders.stft import MagnitudeSpectrogram, whole_magnitudes
 from asd.errors import UserError
 
@@ -48,6 +48,9 @@ class DualBranchCNN(Encoder):
     """
 
     sample_rate = 16000
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(64.77, "trained", "RealMix", "recipe/dual_branch; tests/benchmarks/RESULTS.md"),
+    )
 
     def __init__(
         self,

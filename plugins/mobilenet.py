@@ -15,7 +15,7 @@ import torch
 from asd_plugins.mobilenet_layers import BANDS, ROWS, STEM, Block, MobileNetMel, convolution, multiple_of_eight
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.pretrained import Weights, load_strict, weights_of
 from asd.encoders.weights_cache import find
 from asd.errors import UserError
@@ -42,6 +42,10 @@ class MobileNet(Encoder):
     """
 
     sample_rate = 32000
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(62.75, "frozen", "RealMix", "mn04, block 11 with its rows, K-means; tests/benchmarks/RESULTS.md"),
+        KnownScore(65.73, "tuned", "RealMix", "mn04, recipe/mobilenet; tests/benchmarks/RESULTS.md"),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "mn04_as",

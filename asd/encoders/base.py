@@ -83,7 +83,7 @@ class Encoder(Described, nn.Module, ABC):
         seconds: Length of clip the encoder is built for; ``None``: any. Other lengths are trimmed or padded inside.
         augment: Runs between `spectrogram` and `encode`; identity in evaluation mode.
         cards: Cards of the published weights it loads.
-        scores: What its published weights are known to score.
+        scores: What it is known to score.
         listing: Sample rate, width and parameters as text for the table of encoders, where building the encoder would
             import a large library; ``None``: they are counted.
         settled: Arguments of the class that were taken from a file of weights, such as its size.
