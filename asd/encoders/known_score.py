@@ -1,4 +1,4 @@
-"""Official scores of published encoders: what somebody measured."""
+"""Official scores of encoders: what somebody measured."""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def examples(name: str) -> list[tuple[str, str]]:
 
 def shape(said: str) -> str:
     """Without what another processor or another day makes otherwise: numbers, marks, and decisions."""
-    text = re.sub(r"\b[0-9a-f]{8}(?:-[0-9a-f-]{27})?\b|\d{4}-\d\d-\d\dT[\d:+]+|\d(?:[\d.,]*\d)?(?:e[-+]?\d+)?", "#", said)
+    text = re.sub(
+        r"\b[0-9a-f]{8}(?:-[0-9a-f-]{27})?\b|\d{4}-\d\d-\d\dT[\d:+]+|\d(?:[\d.,]*\d)?(?:e[-+]?\d+)?", "#", said
+    )
     text = re.sub(r"\b(?:normal|uncertain|anomalous|true|false)\b", "*", text)
     return re.sub(r"#(?: #)+", "#", " ".join(re.sub("-{2,}", "", text).split()))
 

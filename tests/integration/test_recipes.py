@@ -52,8 +52,6 @@ def shrink(encoder: dict[str, Any]) -> None:
 def tiny(recipe: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     config = configs.read(recipe)
     shrink(config["model"]["encoder"])
-    if "crop_seconds" in config["data"]["init_args"]:
-        config["data"]["init_args"]["crop_seconds"] = 0.5
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path, config
