@@ -15,13 +15,15 @@ from asd.errors import UserError
 from asd.scoring.base import ReferenceScorer, Scorer, own_recordings
 from asd.scoring.cluster_exit import within_cluster
 from asd.scoring.conformal import Surprise
-from asd.scoring.distances import distances, nearest, placed
+from asd.scoring.distances import Metric, distances, nearest, placed
 from asd.scoring.neighbours import NeighboursScorer
 
 Mode = Literal["ratio", "difference", "varmin", "log_varmin"]
 Density = Literal["mean", "kth"]
 
 _BLOCK = 4096
+_SAME = 1e-6
+"""Cosine distances below this are rounding: the two are one clip."""
 
 
 class LocalDensity(Scorer):
@@ -81,9 +83,7 @@ class LocalDensity(Scorer):
         rows = placed(embeddings, metric)
         if isinstance(self.scorer, ReferenceScorer):
             references = self.scorer.references
-            # A reference that is a clip has the recording of that clip; a centre is of none.
-            clip = nearest(references, rows, 1, metric)
-            own = torch.where(clip[0][:, 0] <= 1e-6, group[clip[1][:, 0]], -1)
+            own = group if torch.equal(references, rows) else _recordings(references, rows, group, metric)
             away = nearest(references, rows, self.k, metric, (own, group))[0]
             spacing = self._spacing(away, away)
             raw, place = (part[:, 0] for part in nearest(rows, references, 1, metric, (group, own)))
@@ -136,9 +136,10 @@ class LocalDensity(Scorer):
         return spacing.where(~lonely, usual)
 
     def _floor(self) -> Tensor:
-        """A thousandth of the usual spacing: identical clips leave no distance to divide by."""
+        """A thousandth of the usual spacing, and above rounding: identical clips leave no distance to divide by."""
         middle = self.spacing.abs().sort().values[(len(self.spacing) - 1) // 2]
-        return 1e-3 * torch.where(middle > 0, middle, 1.0)
+        rounded = isinstance(self.scorer, ReferenceScorer) and self._metric == "cosine"
+        return (1e-3 * torch.where(middle > 0, middle, 1.0)).clamp_min(_SAME if rounded else 0.0)
 
     def _normalised(self, scores: Tensor, spacing: Tensor) -> Tensor:
         if self.mode == "ratio":
@@ -163,6 +164,12 @@ class LocalDensity(Scorer):
         scores: Tensor = self.scorer(embeddings)
         place = nearest(rows, self.references, 1, metric)[1][:, 0]
         return self._normalised(scores, self.spacing[place])
+
+
+def _recordings(references: Tensor, rows: Tensor, group: Tensor, metric: Metric) -> Tensor:
+    """The recording of each reference ``(R,)``: that of the clip which it is; -1 of a centre, which is none."""
+    away, clip = nearest(references, rows, 1, metric)
+    return torch.where(away[:, 0] <= _SAME, group[clip[:, 0]], -1)
 
 
 class _ByDomain(Scorer):

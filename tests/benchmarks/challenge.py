@@ -5,7 +5,7 @@ clip by frozen BEATs and Dasheng, trains both, BEATs by LoRA and the dual-branch
 each by the same back ends: a global mean, frequency bands, BEAM with VarMin, and relative deviation pooling. What is
 there is not made again, so that it can be stopped and go on. ``--root ROOT`` takes data that are there, ``--truth
 LIST`` labels the evaluation set, ``--systems`` chooses. Arguments after ``--`` go to every `asd fit`, and to `asd
-predict` with a frozen encoder.
+predict` with a frozen encoder. A system whose weights cannot be had is left out, and the exit code is 2.
 
 ``--tiny`` has small random encoders and one epoch, to see that all of it works, on machines that do not exist:
 
@@ -39,6 +39,7 @@ from asd.evaluation.metrics import official_score
 from asd.plugins import resolve
 from asd.run_folder import RunFolder
 from asd.scoring import Scorer
+from asd.utils.files import replace_text
 
 YEARS = (2023, 2024, 2025, 2026)
 """Those whose two subsets have different machines."""
@@ -116,32 +117,60 @@ PUBLISHED: Mapping[int, Sequence[tuple[str, float | None, float | None]]] = {
 Scores = dict[str, dict[str, float]]
 
 
-def asd(*arguments: object) -> None:
-    """Run the program, which says itself what is wrong, and end where it does."""
+def asd(*arguments: object) -> int:
+    """Run the program, which says itself what is wrong; returns the exit code."""
     command = [sys.executable, "-m", "asd", *map(str, arguments)]
-    code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
-    if code:
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+
+
+def must(*arguments: object) -> None:
+    """Run the program, and end where it fails."""
+    if code := asd(*arguments):
         sys.exit(code)
+
+
+def claim(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Note what the runs of a folder are made of, or end where others are there."""
+    noted = folder / "made_of.json"
+    if noted.is_file() and json.loads(noted.read_text()) != made_of:
+        print(f"{folder} has runs of other data or arguments, see {noted.name}; give another --out", file=sys.stderr)
+        sys.exit(2)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(noted, json.dumps(made_of, indent=2))
+
+
+def pseudo_labels(out: Path, config: Sequence[str]) -> list[str]:
+    """Clusters in the place of attributes that machines hide, by the frozen encoder, as arguments of `asd fit`."""
+    frozen, labels = out / "BEATs_LoRA_frozen", out / "labels.csv"
+    if not (RunFolder(frozen).embeddings / "query.safetensors").is_file():
+        must("predict", *config, "--outputs.folder", frozen, "--outputs.also", "[bands/mean]")
+    if all(clip.attributes for clip in embedding_store.read(frozen).reference.clips):
+        return []
+    if not labels.is_file():
+        must("data", "pseudo-label", frozen, "--what", "bands/mean", "--clusters", 0.008, "--out", labels)
+    return ["--data.labels", str(labels)]
 
 
 def embedded(system: str, seed: int, out: Path, arguments: Sequence[str]) -> Path:
     """The run whose embeddings are stored, which is made where it is not there."""
     recipe, tuned = SYSTEMS[system]
     home = out / f"{system.replace(', ', '_')}_{seed}"
-    config = ["--config", recipe, *arguments, "--seed_everything", str(seed), "--trainer.enable_progress_bar=false"]
+    config = ["--config", recipe, *arguments, "--trainer.enable_progress_bar=false"]
+    config += pseudo_labels(out, config) if recipe == "recipe/beats_lora" else []
+    config += ["--seed_everything", str(seed)]
     also = ["--outputs.also", json.dumps(ALSO)]
     run = home
     if tuned:
         logger = ["--trainer.logger.save_dir", str(out), "--trainer.logger.name", home.name]
         if not list(home.glob("version_*/results.json")):
-            asd("fit", *config, *logger, "--outputs.pictures=false", "--trainer.check_val_every_n_epoch", 999)
+            must("fit", *config, *logger, "--outputs.pictures=false", "--trainer.check_val_every_n_epoch", 999)
         run = sorted(home.glob("version_*/results.json"))[-1].parent
     # Written after the reference clips, each whole or not at all.
     if not (RunFolder(run).embeddings / "query.safetensors").is_file():
         if tuned:
-            asd("predict", "--ckpt_path", RunFolder(run).checkpoint, *also, "--trainer.enable_progress_bar=false")
+            must("predict", "--ckpt_path", RunFolder(run).checkpoint, *also, "--trainer.enable_progress_bar=false")
         else:
-            asd("predict", *config, "--model.adapter.embedding", "tokens", *also, "--outputs.folder", run)
+            must("predict", *config, "--model.adapter.embedding", "tokens", *also, "--outputs.folder", run)
     return run
 
 
@@ -167,17 +196,11 @@ def measured(store: Store, machines: Mapping[str, Sequence[str]], truth: Path | 
 
 
 def scores(system: str, seed: int, given: argparse.Namespace, arguments: Sequence[str]) -> Scores:
-    """What a system has with a seed, measured where that was not done."""
-    known: Path = given.out / f"{system.replace(', ', '_')}_{seed}" / "ladder.json"
-    if known.is_file():
-        found: Scores = json.loads(known.read_text())
-        return found
+    """What a system has with a seed."""
     run = embedded(system, seed, given.out, arguments)
     raw = {subset: given.root / subset / "raw" for subset in SUBSETS}
     machines = {subset: sorted(one.name for one in place.iterdir()) for subset, place in raw.items() if place.is_dir()}
-    found = measured(embedding_store.read(run), machines, given.truth)
-    known.write_text(json.dumps(found, indent=2))
-    return found
+    return measured(embedding_store.read(run), machines, given.truth)
 
 
 def cell(values: Sequence[float]) -> str:
@@ -223,28 +246,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--tiny", action="store_true", help="small random encoders and one epoch")
-    parser.add_argument("arguments", nargs="*", help="of asd fit and asd predict, after --")
-    given = parser.parse_args(argv)
+    parser.epilog = "what follows -- goes to asd fit and asd predict"
+    words = list(sys.argv[1:] if argv is None else argv)
+    # By hand: argparse of Python 3.11 takes them only where the year is the last before them.
+    at = words.index("--") if "--" in words else len(words)
+    given, further = parser.parse_args(words[:at]), words[at + 1 :]
     # Apart, or what was measured of one would be shown as that of another.
     given.out = given.out / f"{given.year}{'_tiny' if given.tiny else ''}"
+    root = given.root or Path("data") / f"dcase{given.year}t2"
+    claim(given.out, {"root": str(root.resolve()), "arguments": further})
     if given.root is None:
-        given.root = Path("data") / f"dcase{given.year}t2"
-        asd("data", "download", given.year, "--out", given.root)
-    if not given.tiny:
-        for recipe in dict.fromkeys(SYSTEMS[system][0] for system in given.systems):
-            if recipe in WEIGHTS:
-                asd("weights", "fetch", WEIGHTS[recipe])
+        given.root = root
+        must("data", "download", given.year, "--out", root)
+    recipes = dict.fromkeys(SYSTEMS[system][0] for system in given.systems)
+    fetched = [] if given.tiny else [recipe for recipe in recipes if recipe in WEIGHTS]
+    without = [recipe for recipe in fetched if asd("weights", "fetch", WEIGHTS[recipe])]
+    left_out = [system for system in given.systems if SYSTEMS[system][0] in without]
     found: dict[str, list[Scores]] = {}
     for system in given.systems:
+        if system in left_out:
+            continue
         recipe, tuned = SYSTEMS[system]
         small = tiny(given.out, recipe) if given.tiny else []
-        arguments = [*small, "--data.root", str(given.root), *CHANNELS.get(given.year, []), *given.arguments]
+        arguments = [*small, "--data.root", str(given.root), *CHANNELS.get(given.year, []), *further]
         # Nothing is drawn where nothing is trained.
         seeds = given.seeds if tuned else given.seeds[:1]
         found[system] = [scores(system, seed, given, arguments) for seed in seeds]
     if given.tiny:
         print("Small random encoders: these figures say that all of it works, and nothing else.\n")
     print("\n".join(lines(given.year, found)))
+    if left_out:
+        print(f"left out, for want of weights: {'; '.join(left_out)}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

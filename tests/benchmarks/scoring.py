@@ -2,9 +2,9 @@
 
 Nearest neighbours stand beside the bare matrix product in blocks of the same size and beside scikit-learn; every line
 is measured in a process of its own, whose peak memory beyond that of the data is given. ``--grid`` measures a grid of
-back ends on ten machines instead; ``--approximate`` an index, and ``--clusters`` K-means in parts beside that of
-scikit-learn, of embeddings that lie as those of machines do: about the means of many operating states, each spread
-along the same few directions.
+back ends on ten machines instead, in a process for each core and in one; ``--approximate`` an index, and ``--clusters``
+K-means in parts beside that of scikit-learn, of embeddings that lie as those of machines do: about the means of many
+operating states, each spread along the same few directions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from asd.configured import configured
 from asd.evaluation import back_ends, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.scoring import KMeansScorer, NeighboursScorer, Scorer
+from asd.utils.forks import each, usable_cores
 
 WIDTH = 768
 MOST_FOR_SCIKIT_LEARN = 100_000
@@ -183,18 +184,21 @@ def grid(machines: int = 10, references: int = 1000, queries: int = 200) -> None
     with tempfile.TemporaryDirectory() as folder:
         for name, part in zip(embedding_store.SUBSETS, parts, strict=True):
             embedding_store.write(Path(folder) / f"{name}.safetensors", part)
-        start = time.perf_counter()
         found: Store = embedding_store.read(Path(folder))
         specs = back_ends.read_grid(GRID)
-        slowest = {}
-        for spec in specs:
+
+        def scored(number: int) -> float:
             begin = time.perf_counter()
-            back_ends.score(found, configured(spec, Scorer))  # type: ignore[type-abstract]
-            slowest[back_ends.describe(spec)] = time.perf_counter() - begin
-        total = time.perf_counter() - start
-    print(f"{len(specs)} back ends, {machines} machines x {references + queries} embeddings of {WIDTH}: {total:.1f} s")
-    for name, seconds in sorted(slowest.items(), key=lambda item: -item[1])[:5]:
-        print(f"  {seconds:5.2f} s  {name}")
+            back_ends.score(found, configured(specs[number], Scorer))  # type: ignore[type-abstract]
+            return time.perf_counter() - begin
+
+        print(f"{len(specs)} back ends, {machines} machines x {references + queries} embeddings of {WIDTH}, seconds:")
+        for processes in dict.fromkeys((usable_cores(), 1)):  # copies first: of a process that has no threads yet
+            start = time.perf_counter()
+            each_took = list(each(scored, len(specs), processes))
+            print(f"  {time.perf_counter() - start:5.1f}  in processes: {processes}", flush=True)
+    for spec, seconds in sorted(zip(specs, each_took, strict=True), key=lambda pair: -pair[1])[:5]:
+        print(f"  {seconds:5.2f}  {back_ends.describe(spec)}")
 
 
 def main() -> None:

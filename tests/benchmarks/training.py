@@ -14,6 +14,8 @@ import copy
 import logging
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -124,6 +126,22 @@ def operations_a_clip(detector: AnomalyDetector, seconds: float) -> float:
     ) / len(waveform)
 
 
+def beside_one_another(name: str, given: argparse.Namespace, threads: int) -> tuple[float, float]:
+    """Clips/s of as many processes that know nothing of each other, all together: through asd, and of plain loops."""
+    command = [sys.executable, "-m", "tests.benchmarks.training", "--encoder", name, "--rounds", "1"]
+    for option in ("clips", "batch_size", "precision"):
+        command += [f"--{option.replace('_', '-')}", str(getattr(given, option))]
+    command += ["--checkpointing"] * given.checkpointing
+    started = [
+        subprocess.Popen(
+            command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(given.processes)
+    ]
+    rows = [one.communicate()[0].splitlines()[-1].split(" | ") for one in started]
+    return sum(float(row[3]) for row in rows), sum(float(row[4]) for row in rows)
+
+
 def measure(root: Path, name: str, given: argparse.Namespace) -> None:
     """Train an encoder both ways, and print its line."""
     now = time.process_time if given.processor else time.perf_counter
@@ -132,10 +150,14 @@ def measure(root: Path, name: str, given: argparse.Namespace) -> None:
     data = ToyADMOS2(str(root), seconds=SECONDS, batch_size=given.batch_size)
     detector = build(data, name, options)
     if given.processes > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // given.processes))
+        threads = max(1, (os.cpu_count() or 1) // given.processes)
+        first = "LOCAL_RANK" not in os.environ  # the others are started by its trainer
+        alone = beside_one_another(name, given, threads) if first else (0.0, 0.0)
+        torch.set_num_threads(threads)
         speed = through_asd(data, detector, given.precision, now, given.processes)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"{name}, {given.precision}, {given.processes} processes: {speed:.1f} clips/s")
+        if first:
+            cells = " | ".join(f"{one:.1f} | {speed / one:.2f}" for one in alone)
+            print(f"| {name} | {given.precision} | {given.batch_size} | {speed:.1f} | {cells} |", flush=True)
         return
     rounds = []
     for _ in range(given.rounds):
@@ -163,7 +185,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--precision", default="bf16-mixed", choices=list(TYPES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=1, help="data-parallel processes, without the plain loop")
+    parser.add_argument("--processes", type=int, default=1, help="data-parallel, beside as many that are each alone")
     parser.add_argument("--processor", action="store_true", help="processor time, where other jobs share the machine")
     given = parser.parse_args()
     keep_freed_memory()
@@ -177,6 +199,9 @@ def main() -> None:
         if given.processes == 1:
             print("| encoder | precision | batch | asd, clips/s | plain loop, clips/s | ratio | of matrix rate |")
             print("|---|---|---:|---:|---:|---:|---:|")
+        elif "LOCAL_RANK" not in os.environ:
+            print("| encoder | precision | batch | data-parallel, clips/s | alone | ratio | plain loops | ratio |")
+            print("|---|---|---:|---:|---:|---:|---:|---:|")
         for name in given.encoder:
             measure(root, name, given)
 

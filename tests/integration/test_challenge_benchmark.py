@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from itertools import chain
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from asd.errors import UserError
+from asd.evaluation import embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import Rule
 from asd.run_folder import RunFolder
@@ -21,13 +23,13 @@ MACHINES = {"dev_data": ["fan"], "eval_data": ["valve"]}
 
 
 def stored(folder: Path, dev: float, test: float | None) -> None:
-    """What was measured of a run, each row a point above the one before."""
+    """What is measured of a run, each row a point above the one before."""
     known = {
         row: {"dev_data": dev + at, **({} if test is None else {"eval_data": test + at})}
         for at, row in enumerate(challenge.LADDER)
     }
     folder.mkdir(parents=True)
-    (folder / "ladder.json").write_text(json.dumps(known))
+    (folder / "known.json").write_text(json.dumps(known))
 
 
 def row(shown: str, system: str, name: str) -> list[str]:
@@ -38,7 +40,11 @@ def row(shown: str, system: str, name: str) -> list[str]:
 def test_the_table_is_that_of_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(challenge, "asd", lambda *_: pytest.fail("what is there was made again"))
+    def known(system: str, seed: int, given: argparse.Namespace, arguments: list[str]) -> challenge.Scores:
+        found: challenge.Scores = json.loads((given.out / f"{system.replace(', ', '_')}_{seed}/known.json").read_text())
+        return found
+
+    monkeypatch.setattr(challenge, "scores", known)
     stored(tmp_path / "2026_tiny/BEATs_frozen_1", 50.0, None)
     stored(tmp_path / "2025_tiny/BEATs_frozen_1", 99.0, 99.0)
     for seed, dev in enumerate((60.0, 61.0, 65.0), 1):
@@ -69,28 +75,47 @@ def test_every_year_has_figures_beside(year: int) -> None:
 def test_what_it_runs_can_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parse: Any) -> None:
     commands: list[list[str]] = []
 
-    def run(*arguments: object) -> None:
+    def run(*arguments: object) -> int:
         command = list(map(str, arguments))
         commands.append(command)
         if command[0] == "fit":
             folder = tmp_path / command[command.index("--trainer.logger.name") + 1] / "version_0"
             RunFolder(folder).results.parent.mkdir(parents=True)
             RunFolder(folder).results.write_text("{}")
+        if command[-1] == "[bands/mean]":
+            folder = RunFolder(Path(command[command.index("--outputs.folder") + 1])).embeddings
+            folder.mkdir(parents=True)
+            for name, part in zip(embedding_store.SUBSETS, (hidden.reference, hidden.query), strict=True):
+                embedding_store.write(folder / f"{name}.safetensors", part)
+        return 0
 
+    hidden = made(labels=True)
     monkeypatch.setattr(challenge, "asd", run)
     arguments = ["--data.root", str(tmp_path)]
     for system, (recipe, _) in challenge.SYSTEMS.items():
         challenge.embedded(system, 2, tmp_path, [*challenge.tiny(tmp_path, recipe), *arguments])
     wanted = [["fit", "predict"] if tuned else ["predict"] for _, tuned in challenge.SYSTEMS.values()]
+    # The recipe by LoRA has clusters of the frozen encoder's bands first, in the place of attributes that are hidden.
+    at = list(challenge.SYSTEMS).index("BEATs, LoRA")
+    wanted[at] = ["predict", "data", *wanted[at]]
     assert [command[0] for command in commands] == list(chain.from_iterable(wanted))
+    labels = str(tmp_path / "labels.csv")
     for command in commands:
         if "--ckpt_path" in command:
             assert Path(command[2]).parent.parent.name == "version_0"
-            continue
-        found = parse(command)
-        assert found.seed_everything == 2
-        if command[0] == "predict":
-            assert list(found.outputs.also) == challenge.ALSO
+        elif command[0] == "data":
+            assert command[1:] == [
+                "pseudo-label", str(tmp_path / "BEATs_LoRA_frozen"), "--what", "bands/mean", "--clusters", "0.008",
+                "--out", labels,
+            ]  # fmt: skip
+        else:
+            found = parse(command)
+            frozen = command[-1] == "[bands/mean]"
+            assert found.seed_everything == 2 or frozen
+            if command[0] == "predict":
+                assert list(found.outputs.also) == (["bands/mean"] if frozen else challenge.ALSO)
+            by_lora = command[0] == "fit" and "recipe/beats_lora" in command
+            assert found.data.init_args.get("labels") == (labels if by_lora else None)
     done = len(commands)
     RunFolder(tmp_path / "CNN_2/version_0").embeddings.mkdir()
     (RunFolder(tmp_path / "CNN_2/version_0").embeddings / "query.safetensors").touch()
@@ -98,9 +123,39 @@ def test_what_it_runs_can_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(commands) == done, "a store that is there is not made again"
 
 
+def test_a_system_without_weights_is_left_out_and_the_others_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def run(*arguments: object) -> int:
+        asked.append(" ".join(map(str, arguments)))
+        return 2 if arguments[-1] == "beats_iter3_as2m" else 0
+
+    def known(system: str, seed: int, given: argparse.Namespace, arguments: list[str]) -> challenge.Scores:
+        assert arguments[-2:] == ["--trainer.precision", "32"]
+        return {row: {"dev_data": 60.0} for row in challenge.LADDER}
+
+    monkeypatch.setattr(challenge, "asd", run)
+    monkeypatch.setattr(challenge, "scores", known)
+    command = ["2026", "--root", str(tmp_path), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        challenge.main([*command, "--", "--trainer.precision", "32"])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert asked == [f"weights fetch {name}" for name in challenge.WEIGHTS.values()]
+    assert "left out, for want of weights: BEATs, LoRA" in shown.err
+    measured = {line.split(" | ")[0].strip("| ") for line in shown.out.splitlines() if " | global mean | " in line}
+    assert measured == set(challenge.SYSTEMS) - {"BEATs, LoRA"}
+    with pytest.raises(SystemExit) as ended:
+        challenge.main([*command, "--systems", "CNN"])
+    assert ended.value.code == 2
+    assert "has runs of other data or arguments, see made_of.json; give another --out" in capsys.readouterr().err
+
+
 def test_the_program_has_the_last_word(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        challenge.asd("configs", "show", "none")
+        challenge.must("configs", "show", "none")
     assert ended.value.code == 2
     assert "asd: error: " in capfd.readouterr().err
 

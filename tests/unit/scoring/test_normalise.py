@@ -79,6 +79,28 @@ def varmin_by_hand(rows: np.ndarray, group: np.ndarray, query: np.ndarray, k: in
     return (distance - weight * place(density)).min(1)
 
 
+def test_copies_of_a_clip_are_each_a_recording_of_their_own() -> None:
+    rows = torch.tensor([0.0, 0, 3, 3, 10, 10, 12, 12])[:, None]
+    scorer = LocalDensity(NeighboursScorer(1, "euclidean"), "varmin", 2).fit(rows, TARGET[:8])
+    # Each has its copy at distance 0, so that no density explains why a held-out distance is another.
+    assert scorer.weight == 0
+    torch.testing.assert_close(scorer(torch.tensor([[1.5], [11.0]])), torch.tensor([1.5, 1.0]))
+    thrice, others = ROWS[:40].repeat(3, 1), torch.cat([ROWS[:40].repeat(3, 1), ROWS[60:120]])
+    assert LocalDensity(mode="log_varmin").fit(thrice, torch.zeros(120, dtype=torch.bool)).weight == 0
+    scorer = LocalDensity(NeighboursScorer(1, "euclidean"), "varmin", 4).fit(others, torch.zeros(180, dtype=torch.bool))
+    arrays = others.double().numpy(), np.arange(180), ANOMALY.double().numpy()
+    np.testing.assert_allclose(scorer(ANOMALY), varmin_by_hand(*arrays, 4, log=False), rtol=1e-3, atol=1e-3)
+
+
+def test_rounding_between_equal_clips_says_nothing() -> None:
+    """In float32 the cosine of a vector with itself is not quite one, and not the same for all."""
+    one = torch.randn(1, 65, generator=torch.Generator().manual_seed(7))
+    rows = torch.cat([one * scale for scale in torch.linspace(0.1, 7.0, 20)])
+    logarithm, ratio = (LocalDensity(mode=mode).fit(rows, TARGET[:20])(rows) for mode in ("log_varmin", "ratio"))
+    assert len(logarithm.unique()) == 1
+    assert float(ratio.max()) < 1
+
+
 @pytest.mark.parametrize(("mode", "k"), [("varmin", 4), ("log_varmin", 1), ("log_varmin", 3)])
 def test_the_subtracted_density_leaves_the_least_variance(mode: str, k: int) -> None:
     group = torch.arange(220) // 2
