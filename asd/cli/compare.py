@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  asd compare DualBranchCNN MobileNet:weights=mn04_as,blocks=11 --data data/dcase2025t2\n"
-        "  asd compare BEATs:weights=beats.pt,layers=4 encoder/ast --what bands@each --data my_recordings"
+        "  asd compare BEATs:weights=beats.pt,layers=4 encoder/ast --what bands@each --data my_recordings\n"
+        "runs and epochs that were trained are compared without labels by\n"
+        "  asd rescore RUN RUN --scorer KMeansScorer --choose pseudo --out chosen"
     )
     parser.add_argument(
         "encoders", metavar="ENCODER", nargs="+",

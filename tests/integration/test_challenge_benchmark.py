@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from asd.data.synthesis.dataset import synthesize
 from asd.errors import UserError
 from asd.evaluation import embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import Rule
 from asd.run_folder import RunFolder
 from tests.benchmarks import challenge
+from tests.forked import Forked
 
 MACHINES = {"dev_data": ["fan"], "eval_data": ["valve"]}
 
@@ -202,3 +204,30 @@ def test_each_row_is_of_its_vector_and_each_subset_of_its_machines(tmp_path: Pat
     other = dataclasses.replace(blind.query, clips=tuple(dataclasses.replace(c, name=c.name[1:]) for c, _ in names))
     with pytest.raises(UserError, match=r"valve against .*truth\.csv"):
         challenge.measured(Store(blind.reference, other), MACHINES, truth)
+
+
+def test_frozen_and_trained_systems_run_to_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for subset, machine in (("dev_data", "fan"), ("eval_data", "valve")):
+        synthesize(
+            tmp_path / "data", [machine], seconds=1.0, subset=subset, train_source=12, train_target=3, test=4,
+            supplemental=4,
+        )  # fmt: skip
+    ran: list[str] = []
+
+    def program(*arguments: object) -> int:
+        ran.append(str(arguments[0]))
+        return Forked(*arguments, cwd=tmp_path).ended().returncode
+
+    monkeypatch.setattr(challenge, "asd", program)
+    options = ["--root", str(tmp_path / "data"), "--tiny", "--seeds", "1", "--systems", "BEATs, frozen", "CNN"]
+    challenge.main(["2025", *options, "--out", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert ran == ["predict", "fit", "predict"]
+    for system in ("BEATs, frozen", "CNN"):
+        for name in challenge.LADDER:
+            dev, test = (float(row(shown, system, name)[at]) for at in (3, 5))
+            assert 0 < dev < 100 and 0 < test < 100
+    challenge.main(["2025", *options, "--out", str(tmp_path)])
+    assert (capsys.readouterr().out, len(ran)) == (shown, 3)
