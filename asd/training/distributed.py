@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from asd.utils.ranks import chunks_of
+from asd.utils.ranks import chunks_of, hosts
 
 _CHUNK = 2**20
 """Numbers that are sent at a time."""
@@ -66,6 +66,26 @@ def fill_rows(rows: Tensor, there: Tensor) -> None:
         for part, sent in chunks_of(source, rows, fresh, size):
             rows[part] = sent
         there[fresh] = True
+
+
+def shared_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rank zero's `state` of a module on every rank, a few megabytes at a time: no rank has a second copy of it.
+
+    Args:
+        state: Only that of rank zero counts. Its tensors stay its own; those of the others are new, and on the CPU.
+    """
+    if world_size() == 1:
+        return state
+    # Tensors without values say how large they are.
+    empty = {name: value.to("meta") if isinstance(value, Tensor) else value for name, value in state.items()}
+    shared = broadcast(empty)
+    for name, value in shared.items():
+        if isinstance(value, Tensor):
+            shared[name] = state[name] if rank() == 0 else torch.empty(value.shape, dtype=value.dtype)
+            sent = shared[name].detach().cpu().reshape(-1).view(torch.uint8)  # some kinds of numbers cannot be sent
+            for at in range(0, len(sent), 4 * _CHUNK):
+                dist.broadcast(sent[at : at + 4 * _CHUNK], src=0, group=hosts())
+    return shared
 
 
 def total(value: Tensor) -> Tensor:

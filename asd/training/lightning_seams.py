@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 # LightningCLI calls what jsonargparse means to drop; read when jsonargparse is imported.
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -16,6 +17,9 @@ from lightning.fabric.strategies.launchers import subprocess_script
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
+
+_GIVEN: WeakKeyDictionary[DDPStrategy, dict[str, Any]] = WeakKeyDictionary()
+"""Options of DDP that the user gave, by strategy."""
 
 
 def whole_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
@@ -70,13 +74,13 @@ def share_gradients_in_place(trainer: pl.Trainer, static: bool) -> None:
     """Have DDP keep gradients where it sends them from; options that the user gave stay.
 
     Args:
-        trainer: Before it wraps the model.
+        trainer: Before it wraps the model, also anew.
         static: What takes part is the same in every step.
     """
     strategy = trainer.strategy
     if isinstance(strategy, DDPStrategy):
         options = {"gradient_as_bucket_view": True, "static_graph": static}
-        strategy._ddp_kwargs = options | strategy._ddp_kwargs
+        strategy._ddp_kwargs = options | _GIVEN.setdefault(strategy, strategy._ddp_kwargs)
 
 
 class FullySharded(ModelParallelStrategy):

@@ -84,9 +84,9 @@ def divide(module: pl.LightningModule) -> None:
 
 
 def share_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> None:
-    """Have processes share the gradients of `module` as fast as can be; before the strategy wraps it.
+    """Have processes share the gradients of `module` as fast as can be; before the strategy wraps it, also anew.
 
-    What is not frozen when a run begins never will be, so that every step is like the first where nothing is.
+    What is not frozen as it is wrapped never will be, so that every step is like the first where nothing is.
     """
     whole = all(parameter.requires_grad for parameter in module.parameters())
     # Of several batches that share a step, the first ones' gradients stay here, which a static graph does not know.

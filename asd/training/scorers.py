@@ -26,5 +26,7 @@ def fitted_scorers(network: Network, bank: Bank, data: ClipDataModule) -> Sectio
             scorers.take_spectra(known)
         for section, usual in data.recorded().items():
             scorers.normal_clips(scorers.index(section)).keep_recorded(usual.to_json())
-    scorers.load_state_dict(distributed.broadcast(scorers.state_dict()))
+    state = distributed.shared_state(scorers.state_dict())
+    if distributed.rank() > 0:
+        scorers.load_state_dict(state, assign=True)  # or what may be most of the memory would be there twice
     return scorers

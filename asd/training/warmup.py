@@ -11,7 +11,7 @@ from torch import nn
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.training.lightning_seams import wrap_anew
-from asd.training.quickened import compile_anew
+from asd.training.quickened import compile_anew, share_gradients
 from asd.utils.log import logger
 
 
@@ -104,6 +104,7 @@ class WarmUp(pl.Callback):
         trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
         logger.info(f"epoch {trainer.current_epoch}: {trained:,} parameters of the encoder train")
         compile_anew(pl_module)
+        share_gradients(trainer, pl_module)
         wrap_anew(trainer, pl_module)
 
 

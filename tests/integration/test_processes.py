@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,25 +33,30 @@ class Probe(Callback):
     def __init__(self, out: str) -> None:
         self.out = Path(out)
 
-    def on_train_batch_end(self, trainer, pl_module, *args) -> None:
+    def on_train_batch_end(self, trainer, pl_module, outputs, *args) -> None:
         weights = torch.cat([p.detach().flatten().double() for p in pl_module.encoder.parameters()])
-        line = {"epoch": trainer.current_epoch, "sum": weights.sum().item(), "square": weights.square().sum().item()}
+        line = {
+            "epoch": trainer.current_epoch, "sum": weights.sum().item(), "square": weights.square().sum().item(),
+            "loss": outputs["loss"].item(), "static": trainer.strategy.model.static_graph,
+        }
         with (self.out / f"rank{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(line) + chr(10))
 '''
 
 
-def distributed(count: int, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def distributed(
+    count: int, *arguments: object, cwd: Path, strategy: tuple[str, ...] = ("ddp",)
+) -> subprocess.CompletedProcess[str]:
     """The program in so many processes; returns what the first of them said."""
-    strategy = "auto" if count == 1 else "ddp"
-    more = [f"--trainer.devices={count}", f"--trainer.strategy={strategy}"]
+    name, *options = ("auto",) if count == 1 else strategy
+    more = [f"--trainer.devices={count}", f"--trainer.strategy={name}", *options]
     environments = ranks(count, free_port()) if count > 1 else [{}]
     started = [Forked(*arguments, *more, cwd=cwd, **environment) for environment in environments]
     first, *_ = [one.ended() for one in started]
     return first
 
 
-def folder(done, cwd: Path) -> Path:
+def run_of(done, cwd: Path) -> Path:
     return cwd / done.stdout.strip().splitlines()[-1]
 
 
@@ -67,7 +73,7 @@ def test_centres_and_metrics_do_not_depend_on_the_number_of_processes(synthetic:
     runs = {}
     for devices in (1, 2, 3):
         done = distributed(devices, "test", *SMALL, "--data.init_args.root", synthetic, cwd=tmp_path)
-        runs[devices] = folder(done, tmp_path)
+        runs[devices] = run_of(done, tmp_path)
     metrics = {devices: json.loads((run / "results.json").read_text()) for devices, run in runs.items()}
     assert metrics[1]["machines"].keys() == {"fan", "bearing"}
     for devices in (2, 3):
@@ -79,7 +85,7 @@ def test_embeddings_are_written_once_for_each_clip(synthetic: Path, tmp_path: Pa
     stored = {}
     for devices in (1, 2):
         done = distributed(devices, "predict", *SMALL, "--data.init_args.root", synthetic, cwd=tmp_path)
-        stored[devices] = embedding_store.read(folder(done, tmp_path))
+        stored[devices] = embedding_store.read(run_of(done, tmp_path))
     for part in embedding_store.SUBSETS:
         one, two = (getattr(stored[devices], part) for devices in (1, 2))
         assert two.clips == one.clips
@@ -87,26 +93,37 @@ def test_embeddings_are_written_once_for_each_clip(synthetic: Path, tmp_path: Pa
         assert two.fingerprint == one.fingerprint
 
 
-def test_replicas_are_equal_after_the_thaw(synthetic: Path, tmp_path: Path) -> None:
-    (tmp_path / "probe_callback.py").write_text(PROBE)
+def probed(folder: Path, *arguments: object, **options: Any) -> tuple[list[list[dict[str, Any]]], Path]:
+    """What each of two ranks held after each step of three epochs, the first of them frozen, and the run's folder."""
+    folder.mkdir()
+    (folder / "probe_callback.py").write_text(PROBE)
     done = distributed(
-        2, "fit", *SMALL, "--data.init_args.root", synthetic, "--trainer.max_epochs=3", "--warmup.epochs=1",
-        "--model.adapter", "Adapter",
+        2, "fit", *SMALL, *arguments, "--trainer.max_epochs=3", "--warmup.epochs=1", "--model.adapter", "Adapter",
         "--model.adapter.init_args.embedding_dim=16", "--trainer.callbacks", "probe_callback.Probe",
-        f"--trainer.callbacks.init_args.out={tmp_path}", cwd=tmp_path,
+        f"--trainer.callbacks.init_args.out={folder}", cwd=folder, **options,
     )  # fmt: skip
-    zero, one = (
-        [json.loads(line) for line in (tmp_path / f"rank{rank}.jsonl").read_text().splitlines()] for rank in (0, 1)
-    )
+    lines = [(folder / f"rank{rank}.jsonl").read_text().splitlines() for rank in (0, 1)]
+    return [[json.loads(line) for line in one] for one in lines], run_of(done, folder)
+
+
+def test_replicas_are_equal_after_the_thaw(synthetic: Path, tmp_path: Path) -> None:
+    data = ("--data.init_args.root", synthetic)
+    (zero, one), run = probed(tmp_path / "usual", *data)
     assert len(zero) == len(one) > 3
     for a, b in zip(zero, one, strict=True):
-        assert a == pytest.approx(b, rel=1e-12)
+        assert (a["sum"], a["square"]) == pytest.approx((b["sum"], b["square"]), rel=1e-12)
+        assert a["static"] == b["static"] == (a["epoch"] > 0), "nothing is frozen after the thaw"
     frozen = {row["square"] for row in zero if row["epoch"] == 0}
     thawed = [row["square"] for row in zero if row["epoch"] > 0]
     assert len(frozen) == 1, "frozen weights must not move"
     assert len(set(thawed)) == len(thawed), "thawed weights must move at every step"
-    content = torch.load(folder(done, tmp_path) / "checkpoints/last.ckpt", weights_only=True)
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert content["epoch"] == 2
+    strategy = ("DDPStrategy", "--trainer.strategy.static_graph=false")
+    for rank, rows in enumerate(probed(tmp_path / "as_told", *data, strategy=strategy)[0]):
+        assert not any(row.pop("static") for row in rows), "what the user says stays"
+        for row, usual in zip(rows, (zero, one)[rank], strict=True):
+            assert row == pytest.approx({name: usual[name] for name in row}, rel=1e-6)
 
 
 FAIL = '''

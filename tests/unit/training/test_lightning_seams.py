@@ -149,6 +149,12 @@ def test_gradients_are_shared_where_they_are_kept(static: bool, monkeypatch: pyt
         wrapped: Any = strategy._setup_model(BoringModel())
         assert (wrapped["gradient_as_bucket_view"], wrapped["static_graph"]) == (view, static)
         assert "find_unused_parameters" not in wrapped
+    for given in ({}, {"static_graph": static}):  # asked again, as at a thaw
+        strategy = DDPStrategy(parallel_devices=[torch.device("cpu")], **given)
+        for asked in (static, not static):
+            share_gradients_in_place(SimpleNamespace(strategy=strategy), asked)  # type: ignore[arg-type]
+            wrapped = strategy._setup_model(BoringModel())
+            assert wrapped["static_graph"] == given.get("static_graph", asked)
     share_gradients_in_place(SimpleNamespace(strategy=object()), static)  # type: ignore[arg-type]
 
 
