@@ -8,6 +8,7 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from asd.encoders.base import Encoder
 from asd.errors import UserError
@@ -91,3 +92,6 @@ def share_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     whole = all(parameter.requires_grad for parameter in module.parameters())
     # Of several batches that share a step, the first ones' gradients stay here, which a static graph does not know.
     share_gradients_in_place(trainer, static=whole and trainer.accumulate_grad_batches == 1)
+    # Scorers are fitted once and the same everywhere: a bank of references is not sent along with every batch.
+    fitted = [name for name, _ in module.named_buffers() if name.startswith("sections.")]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, fitted)

@@ -35,7 +35,9 @@ class Probe(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, *args) -> None:
         weights = torch.cat([p.detach().flatten().double() for p in pl_module.encoder.parameters()])
+        sent = {id(one) for one in trainer.strategy.model.modules_buffers}
         line = {
+            "sent": any(id(one) in sent for one in pl_module.sections.buffers()),
             "epoch": trainer.current_epoch, "sum": weights.sum().item(), "square": weights.square().sum().item(),
             "loss": outputs["loss"].item(), "static": trainer.strategy.model.static_graph,
         }
@@ -113,6 +115,7 @@ def test_replicas_are_equal_after_the_thaw(synthetic: Path, tmp_path: Path) -> N
     for a, b in zip(zero, one, strict=True):
         assert (a["sum"], a["square"]) == pytest.approx((b["sum"], b["square"]), rel=1e-12)
         assert a["static"] == b["static"] == (a["epoch"] > 0), "nothing is frozen after the thaw"
+        assert not a["sent"] and not b["sent"], "scorers are the same everywhere"
     frozen = {row["square"] for row in zero if row["epoch"] == 0}
     thawed = [row["square"] for row in zero if row["epoch"] > 0]
     assert len(frozen) == 1, "frozen weights must not move"
