@@ -212,13 +212,9 @@ class Detector:
         # The outermost autocast of a thread throws the cast weights away at its end.
         return torch.autocast(self.model.device.type, enabled=False)
 
-    @torch.inference_mode()
     def score_windows(self, windows: Iterable[Tensor], section: int | Sequence[int]) -> list[float]:
         """Scores of windows ``(T,)`` against the section of that number, or each against its own."""
-        embeddings = self.embed(windows).to(self.model.device)
-        which = section if isinstance(section, int) else torch.as_tensor(section, device=embeddings.device)
-        scores: list[float] = self.model.sections(embeddings, which).tolist()
-        return scores
+        return self.judging.score(self.embed(windows), section)
 
     def _scored(
         self, source: Source, sample_rate: int | None, number: int, meter: Meter | None = None

@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from asd.errors import Notice
 from asd.inference import feedback
 from asd.inference.recalibration import Calibrated, recalibrated
@@ -33,6 +36,14 @@ class Judging:
         self.plain = model.sections
         self._said: list[feedback.Said] = []
         self._set(self.plain)
+
+    @torch.inference_mode()
+    def score(self, embeddings: Tensor, section: int | Sequence[int]) -> list[float]:
+        """Scores of embeddings ``(N, E)`` against the section of that number, or each against its own."""
+        rows = embeddings.to(self.model.device)
+        which = section if isinstance(section, int) else torch.as_tensor(section, device=rows.device)
+        scores: list[float] = self.model.sections(rows, which).tolist()
+        return scores
 
     def allow(self, false_alarms: str | float, hop: float) -> None:
         """Set all limits anew, to allow so many false alarms with a decision every `hop` seconds."""

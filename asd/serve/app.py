@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -112,8 +113,10 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def machines() -> JSONResponse:
         """The machines that are known, with thresholds and the distributions of normal scores."""
         cut, limits = service.detector.cut, service.limits
+        # In a turn of the model's: what a calibration sets before that is written, it may have to take back.
+        found = await asyncio.wrap_future(service.worker.call(service.machines))
         facts = {"sample_rate": cut.sample_rate, "seconds": cut.seconds, "max_megabytes": limits.megabytes}
-        return JSONResponse({**facts, "max_seconds": limits.seconds, "machines": service.machines()})
+        return JSONResponse({**facts, "max_seconds": limits.seconds, "machines": found})
 
     @app.get("/health", **answers(Health, *OPEN))
     async def health() -> JSONResponse:

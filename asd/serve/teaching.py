@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from fastapi import HTTPException
 from torch import Tensor
 
 from asd.data.audio.usual_recording import usual_recording
+from asd.inference import Detector
 from asd.inference.feedback import Kind, Said, append, read
 from asd.inference.hearing import Hearing
 from asd.inference.recalibration import USUAL_BUDGET, Calibrated
@@ -29,19 +31,21 @@ async def feedback(service: Service, upload: Upload, number: int, kind: Kind) ->
     Raises:
         HTTPException: As for a score; 409, the service keeps no log.
     """
-    kept, detector = service.kept, service.detector
-    if kept is None:
+    detector = service.detector
+    if service.kept is None:
         raise HTTPException(409, "this service keeps no feedback")
     with refusing(upload), telling_full_disk():
-        heard: list[Tensor] = []
+        parts: list[Tensor] = []
         async for _, windows in service.heard(upload):
-            heard += [window for _, window in windows]
+            embed = partial(detector.embed, [window for _, window in windows])
+            parts.append(await asyncio.wrap_future(service.worker.call(embed)))
 
         def hear() -> tuple[Said, Result]:
-            name = detector.machines[number]
-            said = append(kept.log, Said.of(kind, name, upload.name, detector.embed(heard), detector.model))
+            kept, name, embeddings = service.kept, detector.machines[number], torch.cat(parts)
+            assert kept is not None  # of now: a calibration that came before has changed the log
+            said = append(kept.log, Said.of(kind, name, upload.name, embeddings, detector.model))
             detector.hear(read(kept.log))
-            scores = detector.score_windows(heard, number)
+            scores = detector.judging.score(embeddings, number)
             return said, detector.result(upload.name, number, [(0.0, score) for score in scores])
 
         said, result = await asyncio.wrap_future(service.worker.call(hear))
@@ -63,21 +67,22 @@ async def calibrate(
     Raises:
         HTTPException: As for a score, of any of them; 409, the service writes no checkpoint.
     """
-    kept, detector = service.kept, service.detector
-    if kept is None or kept.calibrated is None:
+    detector = service.detector
+    if service.kept is None or service.kept.calibrated is None:
         raise HTTPException(409, "this service keeps no calibration; start it with --calibrated FILE")
-    out = kept.calibrated
-    budget = false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET
+    out = service.kept.calibrated
     hearing = Hearing(detector.embed, detector.cut)
     with refusing(uploads[0]):
-        detector.model.sections.threshold.allowing(budget).part_below(detector.cut.hop)
+        detector.model.sections.threshold.allowing(_budget(detector, false_alarms)).part_below(detector.cut.hop)
     for upload in uploads:
         with refusing(upload), telling_full_disk():
             hearing.begin(upload.name)
             async for _, windows in service.heard(upload):
                 await asyncio.wrap_future(service.worker.call(partial(hearing.push, windows)))
 
-    def settle() -> Calibrated:
+    def settle() -> tuple[Calibrated, str]:
+        kept, budget = service.kept, _budget(detector, false_alarms)
+        assert kept is not None  # of now: another calibration that came before has changed it, and the budget
         usual = usual_recording([upload.sound for upload in uploads], detector.cut.channel)
         with detector.as_before_on_error():
             found = detector.calibrate_by(number, hearing.bank(), budget, add, usual)
@@ -85,11 +90,11 @@ async def calibrate(
             rewrite(kept.checkpoint, out, detector, found, "calibrate", "service", budget)
         if kept.log != Kept(out).log:
             detector.judging.settle()
-        return found
+        service.kept = Kept(out, out)
+        return found, found.expected.unkept(budget, found.hop)
 
     with refusing(uploads[-1]), telling_full_disk():
-        found = await asyncio.wrap_future(service.worker.call(settle))
-    service.kept = Kept(out, out)
+        found, unkept = await asyncio.wrap_future(service.worker.call(settle))
     return {
         "machine": detector.machines[number],
         "recordings": found.recordings,
@@ -99,5 +104,10 @@ async def calibrate(
         "threshold": found.after.alarm,
         "abstain_above": found.after.abstain,
         "expected": found.expected.line(found.hop),
-        "unkept": found.expected.unkept(budget, found.hop),
+        "unkept": unkept,
     }
+
+
+def _budget(detector: Detector, false_alarms: str) -> str | float:
+    """How many false alarms are allowed: as is said, or as until now."""
+    return false_alarms or detector.model.sections.threshold.false_alarms or USUAL_BUDGET

@@ -43,28 +43,35 @@ def each(task: Callable[[int], T], count: int, processes: int) -> Iterator[T]:
     if processes <= 1:
         yield from _told(_heard(task, number) for number in range(count))
         return
-    with warnings.catch_warnings():
-        # Python warns of copies of a process with threads. Those here wait, and the copies start none.
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        pool = ProcessPoolExecutor(processes, get_context("fork"), _begin, (task,))
-        found = pool.map(_do, range(count))
+    pool = ProcessPoolExecutor(processes, get_context("fork"), _begin, (task,))
     try:
+        with warnings.catch_warnings():
+            # Python warns of copies of a process with threads. Those here wait, and the copies start none.
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            found = pool.map(_do, range(count))
         yield from _told(found)
     except BrokenProcessPool as error:
         raise UserError(
             f"one of {processes} processes ended before its time, as where memory runs out; give --processes 1"
         ) from error
+    except BaseException:
+        # Nobody waits for what the copies still do, which may take minutes; the pool itself would.
+        for copy in list(pool._processes.values()):
+            copy.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin(task: Callable[[int], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that was copied ends its copies
+    # Libraries that the copy loads read these; those that are loaded already have read them.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     import torch
     from threadpoolctl import threadpool_limits
 
     global _task
     _task = task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that was copied ends its copies
     torch.set_num_threads(1)
     threadpool_limits(1)
 

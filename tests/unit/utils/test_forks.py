@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +16,10 @@ from threadpoolctl import threadpool_info
 
 from asd.errors import UserError
 from asd.utils.forks import each
+from tests.forked import in_its_own_process
 
-PROCESSES = [1, pytest.param(2, marks=pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere"))]
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere")
+PROCESSES = [1, pytest.param(2, marks=only_linux)]
 
 
 def cubed(number: int) -> tuple[int, float]:
@@ -49,7 +54,7 @@ def test_what_a_task_raises_is_raised(processes: int) -> None:
         next(found)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere")
+@only_linux
 def test_copies_have_one_thread_each() -> None:
     def threads(number: int) -> list[int]:
         return [torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())]
@@ -57,7 +62,48 @@ def test_copies_have_one_thread_each() -> None:
     assert all({*found} == {1} for found in each(threads, 2, 2))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere")
+def alone_with_scikit_learn() -> None:
+    os.environ.update(OMP_NUM_THREADS="2", OPENBLAS_NUM_THREADS="2", MKL_NUM_THREADS="2")
+    assert "sklearn" not in sys.modules
+
+    def threads(number: int) -> list[tuple[str, int]]:
+        before = {library["filepath"] for library in threadpool_info()}
+        import sklearn.cluster  # noqa: F401
+
+        return [(one["filepath"], one["num_threads"]) for one in threadpool_info() if one["filepath"] not in before]
+
+    for found in each(threads, 2, 2):
+        assert found, "it brings libraries with threads of their own"
+        assert {count for _, count in found} == {1}, found
+
+
+@only_linux
+def test_what_a_copy_loads_itself_has_one_thread_as_well(tmp_path: Path) -> None:
+    in_its_own_process(alone_with_scikit_learn, log=tmp_path / "log")
+
+
+def interrupted(task_begun: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupts(number: int) -> None:
+        if number == 0:
+            task_begun.touch()
+            os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(each(interrupts, 4, 2))
+    assert task_begun.exists()
+    assert time.monotonic() - begin < 20, "it waits for no task, begun or not"
+
+
+@only_linux
+def test_an_interruption_ends_the_copies_with_what_they_do(tmp_path: Path) -> None:
+    in_its_own_process(interrupted, tmp_path / "begun", log=tmp_path / "log")
+
+
+@only_linux
 def test_a_copy_that_is_killed_ends_the_work_in_one_line() -> None:
     with pytest.raises(UserError, match="ended before its time, as where memory runs out; give --processes 1"):
         list(each(lambda number: os._exit(9), 4, 2))
