@@ -164,7 +164,9 @@ class _Gate(nn.Module):
         self.layers = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        gate: Tensor = self.layers(x.flatten(2).mean(2))
+        # Channels lie together in memory, in the gradient of the mean as well, which is added to that of `x`.
+        mean = x.mean(2) if x.ndim == 3 else x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        gate: Tensor = self.layers(mean)
         return x * gate.reshape(*gate.shape, *[1] * (x.ndim - 2))
 
 

@@ -46,7 +46,8 @@ def commands(folder: Path, only: list[str]) -> dict[str, list[str]]:
         "asd encoders": [*ASD, "encoders"],
         "asd data check": [*ASD, "data", "check", str(data)],
         "asd evaluate": [*ASD, "evaluate", f"{run}/scores"],
-        "asd rescore": [*ASD, "rescore", run, "--scorer", "NeighboursScorer", "--no-pictures"],
+        "asd rescore": [*ASD, "rescore", run, "--scorer", "NeighboursScorer"],
+        "asd rescore --no-pictures": [*ASD, "rescore", run, "--scorer", "NeighboursScorer", "--no-pictures"],
         "asd score": [*ASD, "score", clip, *detector],
         "asd explain": [*ASD, "explain", clip, *detector],
         "asd enroll": [*ASD, "enroll", run, str(clips / "train"), "--machine", "new", "--out", f"{folder}/new.ckpt"],
@@ -54,7 +55,7 @@ def commands(folder: Path, only: list[str]) -> dict[str, list[str]]:
         "asd serve, first answer": [*ASD, "serve", run, "--port", "0"],
     }
     chosen = {name: every[name] for name in (TORCH, *only)} if only else every
-    if "asd rescore" in chosen:
+    if any("rescore" in name for name in chosen):
         store = [*ASD, "predict", "--ckpt_path", f"{run}/checkpoints/last.ckpt"]
         subprocess.run(store, check=True, capture_output=True)
     return chosen
