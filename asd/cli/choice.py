@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from asd.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from asd.evaluation.back_ends import Rescored, Spec
     from asd.evaluation.embedding_store import Store, Stored
     from asd.evaluation.tables import Table
@@ -116,7 +118,12 @@ class Choice:
 
 
 def ranked(
-    stores: Sequence[tuple[str, Store]], specs: Sequence[Spec], choose: Sequence[str], importing: bool, processes: int
+    stores: Sequence[tuple[str, Store]],
+    specs: Sequence[Spec],
+    choose: Sequence[str],
+    importing: bool,
+    processes: int,
+    device: torch.device,
 ) -> Choice:
     """Score every back end on every store, and put them in order.
 
@@ -125,7 +132,8 @@ def ranked(
         specs: The back ends.
         choose: ``labels``, ``pseudo``, or kinds of pseudo-anomalies.
         importing: Whether back ends may be named by a module that is imported for it.
-        processes: Back ends at a time, where the system allows it.
+        processes: Back ends at a time, where the system allows it; one, where the device is not the CPU.
+        device: Where they are fitted and score.
 
     Raises:
         UserError: No back end can be fitted, or the runs are not of the same clips.
@@ -150,8 +158,8 @@ def ranked(
         (run, store), (spec, blank) = pairs[number]
         scorer = copy.deepcopy(blank)  # each vector has bands of its own, which a scorer takes over
         try:
-            pseudo = {} if tried is None else pseudo_anomalies.pseudo_auc(tried, store.reference, scorer)
-            return replace(back_ends.score(store, scorer, spec), run=run, pseudo=pseudo)
+            pseudo = {} if tried is None else pseudo_anomalies.pseudo_auc(tried, store.reference, scorer, device)
+            return replace(back_ends.score(store, scorer, spec, device), run=run, pseudo=pseudo)
         except UserError as error:
             return str(error)
 

@@ -38,11 +38,29 @@ _OUT_OF_MEMORY = re.compile(
     r"killed by signal: Killed",
     re.IGNORECASE,
 )
-_LESS_MEMORY = "give shorter recordings, or use a machine with more memory"
-_LESS_IN_TRAINING = (
-    "with trainer.accumulate_grad_batches for steps as large as now, set model.encoder.gradient_checkpointing true "
-    "where the encoder has it, or trainer.precision to bf16-mixed"
-)
+_LESS_MEMORY = "close other programs, or use a machine with more memory"
+_SMALLER_BATCHES = "lower --data.batch_size, or use a machine with more memory"
+_SHORTER = "give shorter recordings, or fewer at a time, or use a machine with more memory"
+REMEDIES = {
+    "fit": "lower --data.batch_size, with --trainer.accumulate_grad_batches for steps as large as now, set "
+    "--model.encoder.gradient_checkpointing true where the encoder has it, or --trainer.precision to bf16-mixed",
+    "validate": _SMALLER_BATCHES,
+    "test": _SMALLER_BATCHES,
+    "predict": _SMALLER_BATCHES,
+    "calibrate": _SHORTER,
+    "compare": "lower the batches with --set batch_size=4, or give --processes 1",
+    "enroll": _SHORTER,
+    "evaluate": "lower --bootstrap, or leave out --pictures",
+    "explain": _SHORTER,
+    "export": "export one --machine alone, or use a machine with more memory",
+    "feedback": _SHORTER,
+    "report": "lower --clips, or give --no-audio",
+    "rescore": "give --processes 1 and --no-pictures, and --device cpu where the memory is a GPU's",
+    "score": "give shorter recordings, or fewer at a time, and --device cpu where the memory is a GPU's",
+    "serve": "lower --queue, --max-seconds and --max-megabytes",
+    "watch": "lower --buffer, or watch fewer sources",
+}
+"""What lessens the memory that a command takes; its options alone are named. Of others: `_LESS_MEMORY`."""
 _NO_SPACE = ("No space left on device", "os error 28")
 _OWN = ("asd", "asd_plugins")
 # Of Lightning and wandb, by their names: neither is imported for this.
@@ -94,8 +112,7 @@ def _mendable(error: BaseException, command: str) -> str | None:
     if isinstance(error, Warning):
         return f"{said} (a warning, which the settings of Python make an error)"
     if isinstance(error, MemoryError) or (isinstance(error, (RuntimeError, OSError)) and _OUT_OF_MEMORY.search(said)):
-        remedy = _LESS_IN_TRAINING if command == "fit" else _LESS_MEMORY
-        return f"out of memory ({said[:200] or type(error).__name__}); lower data.batch_size, {remedy}"
+        return f"out of memory ({said[:200] or type(error).__name__}); {REMEDIES.get(command, _LESS_MEMORY)}"
     if _COMPILER in {kind.__name__ for kind in type(error).__mro__}:
         return f"the compiler of torch failed ({said[:200]}); train without it: --model.compile false"
     if isinstance(error, OSError):

@@ -17,6 +17,8 @@ from asd.utils.forks import usable_cores
 from asd.utils.yaml_file import parsed
 
 if TYPE_CHECKING:
+    import torch
+
     from asd.cli.choice import Choice
     from asd.evaluation.back_ends import Spec
     from asd.evaluation.embedding_store import Store
@@ -46,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", metavar="N", type=int, help="back ends at a time, on Linux (as many as there are cores)"
     )
+    parser.add_argument(
+        "--device", default="cpu", help="that fits and scores, one back end at a time: cpu (default), cuda, ..."
+    )
     parser.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of the maps of embeddings (pca)")
     parser.add_argument("--no-pictures", action="store_true", help="scores and tables alone, in half the time")
     add_threshold_arguments(parser)
@@ -54,15 +59,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score and print; returns the exit code."""
     from asd.evaluation import back_ends
+    from asd.utils.devices import usable
 
     if (args.scorer is None) == (args.grid is None):
         raise UserError("give either --scorer NAME or --grid FILE; see `asd rescore --help`")
     if args.grid is not None and args.set:
         raise UserError("--set goes with --scorer; in a grid, use vary")
     specs = [_spec(args.scorer, args.set)] if args.grid is None else back_ends.read_grid(args.grid)
-    processes = usable_cores() if args.processes is None else args.processes
+    device = usable(args.device)
+    processes = args.processes
+    if processes is None:
+        processes = usable_cores() if device.type == "cpu" else 1
     if processes < 1:
         raise UserError(f"--processes is {processes}; give 1 or more")
+    if processes > 1 and device.type != "cpu":
+        raise UserError(f"--processes is {processes}, but processes share no {device.type}; give 1, or --device cpu")
     if len(args.stores) > 1 and args.out is None:
         raise UserError("several runs have no folder in common; add --out DIR")
     stores = list(_stores(args.stores, args.what))
@@ -70,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     if args.grid is None and len(stores) == 1 and by_labels(args.choose):
         threshold = build_threshold({key: getattr(args, key) for key in OPTIONS}, importing=True)
         _, found, what = stores[0]
-        return _one(found, specs[0], out, threshold, None if args.no_pictures else args.projection, what)
+        return _one(found, specs[0], out, threshold, None if args.no_pictures else args.projection, what, device)
     of_run = [(run, found) for run, found, _ in stores]
-    choice = ranked(of_run, specs, args.choose, importing=args.grid is None, processes=processes)
+    choice = ranked(of_run, specs, args.choose, importing=args.grid is None, processes=processes, device=device)
     named = {(run, found.query.what): what for run, found, what in stores}
     return _grid(choice, out, named, draw=not args.no_pictures)
 
@@ -116,7 +127,15 @@ def _spec(scorer: str, settings: list[str]) -> Spec:
     return spec
 
 
-def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: Projection | None, what: str) -> int:
+def _one(
+    found: Store,
+    spec: Spec,
+    out: Path,
+    threshold: Threshold,
+    projection: Projection | None,
+    what: str,
+    device: torch.device,
+) -> int:
     from asd import plots
     from asd.configured import configured
     from asd.evaluation import back_ends, calibration
@@ -124,7 +143,7 @@ def _one(found: Store, spec: Spec, out: Path, threshold: Threshold, projection: 
     from asd.training import outputs
 
     scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
-    rows, scorers = back_ends.decided(found, scorer, threshold)
+    rows, scorers = back_ends.decided(found, scorer, threshold, device)
     known = calibration.of_scorers(scorers, found.query.seconds)
     written = outputs.write(out, rows, known, back_ends.describe(spec), draw=projection is not None)
     _write_config(out / "scorer.yaml", spec, what)

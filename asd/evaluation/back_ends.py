@@ -19,13 +19,14 @@ from asd.evaluation.embedding_store import Store
 from asd.evaluation.metrics import SectionMetrics, official_score
 from asd.machine import sections_of
 from asd.scoring.base import Scorer
-from asd.scoring.in_parts import of_each
+from asd.scoring.in_parts import of_each_on
 from asd.scoring.reference_bank import Bank
 from asd.scoring.sections import SectionScorers
 from asd.scoring.threshold import GammaThreshold, Threshold
 from asd.utils import configs
 
 Spec = dict[str, Any]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def _prepared(store: Store, scorer: Scorer, threshold: Threshold | None = None) 
 
 
 @torch.no_grad()
-def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
-    """Fit and score without thresholds, which would take five more fits."""
+def score(store: Store, scorer: Scorer, spec: Spec | None = None, device: torch.device = CPU) -> Rescored:
+    """Fit and score on a device, without thresholds, which would take five more fits."""
     names = [str(section) for section in sections_of(store.reference.clips)]
     bank = Bank.build(store.reference.embeddings, store.reference.clips, names)
     bank.check(names)
@@ -81,7 +82,7 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
         asked = torch.nonzero(of == number).flatten()
         if not len(asked):
             continue
-        found = _scores(bank.of(number), scorer, store.query.embeddings, asked)
+        found = _scores(bank.of(number).to(device), scorer, store.query.embeddings, asked)
         if not bool(found.isfinite().all()):
             raise UserError(f"{name}: {type(scorer).__name__} gave scores that are not finite")
         values[asked] = found
@@ -90,13 +91,16 @@ def score(store: Store, scorer: Scorer, spec: Spec | None = None) -> Rescored:
 
 
 def _scores(bank: Bank, scorer: Scorer, embeddings: Tensor, rows: Tensor) -> Tensor:
-    fitted = copy.deepcopy(scorer).fit(bank.embeddings, bank.target, bank.group)
-    return of_each(embeddings, fitted, rows)
+    device = bank.embeddings.device
+    fitted = copy.deepcopy(scorer).fit(bank.embeddings, bank.target, bank.group).to(device)
+    return of_each_on(device, embeddings, fitted, rows)
 
 
 @torch.no_grad()
-def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) -> tuple[list[ClipScore], SectionScorers]:
-    """Scores and decisions of the query clips, and what thresholds follow from.
+def decided(
+    store: Store, scorer: Scorer, threshold: Threshold | None = None, device: torch.device = CPU
+) -> tuple[list[ClipScore], SectionScorers]:
+    """Scores and decisions of the query clips, found on a device, and what thresholds follow from.
 
     One machine and section after the other is fitted, scored and forgotten: no more than its own clips is in memory.
     """
@@ -107,7 +111,7 @@ def decided(store: Store, scorer: Scorer, threshold: Threshold | None = None) ->
     scores = torch.empty(len(of))
     for number in range(len(scorers.names)):
         rows = torch.nonzero(of == number).flatten()
-        scorers.fit_section(number, bank.of(number), store.reference.seconds)
+        scorers.fit_section(number, bank.of(number).to(device), store.reference.seconds)
         scores[rows] = scorers.scores(number, store.query.embeddings, rows)
         scorers.scorers[number] = copy.deepcopy(scorer)
         scorers.normal_clips(number).forget_embeddings()

@@ -194,13 +194,14 @@ def _attribute_parts(part: Bank) -> Tensor:
 
 
 @torch.no_grad()
-def pseudo_auc(tried: Trial, stored: Stored, scorer: Scorer) -> dict[str, float]:
+def pseudo_auc(tried: Trial, stored: Stored, scorer: Scorer, device: torch.device | None = None) -> dict[str, float]:
     """The AUC against pseudo-anomalies of each kind, as fractions: means over splits, then over machines.
 
     Args:
         tried: What is held out and left out, made of the same clips.
         stored: The reference clips, embedded.
         scorer: Copied for every fit.
+        device: Where is fitted and scored; ``None``: where the embeddings lie.
 
     Raises:
         UserError: The scorer cannot be fitted, or gives scores that are not finite.
@@ -213,27 +214,32 @@ def pseudo_auc(tried: Trial, stored: Stored, scorer: Scorer) -> dict[str, float]
         areas: dict[str, list[float]] = defaultdict(list)
         for split in own:
             if split.anomalies:
-                for kind, area in _areas(bank, split, scorer, name).items():
+                for kind, area in _areas(bank, split, scorer, name, device).items():
                     areas[kind].append(area)
         for kind, values in areas.items():
             means[kind].append(float(np.mean(values)))
     return {kind: float(np.mean(means[kind])) for kind in tried.kinds}
 
 
-def _areas(bank: Bank, split: Split, scorer: Scorer, name: str) -> dict[str, float]:
+def _areas(bank: Bank, split: Split, scorer: Scorer, name: str, device: torch.device | None) -> dict[str, float]:
+    def there(values: Tensor, place: Tensor) -> Tensor:
+        return values[place].to(device)
+
     rows = split.fitted
-    fitted = copy.deepcopy(scorer).fit(bank.embeddings[rows], bank.target[rows], bank.group[rows])
-    normal = bank.embeddings[split.normal]
+    fitted = copy.deepcopy(scorer).fit(*(there(one, rows) for one in (bank.embeddings, bank.target, bank.group)))
+    normal = there(bank.embeddings, split.normal)
     queries = [normal]
     for kind, place in split.anomalies.items():
-        queries.append(_exchanged(normal, bank.embeddings[place]) if kind == "shuffled" else bank.embeddings[place])
-    scores = fitted(torch.cat(queries)).double()
+        own = there(bank.embeddings, place)
+        queries.append(_exchanged(normal, own) if kind == "shuffled" else own)
+    # In float64, which not every device has: on the CPU.
+    scores = fitted.to(device)(torch.cat(queries)).cpu().double()
     if not bool(scores.isfinite().all()):
         raise UserError(f"{name}: {type(scorer).__name__} gave scores that are not finite")
-    usual, *strange = (one.cpu().numpy() for one in scores.split([len(one) for one in queries]))
+    usual, *strange = (one.numpy() for one in scores.split([len(one) for one in queries]))
     return {
-        kind: area_under_roc(np.arange(len(usual) + len(own)) >= len(usual), np.concatenate([usual, own]))
-        for kind, own in zip(split.anomalies, strange, strict=True)
+        kind: area_under_roc(np.arange(len(usual) + len(one)) >= len(usual), np.concatenate([usual, one]))
+        for kind, one in zip(split.anomalies, strange, strict=True)
     }
 
 

@@ -36,6 +36,7 @@ from asd.scoring.reference_bank import Bank
 from asd.training.network import Network
 from asd.training.restore import restore
 from asd.utils.batches import batched
+from asd.utils.devices import usable
 
 Aggregate = Literal["mean", "max"]
 
@@ -98,12 +99,9 @@ class Detector:
         Raises:
             UserError: No such file, none that `asd fit` wrote, or one without fitted scorers.
         """
+        place = usable(device)
         model, config = restore(checkpoint)
-        try:
-            model = model.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(f"device {device!r} cannot be used ({' '.join(str(error).split())[:120]})") from error
-        detector = cls(model, config, hop, aggregate, recorded_otherwise)
+        detector = cls(model.to(place), config, hop, aggregate, recorded_otherwise)
         detector.hear(feedback.read(feedback.log_of(checkpoint_at(checkpoint))))
         if false_alarms is not None:
             detector.allow(false_alarms)

@@ -91,7 +91,7 @@ def recalibrated(
     if joined is not None:
         fit_anew(model, scorers, number, joined, hop)
         if bank.spectra is not None:
-            scorers.normal_clips(number).spectrum = bank.spectra.mean(0)
+            scorers.normal_clips(number).keep_spectrum(bank.spectra.mean(0))
         return scorers, True
     with torch.no_grad():
         scores = scorers(bank.embeddings.to(scorers.thresholds.device), number).cpu()
@@ -101,11 +101,14 @@ def recalibrated(
 
 
 def fit_anew(model: Network, scorers: SectionScorers, number: int, bank: Bank, hop: float) -> None:
-    """Fit one of the scorers anew, by a bank; how its normal sound was recorded, and its spectrum, stay as they are."""
+    """Fit one of the scorers anew, by a bank; how its normal sound was recorded, and its spectrum, stay as they are.
+
+    It is fitted where the bank lies, and then put where the others are.
+    """
     fitted = SectionScorers(model.scorer, scorers.threshold, [scorers.names[number]]).fit(bank, hop)
     fitted.take_spectra(scorers)
     fitted.normal_clips(0).keep_recorded_as(scorers.normal_clips(number))
-    scorers.take(number, fitted, 0)
+    scorers.take(number, fitted.to(scorers.thresholds.device), 0)
 
 
 def _joined(scorers: SectionScorers, number: int, bank: Bank) -> Bank | None:

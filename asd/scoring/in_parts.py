@@ -38,6 +38,13 @@ def of_each(rows: Tensor, found: Callable[[Tensor], Tensor], index: Tensor | Non
     return values
 
 
+def of_each_on(
+    device: torch.device, rows: Tensor, found: Callable[[Tensor], Tensor], index: Tensor | None = None
+) -> Tensor:
+    """The same, found on a device, to which the rows are brought; the result lies where they do."""
+    return of_each(rows, lambda some: found(some.to(device)).to(some.device), index)
+
+
 def are_finite(rows: Tensor) -> Tensor:
     """``(N,)`` bool: whether all numbers of a row are finite."""
     finite = torch.empty(len(rows), dtype=torch.bool, device=rows.device)

@@ -85,7 +85,10 @@ class KMeansScorer(ReferenceScorer):
         return self
 
     def _cluster_many(self, embeddings: Tensor, index: Tensor) -> Tensor:
-        """Centres ``(k, E)`` of the embeddings of these numbers, by Lloyd's algorithm in parts."""
+        """Centres ``(k, E)`` of the embeddings of these numbers, by Lloyd's algorithm in parts.
+
+        The start is found on the CPU, the passes over all where the embeddings lie.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         count = max(_SOME // embeddings.shape[1], _ROWS_A_CENTRE * self.k)
         chosen = index[torch.randperm(len(index), generator=generator)[:count].sort().values]
@@ -93,20 +96,23 @@ class KMeansScorer(ReferenceScorer):
         middle = rows.mean(0)  # taken off, because products cancel badly where rows are far from zero
         centres = self._cluster(rows.sub_(middle), many=True)
         del rows
+        middle, centres = middle.to(embeddings.device), centres.to(embeddings.device)
         length, before = 0.0, torch.inf
         for number in range(_PASSES):
-            sums = torch.zeros_like(centres, dtype=torch.float64)
+            # In float64, which not every device has: on the CPU.
+            sums = torch.zeros(centres.shape, dtype=torch.float64)
             clips = torch.zeros(len(centres), dtype=torch.int64)
             half, near = 0.5 * centres.square().sum(1), 0.0
             for _, some in parts(embeddings, index):
-                rows = placed(some, self.metric).cpu().sub_(middle)
+                rows = placed(some, self.metric).sub_(middle)
                 with full_precision(rows):
                     product, own = torch.addmm(-half, rows, centres.mT).max(1)
-                sums += torch.zeros_like(centres).index_add_(0, own, rows)
-                clips += own.bincount(minlength=len(centres))
+                sums += torch.zeros_like(centres).index_add_(0, own, rows).cpu()
+                clips += own.cpu().bincount(minlength=len(centres))
                 near += float(product.sum())
                 length += float(torch.linalg.vector_norm(rows)) ** 2 if number == 0 else 0.0
-            centres = torch.where(clips[:, None] > 0, sums / clips[:, None].clamp_min(1), centres).float()
+            found = torch.where(clips[:, None] > 0, sums / clips[:, None].clamp_min(1), centres.cpu()).float()
+            centres = found.to(embeddings.device)
             away = max(length - 2 * near, 0.0)
             if before - away <= _WORTH * away:
                 break

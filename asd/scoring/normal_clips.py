@@ -58,8 +58,10 @@ class NormalClips(nn.Module):
         )
 
     def _keep(self, **buffers: Tensor) -> None:
+        # Where the others lie, whatever they were found by.
+        place = self.scores.device if "scores" in self._buffers else None
         for name, value in buffers.items():
-            self.register_buffer(name, value.detach().clone())
+            self.register_buffer(name, value.detach().to(place, copy=True))
 
     def remember(self, scores: Tensor, apart: Tensor, block: Tensor, clips: Bank) -> None:
         """Keep what was found of the `clips`, for those of them that thresholds are set by, and what the clips are.
@@ -74,7 +76,7 @@ class NormalClips(nn.Module):
         found = {"scores": scores, "apart": apart, "block": block, "recording": clips.group, "target": clips.target}
         self._keep(**{name: values[judged] for name, values in found.items()})
         if clips.spectra is not None:
-            self._keep(spectrum=clips.spectra.float().mean(0))
+            self.keep_spectrum(clips.spectra.float().mean(0))
         if clips.facts and clips.embeddings.shape[1] <= _WIDEST:
             count = len(clips.facts)
             rows = torch.arange(count) if count <= _MOST else torch.linspace(0, count - 1, _MOST).round().long()
@@ -104,7 +106,7 @@ class NormalClips(nn.Module):
         )
 
     def bank(self) -> Bank | None:
-        """The clips of `embeddings`, to fit on again; ``None``: none is kept, or not all that is needed."""
+        """The clips of `embeddings`, on the CPU, to fit on again; ``None``: none is kept, or not all that is needed."""
         text = bytes(self.facts.tolist())
         try:
             rows = json.loads(text or b"[]")
@@ -112,7 +114,7 @@ class NormalClips(nn.Module):
             if len(rows) != len(self.embeddings):
                 return None
             return Bank(
-                embeddings=self.embeddings.float(),
+                embeddings=self.embeddings.cpu().float(),
                 section=torch.zeros(len(rows), dtype=torch.int64),
                 target=torch.tensor(target, dtype=torch.bool),
                 group=torch.tensor(group, dtype=torch.int64),
@@ -122,6 +124,10 @@ class NormalClips(nn.Module):
             )
         except (ValueError, TypeError, RuntimeError):  # of an earlier version, which kept less, or broken
             return None
+
+    def keep_spectrum(self, level: Tensor) -> None:
+        """Keep the usual level ``(F,)`` of each frequency."""
+        self._keep(spectrum=level)
 
     def keep_recorded_as(self, other: NormalClips) -> None:
         """Keep how the clips of another one were recorded."""

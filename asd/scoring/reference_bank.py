@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -155,6 +155,12 @@ class Bank:
             None if self.calibration is None else self.calibration[rows],
             None if self.block is None else self.block[rows],
         )
+
+    def to(self, device: torch.device) -> Bank:
+        """The same on a device."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        moved: dict[str, Any] = {name: one.to(device) for name, one in values.items() if isinstance(one, Tensor)}
+        return replace(self, **moved)
 
     def blocks(self) -> Tensor:
         """The block ``(N,)`` of each clip of one section."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asd.errors import UserError
 from asd.machine import MachineSection, find
 from asd.scoring.base import Scorer
-from asd.scoring.in_parts import of_each
+from asd.scoring.in_parts import of_each_on
 from asd.scoring.limits import Decision, Limits
 from asd.scoring.normal_clips import NormalClips
 from asd.scoring.reference_bank import Bank
@@ -78,7 +78,7 @@ class SectionScorers(nn.Module):
         """Keep the usual spectra that another one knows of the sections of these names."""
         for number, name in enumerate(self.names):
             known = other.normal_clips(other.names.index(name))
-            self.normal_clips(number).spectrum = known.spectrum.clone()
+            self.normal_clips(number).keep_spectrum(known.spectrum)
 
     def fit(self, bank: Bank, hop: float = math.nan) -> Self:
         """Fit every scorer on its rows of the bank, and set its limits.
@@ -104,7 +104,7 @@ class SectionScorers(nn.Module):
             scores = scorer.held_out(rows.embeddings, rows.target, block)
         self.normal_clips(number).remember(scores, apart, block, rows)
         self.set_limits(number, hop)
-        scorer.fit(rows.embeddings, rows.target, rows.group)
+        scorer.fit(rows.embeddings, rows.target, rows.group).to(rows.embeddings.device)
 
     def take(self, number: int, other: SectionScorers, at: int) -> None:
         """Put what another one has learned of its section `at` in the place of what is known of a section."""
@@ -143,8 +143,11 @@ class SectionScorers(nn.Module):
         return scores
 
     def scores(self, number: int, embeddings: Tensor, rows: Tensor) -> Tensor:
-        """Scores ``(n,)`` in a section of those of the embeddings ``(B, E)`` that have these numbers ``(n,)``."""
-        return of_each(embeddings, self._scorer(number), rows)
+        """Scores ``(n,)`` in a section of those of the embeddings ``(B, E)`` that have these numbers ``(n,)``.
+
+        They lie where the embeddings do, wherever they were found.
+        """
+        return of_each_on(self._scorer(number).device, embeddings, self._scorer(number), rows)
 
     def limits(self, number: int) -> Limits:
         """Where the decisions of a section change."""

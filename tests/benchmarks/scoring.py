@@ -1,10 +1,11 @@
 """Time and memory of scoring against the number of reference embeddings: ``python -m tests.benchmarks.scoring``.
 
 Nearest neighbours stand beside the bare matrix product in blocks of the same size and beside scikit-learn; every line
-is measured in a process of its own, whose peak memory beyond that of the data is given. ``--grid`` measures a grid of
-back ends on ten machines instead, in a process for each core and in one; ``--approximate`` an index, and ``--clusters``
-K-means in parts beside that of scikit-learn, of embeddings that lie as those of machines do: about the means of many
-operating states, each spread along the same few directions.
+is measured in a process of its own, whose peak memory beyond that of the data is given. With ``--device cuda`` all but
+scikit-learn computes there, and that device's memory is given. ``--grid`` measures a grid of back ends on ten machines
+instead, in a process for each core and in one; ``--approximate`` an index, and ``--clusters`` K-means in parts beside
+that of scikit-learn, of embeddings that lie as those of machines do: about the means of many operating states, each
+spread along the same few directions.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from asd.configured import configured
 from asd.evaluation import back_ends, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.scoring import KMeansScorer, NeighboursScorer, Scorer
+from asd.utils.devices import usable
 from asd.utils.forks import each, usable_cores
 
 WIDTH = 768
@@ -43,39 +45,56 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def measure(what: str, references: int, queries: int, k: int) -> dict[str, float]:
-    """Seconds to fit and to score, and GB beyond the data."""
+def measure(what: str, references: int, queries: int, k: int, device: torch.device) -> dict[str, float]:
+    """Seconds to fit and to score, and GB beyond the data, of the device."""
+    if what.startswith("scikit"):
+        device = torch.device("cpu")
+    module = None if device.type == "cpu" else torch.get_device_module(device)
+
+    def now() -> float:
+        """Seconds, once all that was begun is done."""
+        if module is not None:
+            module.synchronize()
+        return time.perf_counter()
+
+    def most() -> float:
+        """GB at the highest."""
+        return peak() if module is None else module.max_memory_allocated() / 1e9
+
     generator = torch.Generator().manual_seed(0)
-    bank = torch.randn(references, WIDTH, generator=generator)
-    asked = torch.randn(queries, WIDTH, generator=generator)
-    torch.randn(2000, 2000) @ torch.randn(2000, 2000)
-    before, start = peak(), time.perf_counter()
-    target = torch.zeros(references, dtype=torch.bool)
+    bank = torch.randn(references, WIDTH, generator=generator).to(device)
+    asked = torch.randn(queries, WIDTH, generator=generator).to(device)
+    target = torch.zeros(references, dtype=torch.bool, device=device)
+    torch.randn(2000, 2000).to(device) @ torch.randn(2000, 2000).to(device)
+    if module is not None:  # once before, for what a device does at its first call
+        NeighboursScorer(k).fit(bank[:100], target[:100])(asked[:100])
+        module.reset_peak_memory_stats()
+    before, start = most(), now()
     if what == "matrix product":
-        fitted = time.perf_counter()
+        fitted = now()
         for part in asked.split(1024):
             for block in bank.split(16384):
                 part @ block.mT
     elif what == "asd neighbours":
         scorer = NeighboursScorer(k).fit(bank, target)
-        fitted = time.perf_counter()
+        fitted = now()
         scorer(asked)
     elif what == "scikit-learn neighbours":
         estimator = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(bank.numpy())
-        fitted = time.perf_counter()
+        fitted = now()
         estimator.kneighbors(asked.numpy())
     elif what == "asd K-means":
         clusters = KMeansScorer(16, "euclidean", "clustered").fit(bank, target)
-        fitted = time.perf_counter()
+        fitted = now()
         clusters(asked)
     else:
         model = KMeans(16, n_init=4, random_state=0).fit(bank.numpy())
-        fitted = time.perf_counter()
+        fitted = now()
         model.transform(asked.numpy()).min(1)
-    return {"fit": fitted - start, "score": time.perf_counter() - fitted, "memory": peak() - before}
+    return {"fit": fitted - start, "score": now() - fitted, "memory": most() - before}
 
 
-def scaling(sizes: list[int], queries: int, k: int) -> None:
+def scaling(sizes: list[int], queries: int, k: int, device: torch.device) -> None:
     """Print a line for every number of references and every way."""
     print("| references | what | fit, s | score, s | memory beyond the data, GB | ratio to the matrix product |")
     print("|---:|---|---:|---:|---:|---:|")
@@ -91,7 +110,7 @@ def scaling(sizes: list[int], queries: int, k: int) -> None:
             if what.startswith("scikit") and size > MOST_FOR_SCIKIT_LEARN:
                 continue
             command = [sys.executable, "-m", __spec__.name, "--one", what, "--sizes", str(size)]
-            command += ["--queries", str(queries), "--k", str(k)]
+            command += ["--queries", str(queries), "--k", str(k), "--device", str(device)]
             found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
             product = found["score"] if what == "matrix product" else product
             ratio = f"{product / found['score']:.2f}" if "neighbours" in what else ""
@@ -207,6 +226,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--k", type=int, default=1)
+    parser.add_argument("--device", type=usable, default="cpu", help="where asd computes (cpu), of the scaling")
     parser.add_argument("--grid", action="store_true", help="time configs/grid/back_ends.yaml")
     parser.add_argument("--approximate", action="store_true", help="measure the index beside exact neighbours")
     parser.add_argument("--clusters", action="store_true", help="measure K-means beside scikit-learn's")
@@ -215,7 +235,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.sizes[0], given.queries, given.k)))
+        print(json.dumps(measure(given.one, given.sizes[0], given.queries, given.k, given.device)))
     elif given.grid:
         grid()
     elif given.approximate:
@@ -223,7 +243,7 @@ def main() -> None:
     elif given.clusters:
         clusters(given.sizes, given.width)
     else:
-        scaling(given.sizes, given.queries, given.k)
+        scaling(given.sizes, given.queries, given.k, given.device)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from asd import __version__, cli
+from asd.cli import faults
 from asd.data.audio.decoding import AudioError
 from asd.errors import Notice, UserError
 
@@ -130,7 +133,7 @@ WORKER = "Caught {0} in DataLoader worker process 0.\nOriginal Traceback (most r
         (RuntimeError(WORKER.format("X") + "asd.serve.recording.TooLongError: a.wav: long"), "error: a.wav: long"),
         (OSError(WORKER.format("OSError") + "OSError: [Errno 28] No space left on device"), "the disk is full"),
         (Notice("look here"), "look here (a warning, which the settings of Python make an error)"),
-        (MemoryError(), "out of memory (MemoryError); lower data.batch_size"),
+        (MemoryError(), "out of memory (MemoryError); close other programs"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out of memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "out of memory"),
@@ -149,6 +152,37 @@ def test_what_the_user_can_mend_is_2(error: BaseException, shown: str, raised) -
     assert code == 2
     assert shown in line
     assert "Traceback" not in line
+
+
+def remedy(command: str) -> str:
+    """What the program says of memory that does not suffice for a command."""
+    code, line = faults.outcome(MemoryError(), [command])
+    assert code == 2
+    assert line.startswith("asd: error: out of memory (MemoryError); ")
+    return line.partition("; ")[2]
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r"--[a-z][\w.-]*\w", text)
+
+
+@pytest.mark.parametrize("command", cli.SMALL_COMMANDS)
+def test_where_memory_does_not_suffice_the_command_has_what_is_named(command: str) -> None:
+    assert remedy(command)
+    assert set(named(remedy(command))) <= set(cli.parser_of(command)._option_string_actions)
+    assert "data." not in remedy(command), "an option of training"
+
+
+@pytest.mark.parametrize("command", cli.TRAINER_COMMANDS)
+def test_where_memory_does_not_suffice_training_has_what_is_named(command: str, parse: Callable[..., Any]) -> None:
+    values = {"--trainer.precision": "bf16-mixed", "--model.encoder.gradient_checkpointing": "true"}
+    options = named(remedy(command))
+    assert "--data.batch_size" in options
+    parse([command, "--config=recipe/beats", *(f"{one}={values.get(one, '2')}" for one in options)])
+
+
+def test_every_remedy_is_of_a_command() -> None:
+    assert set(faults.REMEDIES) <= set(COMMANDS)
 
 
 def test_the_memory_of_a_gpu_is_2(raised) -> None:

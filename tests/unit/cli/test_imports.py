@@ -8,21 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from asd.cli import LISTINGS, SMALL_COMMANDS, TRAINER_COMMANDS
+from asd.evaluation.embedding_store import SUBSETS, Stored, StoredClip, write
 from tests.unit.conftest import SmallRun
 
 HEAVY = {
     "torch", "lightning", "transformers", "sklearn", "scipy", "librosa", "wandb", "matplotlib", "torchmetrics",
     "pandas", "sympy", "torchaudio", "torch._dynamo", "soxr", "onnx", "starlette", "tensorboard", "paho",
-    "prometheus_client",
+    "prometheus_client", "fastapi",
 }  # fmt: skip
 """What takes long to import, and what only some commands need."""
 
 RUN = """
 import contextlib, io, sys
 from asd.cli import main
-for line in sys.argv[1:]:
+exec(sys.argv[1])
+for line in sys.argv[2:]:
     with contextlib.redirect_stdout(io.StringIO()) as said:
         try:
             code = main(line.split("|"))
@@ -38,10 +41,10 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., set[str]]:
     """What is heavy of all that some command lines import, one after the other in one new process."""
     folder = tmp_path_factory.mktemp("imports")
 
-    def loaded(*lines: tuple[object, ...]) -> set[str]:
+    def loaded(*lines: tuple[object, ...], first: str = "") -> set[str]:
         given = ["|".join(map(str, line)) for line in lines]
         done = subprocess.run(
-            [sys.executable, "-c", RUN, *given], cwd=folder, capture_output=True, text=True, check=False
+            [sys.executable, "-c", RUN, first, *given], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return set(done.stdout.rsplit("LOADED", 1)[1].split()) & HEAVY
@@ -101,3 +104,20 @@ def test_what_learns_without_training_imports_no_lightning(
         ("calibrate", detector, normal, "--machine", "fan_section_00", "--out", tmp_path / "fan.ckpt"),
     )
     assert found <= {"torch", "sklearn", "scipy", "soxr"}
+
+
+def test_fitting_back_ends_imports_no_lightning_and_draws_nothing_unasked(
+    heavy: Callable[..., set[str]], tmp_path: Path
+) -> None:
+    facts = ("fan", "00", "source", "normal", "", "")
+    clips = tuple(StoredClip(f"{number}.wav", *facts) for number in range(6))
+    for name in SUBSETS:
+        write(tmp_path / f"{name}.safetensors", Stored(torch.randn(6, 4), clips, "", 1.0))
+    scorer = ("--scorer", "NeighboursScorer", "--no-pictures", "--out", tmp_path / "out")
+    assert heavy(("rescore", tmp_path, *scorer)) <= {"torch", "sklearn", "scipy", "soxr"}
+
+
+def test_the_service_imports_what_answers_and_counts(heavy: Callable[..., set[str]], small_run: SmallRun) -> None:
+    at_once = "import asd.serve.server as server\nserver.serve = lambda app, listening: listening.close()"
+    found = heavy(("serve", small_run.checkpoint, "--port", "0"), first=at_once)
+    assert found <= {"torch", "soxr", "fastapi", "starlette", "prometheus_client"}

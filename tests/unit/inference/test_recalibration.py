@@ -23,6 +23,7 @@ from asd.inference.hearing import bank_of
 from asd.inference.recalibration import recalibrated
 from asd.inference.windows import windows_of
 from asd.training import checkpoints
+from tests.far_device import PretendedDevice
 from tests.unit.conftest import SmallRun
 
 RATE = 16000
@@ -322,3 +323,23 @@ def test_too_little_sets_nothing(checkpoint: Path) -> None:
     commission.push(0.0, torch.randn(RATE) / 10)
     with pytest.raises(UserError, match="1 windows were heard while it was commissioned, too few"):
         commission.finished()
+
+
+def test_on_another_device_it_hears_and_learns_as_on_the_cpu(checkpoint: Path, place: Path) -> None:
+    """False alarms join references that lie on a GPU, and so do the windows of a place."""
+    say(checkpoint, sorted(place.iterdir())[0], "false_alarm")
+    say(checkpoint, sorted(place.iterdir())[1], "missed")
+    clip = sorted(place.iterdir())[2]
+
+    def found(device: str, add: bool) -> list[float]:
+        detector = Detector.load(checkpoint, device)
+        before = detector.score(clip, machine="fan").score
+        detector.calibrate([place], "fan", add=add)
+        assert {one.device.type for one in detector.model.state_dict().values()} == {device}
+        explained = detector.explain(clip, machine="fan")
+        return [before, detector.score(clip, machine="fan").score, *limits(detector), explained.nearest[0].similarity]
+
+    for add in (True, False):
+        near = found("cpu", add)
+        with PretendedDevice():
+            assert found("cuda", add) == near
