@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.transformers_audio import check_layers, last_layers, load_model, settled_config
+from asd_plugins.transformers_audio import check_layers, last_layers, load_model, model_type, settled_config
+from asd_plugins.transformers_models import check_type
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, Projections, TokenLayout, WeightsCard
@@ -76,6 +77,8 @@ class AST(Encoder):
         if tokens not in get_args(Tokens):
             raise UserError(f"AST: tokens is {tokens!r}; give all or class")
         path = None if weights is None else str(find(weights))
+        if path is not None:
+            check_type("AST", path, model_type(path), "audio-spectrogram-transformer")
         given = {**(config or {}), **({"max_length": frames} if path is None else {})}
         self.model, settings, _ = load_model("ASTModel", path, given)
         options = self.model.config
@@ -121,7 +124,7 @@ class AST(Encoder):
 def _layout(model: Any, tokens: Tokens) -> TokenLayout:
     if tokens == "class":
         # Both are of the whole clip: one frame, in two versions.
-        return TokenLayout(rows=_SPECIAL_TOKENS)
+        return TokenLayout(rows=_SPECIAL_TOKENS, bands=False)
     options = model.config
     rows, _ = model.embeddings.get_shape(options)
     overlap = options.patch_size - options.time_stride

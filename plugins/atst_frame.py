@@ -163,4 +163,4 @@ def _read(name_or_path: str) -> Weights:
 
 
 def _shape_of(weights: Weights) -> ATSTShape:
-    return ATSTShape(*shape_of(weights, _EMBEDDING).size, weights.dims("pos_embed", 3)[1] - 1)
+    return ATSTShape(*shape_of(weights, _EMBEDDING, dims=2).size, weights.dims("pos_embed", 3)[1] - 1)

@@ -181,7 +181,7 @@ def _shape_of(student: Student) -> EATShape:
     if "band_width" in student.settings or columns not in (None, _ROWS):
         raise UserError(f"{path} is of FISHER, not of EAT: it has positions of bands; load it by that encoder")
     positions = student.weights.dims(TABLE, 3)[1]
-    if positions % _ROWS:
+    if not positions or positions % _ROWS:
         raise UserError(f"{path} has a table of {positions} positions, which is no multiple of {_ROWS} rows")
     width, depth, heads = student.shape().size
     return EATShape(width, depth, heads, positions // _ROWS)

@@ -125,7 +125,7 @@ class Student:
     def columns(self) -> int | None:
         """How many columns the table of positions has, by its values; ``None``: there is none, or it tells nothing."""
         table = self.weights.state.get(TABLE)
-        if table is None or table.ndim != 3 or table.shape[2] < 4:
+        if table is None or table.ndim != 3 or table.shape[2] < 4 or not table.numel():
             return None
         # Sines of the column and of the row at the shortest wavelength: the second row begins at the first place of
         # column 0 and row 1.

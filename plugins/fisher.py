@@ -30,6 +30,8 @@ _RATES = (1000, 10_000_000)
 _SHARE = "https://cloud.tsinghua.edu.cn/f/{}/?dl=1"
 _SHARED = {"tiny": "630a4b1b2962481a9150", "mini": "60b3bfc0977f45f48dff", "small": "f997a6932b614046915e"}
 _EAT_COLUMNS = 8
+# Far more than a clip has patches: a file that promises more is damaged, and its table would fill the memory.
+_POSITIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class FISHERShape(TransformerShape):
         band_width: Bins of 40 Hz in a band.
         flatten: What lies side by side where positions are counted: the patches of a moment (``freq``), or those of a
             frequency (``time``).
-        max_length: Rows of the table of positions.
+        max_length: Rows of the table of positions, which has 100000 entries at most.
         max_freq: Entries of a row; patches take the entries in order, whatever their own grid is.
     """
 
@@ -111,6 +113,11 @@ class FISHER(Encoder):
             raise UserError(
                 f"FISHER: band_width is {shape.band_width} and flatten {shape.flatten!r}; give at least {PATCH} bins, "
                 "and freq or time"
+            )
+        if not 0 < shape.max_length <= _POSITIONS or not 0 < shape.max_freq <= _POSITIONS // shape.max_length:
+            raise UserError(
+                f"FISHER: max_length is {shape.max_length} and max_freq {shape.max_freq}; give 1 or more of each, and "
+                f"no more than {_POSITIONS} of both together"
             )
         rows = shape.band_width // PATCH
         reach = PATCH * (shape.max_length * shape.max_freq // rows)

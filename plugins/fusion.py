@@ -50,6 +50,10 @@ class Fusion(Encoder):
                 "Fusion: give two encoders or more that return the same number of layers, not "
                 f"{[part.layers for part in parts]}"
             )
+        if any(part.members > 1 for part in parts):
+            raise UserError(
+                "Fusion: an encoder is an ensemble; fuse the encoders, and put SeedEnsemble around the fusion"
+            )
         if align not in get_args(Alignment):
             raise UserError(f"Fusion: align is {align!r}; give time or tokens")
         self.encoders = nn.ModuleList(parts)

@@ -155,7 +155,7 @@ class PaSST(Encoder):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         if tokens == "class":
             # Both are of the whole clip: one frame, in two versions.
-            self.layout = TokenLayout(rows=_SPECIAL_TOKENS)
+            self.layout = TokenLayout(rows=_SPECIAL_TOKENS, bands=False)
         else:
             hop_seconds = shape.hop / self.sample_rate
             # Frames are centred on multiples of the hop.

@@ -10,12 +10,20 @@ from typing import Any, Self
 
 import torch
 from asd_plugins.transformers_attention import call_projections
-from asd_plugins.transformers_inputs import ClapInput, KaldiInput, WhisperInput
+from asd_plugins.transformers_inputs import (
+    SETTINGS,
+    ClapInput,
+    KaldiInput,
+    WhisperInput,
+    check_settings,
+    input_settings,
+)
 from asd_plugins.transformers_models import ARCHITECTURES, chosen, hearing
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder
+from asd.encoders.pretrained import check_finite, check_keys
 from asd.encoders.weights_file import format_of
 from asd.errors import UserError
 
@@ -29,8 +37,8 @@ _OFF = {
     # It would take most of the frames away.
     "add_adapter": False,
 }
-# Settings of a folder's preprocessor_config.json that are used.
-_INPUTS = ("do_normalize", "mean", "std", "sampling_rate")
+# What a file may have more than the model that is made of it: parts that are off.
+_LEFT_OUT = (".mel_conv2d.", ".fusion_model.")
 _TINY_CONVOLUTIONS = {"conv_dim": [16, 16, 16], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 4]}
 _TINY = {
     **_TINY_CONVOLUTIONS,
@@ -50,6 +58,9 @@ class TransformersAudio(Encoder):
     Models on waveforms have no spectrogram: `augment` is given ``(B, 1, T)`` there. Whisper takes the first 30 s of a
     clip, CLAP the first 10 s; CLAP's map is averaged over frequency. CLAP, SEW and SEW-D give one layer alone. A model
     that is refused is refused with the reason.
+
+    Whisper, CLAP, Speech2Text and wav2vec 2.0-BERT have the front end that they were published with, whatever
+    ``preprocessor_config.json`` says, and need none.
 
     Args:
         architecture: Class of transformers: Wav2Vec2Model, HubertModel, WavLMModel, Data2VecAudioModel,
@@ -77,7 +88,7 @@ class TransformersAudio(Encoder):
         augment: Augmentation | None = None,
     ) -> None:
         super().__init__(augment)
-        architecture = chosen(architecture, weights, None if weights is None else _model_type(weights, download))
+        architecture = chosen(architecture, weights, None if weights is None else model_type(weights, download))
         kind = ARCHITECTURES[architecture]
         self.model, settings, fusion = load_model(architecture, weights, config or {}, download)
         options = self.model.config
@@ -133,7 +144,7 @@ def load_model(
     """A model of transformers in float32, the settings of its inputs, and whether it was trained with feature fusion.
 
     Raises:
-        UserError: No such folder or name, or weights that do not fit or are not all there.
+        UserError: No such folder or name, or weights or settings that do not fit, are not all there or are broken.
     """
     # Imported here: the library is large, and listing the encoders shall not wait for it.
     import transformers
@@ -159,24 +170,27 @@ def load_model(
                 config=options,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by their names
                 key_mapping={r"^audio_model\.": ""},
                 **where,
             )
-        missing = sorted(found["missing_keys"])
-        if missing:
-            raise UserError(
-                f"{weights}: no weights for {missing[0]} and {len(missing) - 1} more keys of {architecture}"
-            )
-        settings = _input_settings(transformers, weights, where)
+        # Other keys are of what such a model is a part of, such as a classifier.
+        parts = {name for name, _ in model.named_children()}
+        spare = {key.removeprefix(f"{model.base_model_prefix}.") for key in found["unexpected_keys"]}
+        spare = {key for key in spare if key.split(".")[0] in parts and not any(part in key for part in _LEFT_OUT)}
+        check_keys(weights, found["missing_keys"], spare, found["mismatched_keys"])
+        check_finite(weights, model.state_dict())
+        settings = input_settings(weights, where)
     # Settings of the inputs may come with the configuration, where the folder is no longer at hand.
-    settings |= {name: config[name] for name in _INPUTS if name in config}
+    settings |= {name: config[name] for name in SETTINGS if name in config}
+    check_settings(settings, weights)
     _remove_unused(model)
     return model, settings, fusion
 
 
 def settled_config(options: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Values from which the model of a folder, and the scale of its inputs, are built again without it."""
-    return {**options.to_diff_dict(), **{name: settings[name] for name in _INPUTS if name in settings}}
+    return {**options.to_diff_dict(), **{name: settings[name] for name in SETTINGS if name in settings}}
 
 
 def check_layers(name: str, layers: int, depth: int) -> None:
@@ -233,8 +247,12 @@ def _remove_unused(model: Any) -> None:
         positions.register_buffer("weight", fixed)
 
 
-def _model_type(weights: str, download: bool) -> str | None:
-    """What the ``config.json`` of a folder or hub name says the model is."""
+def model_type(weights: str, download: bool = False) -> str | None:
+    """What the ``config.json`` of a folder or hub name says the model is.
+
+    Raises:
+        UserError: There is none, or it cannot be read.
+    """
     import transformers
 
     _check_folder(weights)
@@ -254,15 +272,6 @@ def _check_folder(weights: str) -> None:
         format_of(file)
 
 
-def _input_settings(transformers: Any, weights: str, where: Mapping[str, Any]) -> dict[str, Any]:
-    settings: dict[str, Any]
-    try:
-        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(weights, **where)
-    except OSError:
-        return {}
-    return settings
-
-
 @contextmanager
 def _one_line(weights: str) -> Iterator[None]:
     try:
@@ -279,7 +288,7 @@ def _one_line(weights: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet(logging: Any) -> Iterator[None]:
-    """No progress bars and load reports: keys that are missing are an error, others are meant to be left out."""
+    """No progress bars and load reports: what of the keys is an error is decided here."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +14,57 @@ from asd.encoders.constants import constant
 from asd.encoders.frontends import KaldiFilterBank
 from asd.errors import UserError
 from asd.utils.precision import full_precision
+
+SETTINGS = {
+    "do_normalize": "true or false",
+    "mean": "a number",
+    "std": "a number above 0",
+    "sampling_rate": "a whole number of Hz",
+}
+"""Those of a folder's preprocessor_config.json that are used, and what they must be."""
+
+
+def input_settings(weights: str, where: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder or hub name says of the inputs of its model; empty where it says nothing.
+
+    Args:
+        weights: The folder or name.
+        where: Options of where the library looks.
+
+    Raises:
+        UserError: What it says cannot be read.
+    """
+    from transformers import FeatureExtractionMixin  # not above: the library is large
+
+    try:
+        found, _ = FeatureExtractionMixin.get_feature_extractor_dict(weights, **where)
+    except (OSError, TypeError, ValueError) as error:
+        # The library says the same of a file that is not there and of one that is no JSON, but for the cause.
+        if isinstance(error, OSError) and not isinstance(error.__context__, ValueError):
+            return {}
+        found = None
+    if not isinstance(found, Mapping):
+        raise UserError(
+            f"weights {weights}: preprocessor_config.json, or processor_config.json, is no JSON of settings; get it "
+            "again from where the weights are"
+        )
+    return dict(found)
+
+
+def check_settings(settings: Mapping[str, Any], weights: str | None) -> None:
+    """Raise `UserError` for settings of inputs that are not what they must be, wherever they were given."""
+    for name, kind in SETTINGS.items():
+        if name in settings and not _fits(name, settings[name]):
+            place = "config" if weights is None else f"preprocessor_config.json of {weights}, or config,"
+            raise UserError(f"{place} says {name} is {settings[name]!r}; it must be {kind}")
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "do_normalize" or isinstance(value, bool):
+        return name == "do_normalize" and isinstance(value, bool)
+    if name == "sampling_rate":
+        return isinstance(value, int) and value > 0
+    return isinstance(value, int | float) and math.isfinite(value) and (name == "mean" or value > 0)
 
 
 class WaveformInput(nn.Module):

@@ -90,6 +90,7 @@ _SPECTROGRAM = (
 )
 _OF_MODEL_TYPES = {
     "audio-spectrogram-transformer": "it is an encoder of its own; choose the encoder AST and the same weights",
+    "eat": "it is an encoder of its own; choose the encoder EAT and the same weights",
     "clvp": "its audio encoder only ranks speech that was made from text; give ClapAudioModel",
     "pop2piano": "it is made to write notes from beats that are found before; give an encoder such as WhisperModel",
     "speech-encoder-decoder": "it is two models in one; give the folder of its encoder",
@@ -147,6 +148,21 @@ def chosen(asked: str | None, weights: str | None, model_type: str | None) -> st
             "leave it out"
         )
     return found or asked or ""
+
+
+def check_type(encoder: str, weights: str, model_type: str | None, own: str) -> None:
+    """Raise `UserError` for weights of another model than an encoder's own; says which encoder has them.
+
+    Args:
+        encoder: Its name, for messages.
+        weights: Where they are.
+        model_type: What their ``config.json`` says; ``None``: nothing.
+        own: What it must say, if anything.
+    """
+    if model_type in (None, own):
+        return
+    usual = "choose TransformersAudio and the same weights" if model_type in _BY_TYPE else f"give those of {own}"
+    raise UserError(f"{encoder}: {weights} is of {model_type}: {REFUSED.get(model_type, usual)}")
 
 
 def _check_known(asked: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class AdaptedEncoder(Encoder):
         self.layers = encoder.layers
         self.layout = encoder.layout
         self.branches = encoder.branches
+        self.members = encoder.members
         self.seconds = encoder.seconds
         for parameter in self.fixed():
             parameter.requires_grad_(False)
@@ -79,3 +80,27 @@ class AdaptedEncoder(Encoder):
     def fixed(self) -> Iterable[nn.Parameter]:
         """All that is not the adapter's."""
         return (parameter for name, parameter in self.named_parameters() if not self.trains(name))
+
+
+def merges(module: object) -> bool:
+    """Whether it is an encoder that itself, apart from encoders within it, has something to merge."""
+    return isinstance(module, Encoder) and type(module).merged is not Encoder.merged
+
+
+def merged_weights(state: Mapping[str, Tensor], module: nn.Module, path: str) -> dict[str, Tensor]:
+    """`state` with the weights of every encoder in `module` in its merged form.
+
+    Args:
+        state: Weights by name.
+        module: What some of them are of.
+        path: What its name is in `state`.
+    """
+    weights = dict(state)
+    if merges(module):
+        while isinstance(module, Encoder) and merges(module):
+            module = module.merged()
+        weights = {key: value for key, value in weights.items() if not key.startswith(f"{path}.")}
+        weights |= {f"{path}.{key}": value for key, value in module.state_dict().items()}
+    for name, child in module.named_children():
+        weights = merged_weights(weights, child, f"{path}.{name}")
+    return weights

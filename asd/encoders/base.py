@@ -135,7 +135,10 @@ class Encoder(Described, nn.Module, ABC):
         return ()
 
     def merged(self) -> Encoder:
-        """The encoder without what only training needs; itself where there is no such thing."""
+        """The encoder without what only training needs; itself where there is no such thing.
+
+        One that holds encoders need not say anything: they are merged where they are.
+        """
         return self
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,13 @@ def weights_of(path: Path, network: str, *anchors: str) -> Weights:
     else:
         raise UserError(f"{path} is no file of {network}: it holds {_told(state)}")
     prefix = _chosen(prefixes, path)
-    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    # Another network may lie within the one that is chosen, such as its average.
+    others = tuple(one for one in prefixes if one != prefix and one.startswith(prefix))
+    own = {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix) and not (others and key.startswith(others))
+    }
     return Weights(path, own, content)
 
 
@@ -179,41 +185,74 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
         UserError: Keys are missing or left over, a shape is another, or a value is not finite; the first are named.
     """
     own = module.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    spare = sorted(state.keys() - own.keys())
-    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    if missing:
-        raise UserError(f"{path}: no key {_few(missing)}; the file is of another model or size")
-    if spare:
-        raise UserError(f"{path}: unexpected key {_few(spare)}; the file is of another model or size")
-    if shapes:
-        key = min(shapes)
-        raise UserError(
-            f"{path}: {key} is of shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}; the file is of "
-            "another size of the model"
-        )
+    both = [(key, state[key].shape, value.shape) for key, value in own.items() if key in state]
+    check_keys(path, own.keys() - state.keys(), state.keys() - own.keys(), [one for one in both if one[1] != one[2]])
+    if complexes := sorted(key for key in own if state[key].is_complex()):
+        raise UserError(f"{path}: {_few(complexes)} of complex numbers; the file is of another model")
     if integers := sorted(key for key in own if own[key].is_floating_point() and not state[key].is_floating_point()):
         raise UserError(f"{path}: {_few(integers)} of whole numbers; the file is quantised, give the original weights")
+    check_finite(path, state)
+    module.load_state_dict(dict(state))
+
+
+def check_keys(
+    path: Path | str,
+    missing: Iterable[str],
+    spare: Iterable[str],
+    shapes: Iterable[tuple[str, Sequence[int], Sequence[int]]],
+) -> None:
+    """Refuse weights that are not those of a network, no more and no fewer.
+
+    Args:
+        path: Where they are, for messages.
+        missing: Keys that the network has and they have not.
+        spare: Keys that they have and the network has not.
+        shapes: Keys that both have, with their shapes there and in the network, which are not the same.
+
+    Raises:
+        UserError: There is one; the first are named.
+    """
+    for told, keys in (("no key", sorted(missing)), ("unexpected key", sorted(spare))):
+        if keys:
+            raise UserError(f"{path}: {told} {_few(keys)}; the file is of another model or size")
+    for key, there, own in sorted(shapes):
+        raise UserError(
+            f"{path}: {key} is of shape {tuple(there)}, expected {tuple(own)}; the file is of another size of the model"
+        )
+
+
+def check_finite(path: Path | str, state: Mapping[str, Tensor]) -> None:
+    """Raise `UserError` for weights with values that are not finite."""
     if broken := sorted(key for key, value in state.items() if not value.isfinite().all()):
         raise UserError(f"{path}: {_few(broken)} is not finite; its training broke down, or the file is damaged")
-    module.load_state_dict(dict(state))
 
 
 def settled(config: dict[str, Any] | None, encoder: nn.Module) -> dict[str, Any] | None:
     """A run's configuration with what its encoders took from their files of weights, to be built without the files."""
     if config is None:
         return None
-    return {**config, "model": {**config["model"], "encoder": _settled(config["model"]["encoder"], encoder)}}
+    return {**config, "model": {**config["model"], "encoder": rebuilt(config["model"]["encoder"], encoder, _settled)}}
 
 
-def _settled(said: Any, module: Any) -> Any:
+def _settled(said: dict[str, Any], module: Any) -> dict[str, Any]:
+    return {**said, "init_args": {**said["init_args"], **getattr(module, "settled", {})}}
+
+
+def rebuilt(said: Any, module: Any, change: Callable[[dict[str, Any], Any], Any]) -> Any:
+    """A part of a configuration with a change of every module in it, those within others first.
+
+    Args:
+        said: The part.
+        module: What was built from it.
+        change: Is given what is said of a module, and the module; returns what is said of it from then on.
+    """
     if isinstance(said, list) and isinstance(module, nn.ModuleList):
-        return [_settled(one, part) for one, part in zip(said, module, strict=True)]
+        return [rebuilt(one, part, change) for one, part in zip(said, module, strict=True)]
     if not isinstance(said, dict) or "class_path" not in said:
         return said
     arguments = said.get("init_args") or {}
-    arguments = {key: _settled(value, getattr(module, key, None)) for key, value in arguments.items()}
-    return {**said, "init_args": {**arguments, **getattr(module, "settled", {})}}
+    arguments = {key: rebuilt(value, getattr(module, key, None), change) for key, value in arguments.items()}
+    return change({**said, "init_args": arguments}, module)
 
 
 def _few(keys: list[str]) -> str:

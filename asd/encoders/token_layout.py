@@ -27,6 +27,7 @@ class TokenLayout:
             chunks; ``None``: the rows are as long as the clip.
         hop_seconds: Time from one frame to the next; ``None``: the frames divide the clip among them.
         start_seconds: Where the first frame begins, which is before the clip where frames are centred on its start.
+        bands: Whether rows are of frequency; else they are versions of a frame, such as two class tokens.
     """
 
     rows: int = 1
@@ -35,6 +36,7 @@ class TokenLayout:
     chunk_frames: int | None = None
     hop_seconds: float | None = None
     start_seconds: float = 0.0
+    bands: bool = True
 
     def grid(self, features: Tensor) -> Tensor:
         """``(B, L, N, D)`` as they are encoded to ``(B, L, F', R, D)``, without special tokens.

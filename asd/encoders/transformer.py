@@ -48,18 +48,19 @@ class TransformerShape:
 S = TypeVar("S", bound=TransformerShape)
 
 
-def shape_of(weights: Weights, embedding: str, heads: object = None) -> TransformerShape:
+def shape_of(weights: Weights, embedding: str, heads: object = None, dims: int = 4) -> TransformerShape:
     """The dimensions of weights whose layers are called ``blocks``.
 
     Args:
         weights: By the network's own names.
         embedding: Key of the weight that makes tokens, whose first dimension is the width.
         heads: What the file says of the attention heads; ``None``: nothing, so they are 64 wide, as is usual.
+        dims: How many dimensions that weight has: four of a convolution, two of a linear layer.
 
     Raises:
         UserError: A tensor that tells them is not there, the file promises more than it holds, or heads do not fit.
     """
-    width, depth = weights.dims(embedding)[0], weights.depth("blocks")
+    width, depth = weights.dims(embedding, dims)[0], weights.depth("blocks")
     weights.check_holds(12 * depth * width**2)
     heads = width // _HEAD_WIDTH if heads is None else heads
     if not isinstance(heads, int) or heads < 1 or width % heads:

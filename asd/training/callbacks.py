@@ -14,6 +14,7 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asd import plots
+from asd.encoders.adapted import merges
 from asd.encoders.base import Encoder
 from asd.errors import UserError
 from asd.evaluation import calibration, embedding_store
@@ -58,11 +59,11 @@ class RunCheckpoint(ModelCheckpoint):
         """Refuse to merge what cannot be merged before any work is done."""
         super().setup(trainer, pl_module, stage)
         encoder = getattr(pl_module, "encoder", None)
-        plain = isinstance(encoder, Encoder) and type(encoder).merged is Encoder.merged
+        plain = isinstance(encoder, Encoder) and not any(map(merges, encoder.modules()))
         if stage == "fit" and self.merge and plain:
             raise UserError(
-                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it with the encoders LoRA and "
-                "BitFit alone"
+                f"checkpoint.merge: {type(encoder).__name__} has nothing to merge; set it where the encoder, or one "
+                "within it, is of LoRA or BitFit"
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

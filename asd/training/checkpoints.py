@@ -14,8 +14,10 @@ import torch
 from asd import plugins
 from asd._version import __version__
 from asd.described import Described
+from asd.encoders.adapted import merged_weights, merges
 from asd.encoders.adapter import Adapter
 from asd.encoders.base import Encoder
+from asd.encoders.pretrained import rebuilt
 from asd.encoders.weights_file import check_sizes, read
 from asd.errors import Notice, UserError
 from asd.scoring.sections import SectionScorers
@@ -225,16 +227,17 @@ def _spelt_out(value: Any) -> Any:
 
 
 def merged(checkpoint: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
-    """The checkpoint with `encoder` in its merged form: its weights, and the configuration of what it wraps."""
-    plain = encoder.merged()
-    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("encoder.")}
-    weights |= {f"encoder.{key}": value for key, value in plain.state_dict().items()}
+    """The checkpoint with `encoder`, or those within it, merged: weights, and the configuration of what they held."""
     described = dict(checkpoint[KEY])
     if described["config"] is not None:
         model = described["config"]["model"]
-        inner = model["encoder"]["init_args"]["encoder"]
-        described["config"] = {**described["config"], "model": {**model, "encoder": inner}}
-    return {**checkpoint, "state_dict": weights, KEY: described}
+        model = {**model, "encoder": rebuilt(model["encoder"], encoder, _unwrapped)}
+        described["config"] = {**described["config"], "model": model}
+    return {**checkpoint, "state_dict": merged_weights(checkpoint["state_dict"], encoder, "encoder"), KEY: described}
+
+
+def _unwrapped(said: dict[str, Any], module: object) -> Any:
+    return said["init_args"]["encoder"] if merges(module) else said
 
 
 def without_weights_files(config: dict[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,16 @@ def test_plain_weights_come_before_averaged_ones_and_it_is_said(tmp_path: Path) 
     assert torch.equal(state["first.weight"], OWN["first.weight"])
 
 
+def test_averaged_weights_within_the_plain_ones_are_left_out(tmp_path: Path) -> None:
+    state = nn.Linear(3, 2).state_dict()
+    averaged = {key: 2 * value for key, value in state.items()}
+    torch.save({"model": {**state, "_ema": averaged}}, tmp_path / "w.pt")
+    with pytest.warns(Notice, match="holds averaged weights as well; those of model are taken"):
+        weights = weights_of(tmp_path / "w.pt", "a layer", "weight")
+    load_strict(nn.Linear(3, 2), weights.state, weights.path)
+    assert torch.equal(weights.state["weight"], state["weight"])
+
+
 def test_two_networks_are_not_guessed_between(tmp_path: Path) -> None:
     torch.save({"generator": OWN, "critic": OTHER}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"holds 2 networks \(generator\., critic\.\); keep one"):
@@ -161,6 +171,13 @@ def test_quantised_weights_are_not_taken_for_their_values() -> None:
     state = {**layer.state_dict(), "weight": torch.ones(2, 3, dtype=torch.int8)}
     with pytest.raises(UserError, match="weight of whole numbers; the file is quantised"):
         load_strict(layer, state, Path("weights.pt"))
+
+
+def test_complex_weights_are_called_that() -> None:
+    layer = nn.Linear(3, 2)
+    state = {key: value.to(torch.complex64) for key, value in layer.state_dict().items()}
+    with pytest.raises(UserError, match=r"w\.pt: bias, weight of complex numbers; the file is of another model"):
+        load_strict(layer, state, Path("w.pt"))
 
 
 def test_what_was_read_from_files_is_kept_also_of_encoders_within(shared: Path, tmp_path: Path) -> None:

@@ -43,10 +43,17 @@ def test_a_file_of_other_dimensions_says_what_to_set() -> None:
 
 @pytest.mark.parametrize("heads", [0, 3, 12.0, "12"])
 def test_heads_that_do_not_fit(heads: object) -> None:
-    weights = Weights(Path("w.pt"), {"embed.weight": torch.zeros(128, 2)}, {})
+    weights = Weights(Path("w.pt"), {"embed.weight": torch.zeros(128, 1, 2, 2)}, {})
     with pytest.raises(UserError, match="width 128, which does not divide into"):
         shape_of(weights, "embed.weight", heads)
     assert shape_of(weights, "embed.weight").heads == 2
+
+
+@pytest.mark.parametrize("dims", [2, 4])
+def test_an_embedding_of_other_dimensions(dims: int) -> None:
+    weights = Weights(Path("w.pt"), {"embed.weight": torch.tensor(1.0)}, {})
+    with pytest.raises(UserError, match=rf"embed\.weight is of shape \(\), not of {dims} dimensions; the file is of"):
+        shape_of(weights, "embed.weight", dims=dims)
 
 
 def test_what_is_masked_is_not_attended_to() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from asd_plugins.ast import AST
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.testing.encoder import check_frequency
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -62,6 +64,9 @@ def test_the_mean_of_the_class_tokens_is_the_embedding_of_the_authors(folder: Pa
     waveform = torch.randn(2, 20000)
     features = AST(weights=str(folder), frames=128, tokens="class").eval()(waveform)
     assert features.shape == (2, 1, 2, 32)
+    for seed in range(3):  # two tokens of all frequencies, not rows
+        torch.manual_seed(seed)
+        check_frequency(AST(frames=64, config=TINY, tokens="class"))
     assert (features.mean(2)[:, 0] - official(folder, waveform)[1].pooler_output).abs().max() < 1e-4
 
 
@@ -104,7 +109,7 @@ def test_a_folder_whose_weights_are_incomplete(folder: Path, tmp_path: Path) -> 
     del state[lost]
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
-    with pytest.raises(UserError, match=r"no weights for layernorm\.weight"):
+    with pytest.raises(UserError, match=r"no key layernorm\.weight; the file is of another model or size"):
         AST(weights=str(tmp_path), frames=128)
 
 
@@ -112,7 +117,24 @@ def test_a_folder_of_another_size(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"hidden_size": 64}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match=r": embeddings\.cls_token is of shape \(1, 1, 32\), expected \(1, 1, 64\)"):
+        AST(weights=str(tmp_path), frames=128)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("eat", "choose the encoder EAT"), ("hubert", "choose TransformersAudio"), ("new", "give those")],
+)
+def test_a_folder_of_another_model(kind: str, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(UserError, match=rf"AST: .* is of {kind}: .*{remedy}"):
+        AST(weights=str(tmp_path))
+
+
+def test_settings_of_the_input_that_are_none(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "preprocessor_config.json").write_text('{"mean": -4.0, "std": 0}')
+    with pytest.raises(UserError, match=r"preprocessor_config\.json of .* says std is 0; it must be a number above 0"):
         AST(weights=str(tmp_path), frames=128)
 
 

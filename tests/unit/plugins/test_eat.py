@@ -140,9 +140,14 @@ def test_a_small_table_of_positions_is_taken_from_the_file(golden: Path, tmp_pat
     content["model"][key] = content["model"][key][:, : 64 * 8].clone()
     torch.save(content, tmp_path / "old.pt")
     assert EAT(weights=str(tmp_path / "old.pt")).shape.max_length == 64
-    content["model"][key] = content["model"][key][:, :100].clone()
+    for positions in (100, 0):
+        content["model"][key] = content["model"][key][:, :positions].clone()
+        torch.save(content, tmp_path / "old.pt")
+        with pytest.raises(UserError, match=f"a table of {positions} positions, which is no multiple of 8 rows"):
+            EAT(weights=str(tmp_path / "old.pt"))
+    content["model"][key] = content["model"][key][:0].clone()
     torch.save(content, tmp_path / "old.pt")
-    with pytest.raises(UserError, match="a table of 100 positions, which is no multiple of 8 rows"):
+    with pytest.raises(UserError, match="a table of 0 positions"):
         EAT(weights=str(tmp_path / "old.pt"))
 
 

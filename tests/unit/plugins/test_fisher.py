@@ -196,6 +196,12 @@ def test_the_layout_of_the_hub_is_read(golden: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::asd.errors.Notice")
+@pytest.mark.parametrize("change", [{"max_length": 10**7}, {"max_length": -3}, {"max_freq": 0}])
+def test_a_file_whose_table_would_fill_the_memory(golden: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"max_length is -?\d+ and max_freq \d+; give 1 or more of each"):
+        FISHER(weights=stored(golden, tmp_path, **change))
+
+
 def test_files_that_do_not_fit(golden: Path, tmp_path: Path) -> None:
     for file in ("eat_pretrain_fairseq.pt", "eat_hf_finetune"):
         with pytest.raises(UserError, match="is of EAT or SSLAM, not of FISHER"):
@@ -220,6 +226,9 @@ def test_files_that_do_not_fit(golden: Path, tmp_path: Path) -> None:
         ({"tokens": "patches"}, "tokens is 'patches'; give all or class"),
         ({"target_length": 15}, "target_length is 15; give 16 to 17056 frames, or auto"),
         ({"shape": replace(SMALL, band_width=15)}, "band_width is 15 .* give at least 16 bins"),
+        ({"shape": replace(SMALL, max_length=10**7)}, "max_length is 10000000 and max_freq 50; give 1 or more of each"),
+        ({"shape": replace(SMALL, max_length=-3)}, "max_length is -3 and max_freq 50; give 1 or more of each"),
+        ({"shape": replace(SMALL, max_freq=0)}, "max_freq 0; give 1 or more of each, and no more than 100000"),
         ({"shape": replace(SMALL, flatten="both")}, "flatten 'both'; give at least 16 bins, and freq or time"),
     ],
 )

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.testing.encoder import check_frequency
 from tests.golden_weights import LAYOUTS, made_for, stored
 
 TOLERANCE, FRONT_END = 2e-5, 5e-5
@@ -186,6 +187,12 @@ def test_files_that_do_not_fit(golden: Path, tmp_path: Path) -> None:
         PaSST(weights=str(golden / "fisher.pt"))
     with pytest.raises(UserError, match=r"b\.pt: no key head\.1\.weight"):
         audioset_classifier(file_of(tmp_path, "b.pt", shape))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_class_tokens_are_no_rows_of_frequency(seed: int) -> None:
+    torch.manual_seed(seed)
+    check_frequency(PaSST(shape=replace(SMALL, positions=62), tokens="class"))
 
 
 def test_long_clips_are_encoded_in_chunks_that_do_not_mix() -> None:

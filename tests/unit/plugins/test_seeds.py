@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from asd_plugins.beats import BEATs
+from asd_plugins.bitfit import BitFit
+from asd_plugins.bottleneck import Bottleneck
+from asd_plugins.dasheng import Dasheng
 from asd_plugins.dual_branch import DualBranchCNN
+from asd_plugins.fusion import Fusion
 from asd_plugins.lora import LoRA
 from asd_plugins.seeds import SeedEnsemble
 from torch import Tensor
 
 from asd.data.clip import ClipBatch
-from asd.encoders import Adapter, SpecAugment
+from asd.encoders import Adapter, Encoder, SpecAugment
 from asd.errors import UserError
 from asd.heads import EnsembleHead, FeatureExchange, Head, SubclusterAdaCos
 from asd.inference import Detector
@@ -145,6 +150,21 @@ def test_the_head_is_one_for_each_whether_that_is_said_or_not(head: Head) -> Non
     model = small_model(encoder=SeedEnsemble(DualBranchCNN(**ENCODER), 2), head=head)
     assert isinstance(model.head, EnsembleHead)
     assert [type(one) for one in model.head.heads] == [_OfItsOwn, _OfItsOwn]
+
+
+@pytest.mark.parametrize("adapt", [lambda one: LoRA(one, 2), BitFit, lambda one: Bottleneck(one, 2)])
+def test_adapters_around_it_leave_it_an_ensemble(adapt: Callable[[Encoder], Encoder]) -> None:
+    encoder = adapt(SeedEnsemble(BEATs.tiny(), 2))
+    assert encoder.members == 2
+    model = small_model(encoder=encoder, adapter=Adapter(embedding_dim=6))
+    assert isinstance(model.head, EnsembleHead)
+    assert len(model.adapter.members) == 2
+
+
+def test_it_is_put_around_a_fusion_not_into_one() -> None:
+    with pytest.raises(UserError, match="Fusion: an encoder is an ensemble; fuse the encoders, and put SeedEnsemble"):
+        Fusion([SeedEnsemble(BEATs.tiny(), 2), Dasheng.tiny()])
+    assert SeedEnsemble(Fusion.tiny(), 2).members == 2
 
 
 def test_what_is_no_ensemble_is_told() -> None:

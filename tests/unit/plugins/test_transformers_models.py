@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from asd_plugins.bottleneck import Bottleneck
 from asd_plugins.lora import LoRA
 from asd_plugins.transformers_audio import _TINY, TransformersAudio
 from asd_plugins.transformers_models import ARCHITECTURES, REFUSED
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers.models.auto import feature_extraction_auto, modeling_auto
 
 from asd.encoders.projections import linear_layers
@@ -183,6 +186,53 @@ def test_weights_without_a_feature_extractor(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no preprocessor_config\.json.*; put that of the model beside, or set config"):
         TransformersAudio(weights=str(tmp_path))
     assert TransformersAudio(weights=str(tmp_path), config={"do_normalize": False}).inputs.normalize is False
+
+
+def changed(state: dict[str, Tensor], change: str) -> dict[str, Tensor]:
+    key = next(name for name in state if name.endswith("encoder.layers.0.attention.q_proj.weight"))
+    if change == "broken":
+        return state | {key: torch.full_like(state[key], math.nan)}
+    if change == "newer":
+        return state | {key.replace("attention.q_proj", "newthing"): torch.ones(3)}
+    return state | {key: torch.ones(5, 6)}
+
+
+@pytest.mark.parametrize("model", ["HubertModel", "HubertForSequenceClassification"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("broken", r"encoder\.layers\.0\.attention\.q_proj\.weight is not finite"),
+        ("newer", r"unexpected key encoder\.layers\.0\.newthing\.weight; the file is of another model"),
+        ("larger", r"q_proj\.weight is of shape \(5, 6\), expected \(32, 32\); the file is of another size"),
+    ],
+)
+def test_weights_that_are_not_the_model_s(model: str, change: str, message: str, tmp_path: Path) -> None:
+    saved(tmp_path, model, _TINY)
+    file = tmp_path / "model.safetensors"
+    save_file(changed(load_file(file), change), file, {"format": "pt"})
+    with pytest.raises(UserError, match=message):
+        TransformersAudio(weights=str(tmp_path), config={"do_normalize": True})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{not json", r"preprocessor_config\.json, or processor_config\.json, is no JSON of settings; get it again"),
+        ("[]", "is no JSON of settings"),
+        ('{"do_normalize": "yes"}', r"of .*, or config, says do_normalize is 'yes'; it must be true or false"),
+        (
+            '{"do_normalize": true, "sampling_rate": "16000"}',
+            "says sampling_rate is '16000'; it must be a whole number",
+        ),
+        ('{"do_normalize": true, "sampling_rate": 0}', "says sampling_rate is 0"),
+        ('{"do_normalize": true, "sampling_rate": true}', "says sampling_rate is True"),
+    ],
+)
+def test_settings_of_inputs_that_are_damaged(content: str, message: str, tmp_path: Path) -> None:
+    saved(tmp_path, "HubertModel", _TINY)
+    (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        TransformersAudio(weights=str(tmp_path))
 
 
 def test_the_sample_rate_is_that_of_the_folder(tmp_path: Path) -> None:

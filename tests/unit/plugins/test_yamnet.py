@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.testing.encoder import check_frequency
 from tests.golden_weights import by_rule, gap
 
 LENGTHS = ("0.5", "1", "2.05", "10")
@@ -39,6 +40,11 @@ def small(tmp_path: Path) -> str:
     """A file of narrow random weights, without a classifier."""
     torch.save(YAMNet(widths=WIDTHS).features.state_dict(), tmp_path / "small.pt")
     return str(tmp_path / "small.pt")
+
+
+@pytest.mark.parametrize("blocks", [11, 13])
+def test_rows_that_see_all_bands_are_no_fault(real: str, blocks: int) -> None:
+    check_frequency(YAMNet(weights=real, blocks=blocks, rows="kept"))
 
 
 def wave(shared: Path, length: str) -> Tensor:
