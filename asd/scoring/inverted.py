@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -88,17 +89,48 @@ class Inverted:
         import faiss
 
         faiss.omp_set_num_threads(torch.get_num_threads())
-        found = []
-        for at in range(0, len(queries), _QUERIES):
-            asked = queries[at : at + _QUERIES]
-            rows = torch.from_numpy(self._index.search(_array(asked), k + _MORE)[1]).to(queries.device)
-            away = distances(asked[:, None], self._rows[rows.clamp_min(0)], metric)[:, 0]
-            out = rows < 0
-            if groups is not None:
-                out |= groups[0][at : at + _QUERIES, None] == groups[1][rows.clamp_min(0)]
-            away, order = away.masked_fill(out, torch.inf).sort(dim=1, stable=True)
-            found.append((away[:, :k], rows.gather(1, order)[:, :k]))
-        return torch.cat([one[0] for one in found]), torch.cat([one[1] for one in found])
+        nearest = queries.new_empty(len(queries), k)
+        found = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+        for numbers, bits in _together(len(queries), len(self._rows), groups):
+            chosen = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            options: Any = faiss.SearchParametersIVF()
+            options.nprobe, options.sel = self._index.nprobe, chosen
+            for some in numbers.to(queries.device).split(_QUERIES):
+                asked = queries[some]
+                candidates = self._index.search(_array(asked), k + _MORE, params=options)[1]
+                rows = torch.from_numpy(candidates).to(queries.device)
+                away = distances(asked[:, None], self._rows[rows.clamp_min(0)], metric)[:, 0]
+                out = rows < 0
+                if groups is not None:
+                    out |= groups[0][some, None] == groups[1][rows.clamp_min(0)]
+                away, order = away.masked_fill(out, torch.inf).sort(dim=1, stable=True)
+                nearest[some], found[some] = away[:, :k], rows.gather(1, order)[:, :k]
+        return nearest, found
+
+
+def _together(
+    queries: int, rows: int, groups: tuple[Tensor, Tensor] | None
+) -> Iterator[tuple[Tensor, NDArray[np.uint8] | None]]:
+    """Numbers ``(n,)`` of queries that are searched together, and among which rows, a bit each; ``None``: among all.
+
+    The candidates of a query may all be of its own group where that is large: it is then searched without its rows.
+    """
+    if groups is None:
+        yield torch.arange(queries), None
+        return
+    own = torch.cat(groups).cpu().unique(return_inverse=True)[1]
+    asked, known = own[:queries], own[queries:]
+    sizes = known.bincount(minlength=int(own.max()) + 1)
+    yield torch.nonzero(sizes[asked] <= _MORE).flatten(), None
+    bits = np.packbits(np.ones(rows, bool), bitorder="little")
+    asked_of = asked.argsort(stable=True).split(asked.bincount(minlength=len(sizes)).tolist())
+    rows_of = known.argsort(stable=True).split(sizes.tolist())
+    for numbers, left_out in zip(asked_of, rows_of, strict=True):
+        if len(numbers) and len(left_out) > _MORE:
+            flipped = left_out.numpy() >> 3, (1 << (left_out.numpy() & 7)).astype(np.uint8)
+            np.bitwise_xor.at(bits, *flipped)
+            yield numbers, bits
+            np.bitwise_xor.at(bits, *flipped)
 
 
 def _array(rows: Tensor) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any, Literal, Self, get_args
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from asd.errors import UserError
 from asd.scoring.base import ReferenceScorer
 from asd.scoring.distances import Metric, check_metric, distances, placed
-from asd.scoring.in_parts import parts
+from asd.scoring.in_parts import of_each, parts
 from asd.utils.precision import full_precision
 
 Target = Literal["own_centres", "clustered"]
@@ -70,16 +71,27 @@ class KMeansScorer(ReferenceScorer):
 
     def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
         """Cluster the normal clips."""
+        return self._fit(torch.ones(len(target), dtype=torch.bool), embeddings, target)
+
+    def _scores_of(self, out: Tensor, embeddings: Tensor, target: Tensor, group: Tensor) -> Tensor:
+        if type(self).fit is not KMeansScorer.fit:  # one's own, which takes the clips themselves
+            return super()._scores_of(out, embeddings, target, group)
+        # By their numbers: all clips but those held out are nearly all, which may be too many for a copy.
+        fitted = copy.deepcopy(self)._fit(~out, embeddings, target)
+        return of_each(embeddings, fitted, torch.nonzero(out).flatten())
+
+    def _fit(self, used: Tensor, embeddings: Tensor, target: Tensor) -> Self:
+        """Cluster the embeddings ``(N, E)`` that are used ``(N,)``."""
         self.check_reference(embeddings)
-        apart = target.cpu().bool() if self.target == "own_centres" else torch.zeros(len(embeddings), dtype=torch.bool)
-        together = torch.nonzero(~apart).flatten()
+        used = used.cpu()
+        apart = used & target.cpu().bool() if self.target == "own_centres" else torch.zeros_like(used)
+        together = torch.nonzero(used & ~apart).flatten()
+        found = [placed(embeddings[apart.to(embeddings.device)], self.metric)]
         if len(together) > self.mini_batch_above:
-            own = placed(embeddings[apart.to(embeddings.device)], self.metric)
-            found = [self._cluster_many(embeddings, together), own]
-        else:
-            rows = placed(embeddings, self.metric).cpu()
-            found = [self._cluster(rows[together])] if len(together) else []
-            found.append(rows[apart])
+            found.insert(0, self._cluster_many(embeddings, together))
+        elif len(together):
+            rows = placed(embeddings[together.to(embeddings.device)], self.metric).cpu()
+            found.insert(0, self._cluster(rows))
         self.remember(centres=torch.cat([one.cpu() for one in found]).to(embeddings.device))
         self._place()
         return self

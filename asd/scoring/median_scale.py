@@ -12,6 +12,7 @@ from asd.errors import UserError
 from asd.scoring.base import Scorer, own_recordings
 from asd.scoring.distances import nearest, placed
 from asd.scoring.neighbours import NeighboursScorer
+from asd.scoring.quantiles import quantile
 
 Assignment = Literal["soft", "hard"]
 
@@ -53,15 +54,15 @@ class MedianScaled(Scorer):
         self.scorer.fit(embeddings, target, group)
         rows = placed(embeddings, "cosine")
         flags = target.bool().to(rows.device)
-        usual = _above_zero(held_out.quantile(0.5), 1.0)
-        medians = [held_out[part].quantile(0.5) if bool(part.any()) else usual for part in (~flags, flags)]
+        usual = _above_zero(quantile(held_out, 0.5), 1.0)
+        medians = [quantile(held_out[part], 0.5) if bool(part.any()) else usual for part in (~flags, flags)]
         away = nearest(rows, rows, 1, "cosine", (group, group))[0][:, 0]
         apart = away[away.isfinite()]
         self.remember(
             source=rows[~flags],
             target=rows[flags],
             medians=torch.stack([_above_zero(one, 1e-3 * usual) for one in medians]),
-            temperature=_above_zero(apart.quantile(0.5) if len(apart) else usual, 1.0),
+            temperature=_above_zero(quantile(apart, 0.5) if len(apart) else usual, 1.0),
         )
         return self
 

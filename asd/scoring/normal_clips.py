@@ -80,9 +80,9 @@ class NormalClips(nn.Module):
         if clips.facts and clips.embeddings.shape[1] <= _WIDEST:
             count = len(clips.facts)
             rows = torch.arange(count) if count <= _MOST else torch.linspace(0, count - 1, _MOST).round().long()
-            more = zip(clips.facts, clips.group.tolist(), clips.target.tolist(), judged.tolist(), strict=True)
-            known = [(*facts, *others) for facts, *others in more]
-            text = json.dumps([known[row] for row in rows.tolist()], ensure_ascii=False)
+            facts = [clips.facts[row] for row in rows.tolist()]
+            others = (values[rows.to(values.device)].tolist() for values in (clips.group, clips.target, judged))
+            text = json.dumps([(*one, *more) for one, *more in zip(facts, *others, strict=True)], ensure_ascii=False)
             kept = clips.embeddings[rows.to(clips.embeddings.device)].float()
             # Their directions are compared, so what float16 cannot hold is made shorter.
             too_long = (kept.abs().amax(1, keepdim=True) / torch.finfo(torch.float16).max).clamp_min(1)

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, Self, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from asd.described import Described
 from asd.errors import UserError
 from asd.scoring.budget import Budget
 from asd.scoring.limits import Limits
+from asd.scoring.quantiles import quantile as quantile_of
 
 TargetRule = Literal["pooled", "balanced", "highest"]
 
@@ -151,14 +153,14 @@ class GammaThreshold(Threshold):
         """The quantile of the distribution fitted to scores ``(N,)``."""
         values = scores.detach().cpu().double().numpy()
         positive = values[values > 0]
-        if len(set(positive.tolist())) >= 3 and len(positive) == len(values):
+        if len(positive) == len(values) and len(np.unique(positive)) >= 3:
             from scipy import stats  # not above: who decides does without
 
             shape, location, scale = stats.gamma.fit(positive, floc=0)
             threshold = float(stats.gamma.ppf(quantile, shape, location, scale))
             if math.isfinite(threshold):
                 return threshold
-        return float(torch.quantile(scores.detach().cpu().double(), quantile))
+        return float(quantile_of(scores.detach().cpu().double(), quantile))
 
 
 class QuantileThreshold(Threshold):
@@ -173,7 +175,7 @@ class QuantileThreshold(Threshold):
 
     def at(self, scores: Tensor, quantile: float) -> float:
         """The quantile of scores ``(N,)``."""
-        return float(torch.quantile(scores.detach().cpu().double(), quantile))
+        return float(quantile_of(scores.detach().cpu().double(), quantile))
 
 
 class ConformalThreshold(Threshold):

@@ -12,7 +12,8 @@ import torch
 from asd.cli import main
 from asd.evaluation import back_ends, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
-from asd.scoring import KMeansScorer, in_parts
+from asd.scoring import KMeansScorer, QuantileThreshold, SectionScorers, in_parts
+from asd.scoring.reference_bank import Bank
 from asd.training.collect import Rows
 from asd.utils.pairs import read_pairs
 from tests.forked import in_its_own_process
@@ -94,6 +95,26 @@ def test_a_store_is_rescored_in_less_memory_than_it_takes(tmp_path: Path) -> Non
     exact = {row.name: row.score for row in back_ends.score(bearing, KMeansScorer(2)).rows}
     found = read_pairs(tmp_path / "large" / "scores" / "anomaly_score_valve_section_00_test.csv", float)
     assert found == pytest.approx(exact, rel=1e-4)
+
+
+def fit_one() -> None:
+    """One machine of four recordings, in a process that fitted a small one before."""
+    for each, rows in ((64, torch.rand(64, 8)), (4 * EACH, stored(EACH, WIDTH).reference.embeddings[: 4 * EACH])):
+        row = torch.arange(each)
+        facts = tuple((f"t{number}.wav", "") for number in range(each))
+        bank = Bank(rows, 0 * row, row < 0, row * 4 // each, row, facts)
+        if each > 64:
+            allow(0.6 * 4e-6 * rows.numel())
+            with pytest.raises(RuntimeError, match="allocate memory"):
+                rows[each // 4 :].clone()
+        scorer = KMeansScorer(2, restarts=1, mini_batch_above=min(each, 1000) // 2)
+        scorers = SectionScorers(scorer, QuantileThreshold(), ["fan_section_00"]).fit(bank)
+        below = (scorers.training_scores(0)[0] <= scorers.thresholds[0]).float().mean()
+        assert float(below) == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_machine_that_is_larger_than_memory_is_fitted(tmp_path: Path) -> None:
+    in_its_own_process(fit_one, log=tmp_path / "said.txt")
 
 
 def predict(folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.scoring import NeighboursScorer
+from asd.scoring import NeighboursScorer, neighbours
 from asd.scoring.distances import Metric, nearest, placed
 from asd.scoring.inverted import WORTH, Inverted, cells_of
 
@@ -77,6 +78,26 @@ def test_clips_are_held_out_with_their_recording() -> None:
     assert float((ours <= exact + 1e-5).float().mean()) >= 0.98
     # All that the cells hold of them are clips of their own recording.
     assert torch.allclose(ours[:40], exact[:40], atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_clips_are_held_out_with_their_block_by_cells_alone(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of whole operating states, so that all that lies nearest is of the clip's own."""
+    rows = ROWS[:5000]
+    block = torch.cdist(rows, MEANS).argmin(1) % 8
+    expected, ours = both(k, probes=32)
+    exact = expected.held_out(rows, SOURCE[:5000], block)
+    one_by_one: list[int] = []
+
+    def watched(queries: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        one_by_one.append(len(queries))
+        return nearest(queries, *others)
+
+    monkeypatch.setattr(neighbours, "nearest", watched)
+    found = ours.held_out(rows, SOURCE[:5000], block)
+    assert sum(one_by_one) < 50
+    assert bool((found >= exact - 1e-5).all())
+    assert float((found <= exact + 1e-5).float().mean()) >= 0.95
 
 
 def test_a_checkpoint_holds_tensors_alone_and_gives_the_same_scores() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
 from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from asd.errors import UserError
 from asd.scoring import KMeansScorer, in_parts, kmeans
+from asd.scoring.base import FOLDS
 from asd.scoring.distances import Metric, placed
+from asd.scoring.kmeans import Target
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 2
 NONE = torch.zeros(40, dtype=torch.bool)
@@ -108,6 +111,29 @@ def test_parts_find_the_centres_of_groups_far_apart() -> None:
     assert torch.equal(scorer.centres[3], rows[0])
     assert scorer.centres.dtype == torch.float32
     assert torch.cdist(groups[::50], scorer.centres[:3]).amin(1).max() < 0.1
+
+
+@pytest.mark.parametrize("most", [10, 100])
+@pytest.mark.parametrize("rule", ["own_centres", "clustered"])
+def test_clips_are_held_out_as_by_a_fit_on_the_others(most: int, rule: Target) -> None:
+    group = torch.arange(40) // 4
+    scorer = KMeansScorer(3, "euclidean", rule, mini_batch_above=most)
+    found = scorer.held_out(ROWS, SOME, group)
+    for fold in range(FOLDS):
+        out = group % FOLDS == fold
+        torch.testing.assert_close(found[out], scorer.fit(ROWS[~out], SOME[~out])(ROWS[out]))
+
+
+class OfOne(KMeansScorer):
+    """Knows the first clip alone."""
+
+    def fit(self, embeddings: Tensor, target: Tensor, group: Tensor | None = None) -> Self:
+        return super().fit(embeddings[:1], target[:1])
+
+
+def test_clips_are_held_out_by_the_fit_of_a_subclass() -> None:
+    found = OfOne(1, "euclidean").held_out(ROWS, NONE, torch.arange(40) // 20)
+    torch.testing.assert_close(found[:20], (ROWS[:20] - ROWS[20]).norm(dim=1))
 
 
 def test_one_centre_is_the_mean_and_one_start_is_enough_to_ask_for() -> None:
