@@ -47,9 +47,9 @@ def made(name: str) -> Encoder:
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Each with the next one of as many layers, in both places."""
+    """Each with the next one of as many layers, in both places; an ensemble is no part of a fusion."""
     by_layers = defaultdict(list)
-    for name in PARTS:
+    for name in (one for one in PARTS if one != "SeedEnsemble"):
         by_layers[made(name).layers].append(name)
     return [pair for names in by_layers.values() for pair in zip(names, [*names[1:], names[0]], strict=True)]
 
