@@ -68,10 +68,25 @@ class ATSTFrame(Encoder):
     sizes: ClassVar[Mapping[str, ATSTShape]] = {"small": ATSTShape(384, 12, 6), "base": ATSTShape(768, 12, 12)}
     # The authors share these by links of a file host that cannot be fetched by a program.
     cards: ClassVar[Sequence[WeightsCard]] = tuple(
-        WeightsCard(f"atstframe_{size}", f"atstframe_{size}.ckpt", "CC-BY-4.0", "arXiv:2306.04186", sha256=sha256)
-        for size, sha256 in (
-            ("small", "1d85b290632dd26b8725f0ae73f53f990a898888cfc2c4794c3055a8130ff5f1"),
-            ("base", "9f812544983add849f45ef03c4ce10184729adee082c0bdd347764f4835bb3da"),
+        WeightsCard(
+            f"atstframe_{size}",
+            f"atstframe_{size}.ckpt",
+            "CC-BY-4.0",
+            "arXiv:2306.04186",
+            sha256=sha256,
+            page=f"https://drive.google.com/file/d/{place}",
+        )
+        for size, place, sha256 in (
+            (
+                "small",
+                "1xZoOTuxV415icYONYbeFQzgrmJQf4a4B",
+                "1d85b290632dd26b8725f0ae73f53f990a898888cfc2c4794c3055a8130ff5f1",
+            ),
+            (
+                "base",
+                "1bGJSZWlAIIJ6GL5Id5dW0PTB72DL-QDQ",
+                "9f812544983add849f45ef03c4ce10184729adee082c0bdd347764f4835bb3da",
+            ),
         )
     )
 

@@ -26,6 +26,7 @@ _PATCH = 16
 _BANDS = 128
 _BIAS_KEY = "self_attn.relative_attention_bias.weight"
 _PAPER = "arXiv:2212.09058"
+_PAGE = "https://github.com/microsoft/unilm/tree/master/beats"
 
 
 # Names of the same dimensions in a file's `cfg`.
@@ -91,9 +92,13 @@ class BEATs(Encoder):
             sha256="d43cbfad4d7b56381c061d7a24774f908d4d94c72961f6eb1d9090ff18cd8d34",
         ),
         # The authors share these by links of a file host that cannot be fetched by a program.
-        WeightsCard("beats_iter3_as2m", "BEATs_iter3_AS2M.pt", "MIT", _PAPER),
+        WeightsCard("beats_iter3_as2m", "BEATs_iter3_AS2M.pt", "MIT", _PAPER, page=_PAGE),
         WeightsCard(
-            "beats_iter3_plus_as2m_finetuned", "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2.pt", "MIT", _PAPER
+            "beats_iter3_plus_as2m_finetuned",
+            "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2.pt",
+            "MIT",
+            _PAPER,
+            page=_PAGE,
         ),
     )
 

@@ -36,6 +36,7 @@ _BANDS = 128
 _ROWS = _BANDS // PATCH
 _EAT, _SSLAM = "arXiv:2401.03497", "arXiv:2506.12222"
 _HUB = "https://huggingface.co/{}/resolve/main/model.safetensors"
+_DRIVE = "https://drive.google.com"
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,19 @@ class EAT(Encoder):
         _card("eat_base_epoch30_finetuned", "worstchan/EAT-base_epoch30_finetune_AS2M", _EAT),
         _card("eat_large_epoch20", "worstchan/EAT-large_epoch20_pretrain", _EAT),
         _card("eat_large_epoch20_finetuned", "worstchan/EAT-large_epoch20_finetune_AS2M", _EAT),
-        # The authors share it by a link of a file host that cannot be fetched by a program.
-        WeightsCard("eat_base_epoch10", "EAT-base_epoch10_pt.pt", "MIT", _EAT),
+        # fairseq's files are shared by links of a file host that cannot be fetched by a program.
+        *(
+            WeightsCard(f"eat_{name}", f"EAT-{file}.pt", "MIT", _EAT, page=f"{_DRIVE}/file/d/{place}")
+            for name, file, place in (
+                ("base_epoch10", "base_epoch10_pt", "10pklbY_fKraQUIBizSg1kv4lJXNWxpxl"),
+                ("base_epoch10_finetuned", "base_epoch10_ft_AS2M", "1F07zN8N54rXU-szvKUlYaCFMCepc4wHR"),
+                ("base_epoch10_finetuned_as20k", "base_epoch10_ft_AS20K", "1fRX_Mgj4sHxV2F6AVfoqXObfgzFMnHRA"),
+                ("base_epoch30_fairseq", "base_epoch30_pt", "19hfzLgHCkyqTOYmHt8dqVa9nm-weBq4f"),
+                ("base_epoch30_finetuned_fairseq", "base_epoch30_ft", "1aCYiQmoZv_Gh1FxnR-CCWpNAp6DIJzn6"),
+                ("large_epoch20_fairseq", "large_epoch20_pt", "1PEgriRvHsqrtLzlA478VemX7Q0ZGl889"),
+                ("large_epoch20_finetuned_fairseq", "large_epoch20_ft", "1b_f_nQAdjM1B6u72OFUtFiUu-4yM2shd"),
+            )
+        ),
         _card(
             "sslam",
             "ta012/SSLAM_pretrain",
@@ -107,6 +119,13 @@ class EAT(Encoder):
             "8ec670adb241c710422ddd894ff1bade142ef0b25cf1ee68577aa45f89432298",
         ),
         _card("sslam_finetuned", "ta012/SSLAM_AS2M_Finetuned", _SSLAM),
+        *(
+            WeightsCard(name, file, "MIT", _SSLAM, page=f"{_DRIVE}/drive/folders/{place}")
+            for name, file, place in (
+                ("sslam_fairseq", "checkpoint_last.pt", "1aA65-qQCHSCrkiDeLGUtn1PiEjJi5HS8"),
+                ("sslam_finetuned_fairseq", "checkpoint_best.pt", "1Yy38IyksON5RJFNM7gzeQoAOSPnEIKp2"),
+            )
+        ),
     )
 
     def __init__(

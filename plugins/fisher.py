@@ -27,6 +27,7 @@ Flatten = Literal["freq", "time"]
 _MEAN, _STD = -3.017344307886898, 2.1531635155379805
 _FRAMES = 1024
 _RATES = (1000, 10_000_000)
+_PAPER = "arXiv:2507.16696"
 _SHARE = "https://cloud.tsinghua.edu.cn/f/{}/?dl=1"
 _SHARED = {"tiny": "630a4b1b2962481a9150", "mini": "60b3bfc0977f45f48dff", "small": "f997a6932b614046915e"}
 _EAT_COLUMNS = 8
@@ -61,6 +62,9 @@ class FISHER(Encoder):
     Bands are encoded each alone, so their number follows from the sample rate: two of 4 kHz at 16 kHz, six at 48 kHz;
     what is above the last whole one is not heard. Only the first 1024 frames (10.25 s) of a clip are.
 
+    A fault of the original is kept, as its weights were trained with it: logarithms have a floor of 1e-10, below the
+    rounding of a transform, so that digital silence gives features that differ from one processor to the next.
+
     Args:
         size: Published size; ``None``: that of the weights, or tiny.
         sample_rate: Hz of the recordings, which are best not resampled.
@@ -83,9 +87,22 @@ class FISHER(Encoder):
         "mini": FISHERShape(256, 12, 4),
         "small": FISHERShape(384, 12, 6),
     }
-    cards: ClassVar[Sequence[WeightsCard]] = tuple(
-        WeightsCard(f"fisher_{size}", f"fisher_{size}.pt", "MIT", "arXiv:2507.16696", _SHARE.format(place))
-        for size, place in _SHARED.items()
+    cards: ClassVar[Sequence[WeightsCard]] = (
+        *(
+            WeightsCard(f"fisher_{size}", f"fisher_{size}.pt", "MIT", _PAPER, _SHARE.format(place))
+            for size, place in _SHARED.items()
+        ),
+        *(
+            WeightsCard(
+                f"fisher_{size}_hub",
+                "model.safetensors",
+                "MIT",
+                _PAPER,
+                beside=("config.json",),
+                page=f"https://huggingface.co/jiangab/FISHER-{size}-0723",
+            )
+            for size in _SHARED
+        ),
     )
 
     def __init__(

@@ -5,15 +5,14 @@ Howard et al., "Searching for MobileNetV3" (2019), table 1 (large); squeeze-and-
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.encoders.constants import constant
+from asd.encoders.mel import mel_filters
 from asd.errors import UserError
 from asd.utils.precision import full_precision
 
@@ -133,7 +132,7 @@ class MobileNetMel(nn.Module):
         super().__init__()
         self.hop = hop_samples
         self.register_buffer("window", constant(torch.hann_window, 800, periodic=False), persistent=False)
-        self.register_buffer("mel", _kaldi_mel(BANDS, 1024, 32000, 0.0, 15000.0), persistent=False)
+        self.register_buffer("mel", mel_filters(BANDS, 1024, 32000, 0.0, 15000.0, "mel"), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, T)`` at 32 kHz to ``(B, F, 128)``, ``F = 1 + (T - 1) // hop``.
@@ -149,14 +148,3 @@ class MobileNetMel(nn.Module):
             spectrum = torch.stft(emphasised, 1024, self.hop, 800, self.window, return_complex=True)
             power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
             return ((power.mT @ self.mel + 1e-5).log() + 4.5) / 5
-
-
-def _kaldi_mel(bands: int, fft: int, sample_rate: int, low: float, high: float) -> Tensor:
-    """``(fft // 2 + 1, bands)`` triangles, linear in mel, as Kaldi has them: the Nyquist bin belongs to none."""
-    lowest, highest = (1127 * math.log1p(hertz / 700) for hertz in (low, high))
-    edges = lowest + (highest - lowest) / (bands + 1) * np.arange(bands + 2)
-    mel = 1127 * np.log1p(np.arange(fft // 2) * (sample_rate / fft / 700))
-    rising = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.minimum(rising, falling).clip(0)
-    return torch.tensor(np.pad(triangles, ((0, 1), (0, 0))), dtype=torch.float32)

@@ -92,6 +92,9 @@ class PaSST(Encoder):
             ("s_s12", "v0.0.2-audioset", "passt-s-f128-p16-s12-ap.473-swa.pt", None),
             ("s_s14", "v0.0.2-audioset", "passt-s-f128-p16-s14-ap.471-swa.pt", None),
             ("s_s16", "v0.0.2-audioset", "passt-s-f128-p16-s16-ap.473-swa.pt", None),
+            ("s_s12_plain", "v0.0.2-audioset", "passt-s-f128-p16-s12-ap.470.pt", None),
+            ("s_s14_plain", "v0.0.2-audioset", "passt-s-f128-p16-s14-ap.469.pt", None),
+            ("s_s16_plain", "v0.0.2-audioset", "passt-s-f128-p16-s16-ap.468.pt", None),
             ("s_kd", "v.0.0.9", "passt-s-kd-ap.486.pt", None),
             ("l_kd", "v.0.0.10", "passt-l-kd-ap.47.pt", None),
             ("s_hop160", "v0.0.3-audioset", "passt-s-f128-stfthop160-p16-s10-ap.473-swa.pt", None),
@@ -101,6 +104,7 @@ class PaSST(Encoder):
             ("b_s16", "v.0.0.7-audioset", "passt-b-f128-p16-s16-ap.459.pt", None),
             ("u600_s16", "v.0.0.7-audioset", "passt-u600-f128-p16-s16-ap.460.pt", None),
             ("s_fsd50k", "v0.0.5", "fsd50k-passt-s-f128-p16-s10-ap.655.pt", None),
+            ("s_openmic", "v0.0.5", "openmic-passt-s-f128-10sec-p16-s10-ap.85.pt", None),
         )
     )
 

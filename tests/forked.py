@@ -7,6 +7,9 @@ reads at its start (``PYTHONPATH``, the locale) is that of the tests, but for ``
 from __future__ import annotations
 
 import atexit
+import functools
+import importlib
+import inspect
 import multiprocessing
 import os
 import runpy
@@ -77,6 +80,21 @@ def in_its_own_process(function: Callable[..., None], *arguments: object, log: P
     assert process.exitcode == 0, log.read_text(encoding="utf-8")[-6000:]
 
 
+def as_on_every_processor(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that is run in a process of its own, where MKL computes the same on every processor, many times slower.
+
+    Its fast transforms differ in the last bits between kinds of processors, and the logarithm of silence makes much of
+    them.
+    """
+
+    @functools.wraps(test)
+    def apart(**arguments: object) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            in_its_own_process(_portably, test.__module__, test.__name__, arguments, log=Path(folder) / "said.txt")
+
+    return apart
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as free:
@@ -89,6 +107,12 @@ def ranks(count: int, port: int) -> list[dict[str, str]]:
     """The environment of each process of a distributed run of `count`, as Lightning and torchrun set it."""
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
     return [{**common, "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _portably(module: str, name: str, arguments: Mapping[str, object]) -> None:
+    # MKL reads it when it is first called, which is later than the import of torch.
+    os.environ["MKL_CBWR"] = "COMPATIBLE"
+    inspect.unwrap(getattr(importlib.import_module(module), name))(**arguments)
 
 
 def _call(function: Callable[..., None], arguments: tuple[object, ...], log: Path) -> None:

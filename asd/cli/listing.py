@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table of the kind that the command is called after; returns the exit code."""
-    from asd.cli.catalogue import markdown_table, rows
+    from asd.cli.catalogue import markdown_table, rows, score_sources
     from asd.plugins import load_all
 
     listed = rows(args.command)
@@ -22,6 +22,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({args.command.replace("-", "_"): listed, "failed": failures}, indent=2))
         return 0
     print(markdown_table(listed))
+    told = score_sources() if args.command == "encoders" else []
+    if told:
+        print("", "Official scores are from:", "", *(f"- {line}." for line in told), sep="\n")
+    if failures:
+        print()
     for name, reason in failures.items():
         print(f"failed to load {name}: {' '.join(reason.split())}")
     return 0

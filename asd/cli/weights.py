@@ -32,14 +32,14 @@ def _list() -> int:
     from asd.encoders.weights_cache import cache_folder, cards, file_of
     from asd.utils.columns import columns
 
-    headers = ("name", "file", "bytes", "sha256", "licence", "paper", "in the cache")
+    headers = ("name", "file", "bytes", "sha256", "licence", "paper", "in the cache", "from")
     lines = []
     for name, card in sorted(cards().items()):
         size = "not published" if card.size is None else f"{card.size:,}"
         there = "yes" if file_of(card).is_file() else "no"
-        lines.append(
-            (name, card.file, size, card.sha256 or card.checksum or "not published", card.licence, card.paper, there)
-        )
+        checksum = card.sha256 or card.checksum or "not published"
+        place = card.url or card.source
+        lines.append((name, card.file, size, checksum, card.licence, card.paper, there, place))
     print(columns(headers, lines, text=range(len(headers))))
     print(f"cache folder: {cache_folder()}")
     return 0

@@ -69,10 +69,10 @@ def find(name_or_path: str | Path) -> Path:
     remedy = f"`asd weights fetch {card.name}`"
     missing = [one for one in (card.file, *card.beside) if not (file.parent / one).is_file()]
     if missing:
-        source = "" if card.url is None else f" from {card.url.rpartition('/')[0]}/"
+        how = "get it" if card.url is None else f"run {remedy}, or get it on another machine"
         raise UserError(
-            f"weights {card.name}: {' and '.join(missing)} not in {file.parent} ({card.file}: {card.facts}); run "
-            f"{remedy}, or get it{source} on another machine and put it there"
+            f"weights {card.name}: {' and '.join(missing)} not in {file.parent} ({card.file}: {card.facts}); {how} "
+            f"from {card.source} and put it there"
         )
     if card.size is not None and file.stat().st_size != card.size:
         raise UserError(f"weights {file} has {file.stat().st_size:,} bytes, expected {card.size:,}; run {remedy}")
@@ -90,12 +90,12 @@ def fetch(card: WeightsCard, report: Report | None = None) -> Path:
         if check(card) in (State.RIGHT, State.UNKNOWN):
             return file
         raise UserError(
-            f"{card.name}: the authors publish no direct address for {card.file} ({card.facts}); get it from the "
-            f"project page of {card.paper} and put it at {file}"
+            f"{card.name}: the authors publish no direct address for {card.file} ({card.facts}); get "
+            f"{' and '.join((card.file, *card.beside))} from {card.source} and put it at {file}"
         )
     for name in card.beside:
         if not (file.parent / name).is_file():
-            download(f"{card.url.rpartition('/')[0]}/{name}", file.parent / name)
+            download(f"{card.source}{name}", file.parent / name)
     if check(card) not in (State.RIGHT, State.UNKNOWN):
         download(card.url, file, size=card.size, checksum=card.checksum, report=report)
     return file

@@ -20,6 +20,7 @@ class WeightsCard:
         sha256: Checksum in hexadecimal.
         beside: Names of small files that belong beside it, at the same place; they make the weights a folder.
         md5: Checksum in hexadecimal, where no other is published.
+        page: Where a person gets what no program can fetch: an address, and what else there is to say.
     """
 
     name: str
@@ -31,12 +32,20 @@ class WeightsCard:
     sha256: str | None = None
     beside: tuple[str, ...] = ()
     md5: str | None = None
+    page: str | None = None
 
     @property
     def checksum(self) -> str | None:
         """``algorithm:hexadecimal``."""
         known = {"sha256": self.sha256, "md5": self.md5}
         return next((f"{kind}:{value}" for kind, value in known.items() if value is not None), None)
+
+    @property
+    def source(self) -> str:
+        """Where to get it, in words."""
+        if self.url is not None:
+            return f"{self.url.rpartition('/')[0]}/"
+        return self.page or f"the project page of {self.paper}"
 
     @property
     def facts(self) -> str:

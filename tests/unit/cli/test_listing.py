@@ -10,6 +10,7 @@ import pytest
 
 from asd import plugins
 from asd.cli import LISTINGS
+from asd.cli.catalogue import score_sources
 from asd.data import ClipDataModule
 from asd.encoders import Encoder
 from asd.heads import Head
@@ -74,9 +75,15 @@ def test_every_class_is_listed(command: str, here) -> None:
 @pytest.mark.parametrize("command", LISTINGS)
 def test_the_table_says_the_same(command: str, here) -> None:
     rows = json.loads(here(command, "--json").stdout)[command.replace("-", "_")]
-    lines = here(command).stdout.splitlines()
+    lines = [line for line in here(command).stdout.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines] == [next(iter(rows[0])), lines[1].split("|")[1],
                                                               *(next(iter(row.values())) for row in rows)]  # fmt: skip
+
+
+def test_below_the_table_of_encoders_stands_who_measured_their_scores(here) -> None:
+    below = here("encoders").stdout.partition("Official scores are from:")[2]
+    assert below.split("\n")[2:-1] == [f"- {line}." for line in score_sources()]
+    assert "Official scores" not in here("heads").stdout
 
 
 def test_own_plug_ins_are_listed_and_those_that_failed(own: None, here) -> None:

@@ -30,9 +30,10 @@ def test_list_shows_every_card_and_what_is_not_known(cache: Path, capsys: pytest
     (cache / "small.pt").write_bytes(CONTENT)
     assert cli.main(["weights", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["small", "small.pt", "12", RIGHT.sha256, "MIT", "arXiv:1", "yes"]
+    assert lines[1].split()[:7] == ["small", "small.pt", "12", RIGHT.sha256, "MIT", "arXiv:1", "yes"]
+    assert lines[1].endswith("  the project page of arXiv:1")
     assert lines[2].count("not published") == 2
-    assert lines[2].endswith("no")
+    assert lines[2].split()[-2:] == ["no", UNKNOWN.url]
     assert lines[3] == f"cache folder: {cache}"
 
 

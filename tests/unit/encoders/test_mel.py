@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchaudio
-from asd_plugins.mobilenet_layers import _kaldi_mel
 from torch import Tensor
 
 from asd.encoders.mel import BandSpectrogram, mel_filters, pad_end
@@ -31,7 +30,6 @@ def test_filters_straight_in_hertz_are_those_of_librosa(slaney: bool, norm: Any)
 
 def test_filters_straight_in_mel_are_those_of_kaldi_and_of_torchaudio() -> None:
     found = mel_filters(64, 512, 16000, 125.0, 7500.0, "mel")
-    assert gap(found, _kaldi_mel(64, 512, 16000, 125.0, 7500.0)) < 1e-6
     banks, _ = torchaudio.compliance.kaldi.get_mel_banks(64, 512, 16000.0, 125.0, 7500.0, 100.0, -500.0, 1.0)
     assert gap(found[:-1], banks.T) < 1e-4, "in float32"
 

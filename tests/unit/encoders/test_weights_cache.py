@@ -144,9 +144,25 @@ def test_weights_without_an_address_say_where_to_put_them(cache: Path, monkeypat
     card = publish(monkeypatch, WeightsCard("by_hand", "hand.pt", "MIT", "arXiv:0000.00000"))
     with pytest.raises(UserError, match=f"no direct address for hand.pt .* put it at {cache / 'hand.pt'}"):
         weights_cache.fetch(card)
+    with pytest.raises(UserError, match=r"get it from the project page of arXiv:0000\.00000 and put it there"):
+        weights_cache.find("by_hand")
     cache.mkdir(parents=True)
     (cache / "hand.pt").write_bytes(CONTENT)
     assert weights_cache.fetch(card) == weights_cache.find("by_hand")
+
+
+def test_what_no_program_can_fetch_says_its_page(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, beside = "https://example.org/share/1", ("config.json",)
+    card = WeightsCard("shared", "model.pt", "MIT", "arXiv:0000.00000", page=page, beside=beside)
+    publish(monkeypatch, card)
+    with pytest.raises(UserError, match=f"get model.pt and config.json from {page} and put it at {cache / 'shared'}"):
+        weights_cache.fetch(card)
+    with pytest.raises(UserError, match=f"; get it from {page} and put it there"):
+        weights_cache.find("shared")
+    assert cli.main(["weights", "list"]) == 0
+    assert page in capsys.readouterr().out
 
 
 def test_weights_of_several_files_are_a_folder(cache: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +188,11 @@ def test_every_card_is_whole_and_names_are_used_once() -> None:
     every = [card for cls in ours for card in cls.cards]
     assert {card.name for card in every} >= {"mn04_as", "ast_audioset"}
     assert len(weights_cache.cards()) == len(every), "two cards have the same name"
+    files = [weights_cache.file_of(card) for card in every]
+    assert len(set(files)) == len(files), "two cards have the same file"
     for card in every:
         assert card.licence
         assert card.paper
-        assert card.url is None or card.url.startswith("https://")
+        assert (card.url or card.page or "").startswith("https://")
         assert card.sha256 is None or len(bytes.fromhex(card.sha256)) == 32
         assert card.md5 is None or len(bytes.fromhex(card.md5)) == 16

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asd.errors import UserError
+from tests.forked import as_on_every_processor
 
 TOLERANCE = 2e-5
 GOLDEN = TransformerShape(width=64, depth=3, heads=4)
@@ -32,6 +33,7 @@ def gap(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("length", ["1s", "10s", "10.53s", "25s"])
 @pytest.mark.parametrize("file", ["dasheng.pt", "dasheng_hub_layout.safetensors"])
+@as_on_every_processor
 def test_outputs_are_those_of_the_authors(golden: Path, file: str, length: str) -> None:
     tensors = load_file(golden / "dasheng.safetensors")
     encoder = Dasheng(shape=GOLDEN, weights=str(golden / file)).eval()

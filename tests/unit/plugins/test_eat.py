@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asd.errors import Notice, UserError
+from tests.forked import as_on_every_processor
 
 TOLERANCE = 2e-5
 GOLDEN = EATShape(width=64, depth=2, heads=4, max_length=96)
 PRETRAINED = ["eat_pretrain_fairseq.pt", "eat_hf_pretrain"]
 FINETUNED = ["eat_finetune_fairseq.pt", "eat_hf_finetune"]
+LENGTHS = ["1s", "2.05s", "10s", "12s"]
 ALL: Any = [1024, "auto"]
 pytestmark = pytest.mark.filterwarnings("ignore::asd.errors.Notice")
 
@@ -40,8 +42,9 @@ def gap(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max())
 
 
-@pytest.mark.parametrize("length", ["1s", "2.05s", "10s", "12s"])
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("file", PRETRAINED)
+@as_on_every_processor
 def test_outputs_are_those_of_the_authors(golden: Path, file: str, length: str) -> None:
     wave, tensors = clip(golden, length)
     for target_length, name in ((1024, "tokens_1024"), ("auto", "tokens_var")):
@@ -54,17 +57,20 @@ def test_outputs_are_those_of_the_authors(golden: Path, file: str, length: str) 
 def test_every_layer_and_the_input_are_those_of_the_authors(golden: Path) -> None:
     wave, tensors = clip(golden, "1s")
     encoder = EAT(weights=str(golden / PRETRAINED[0]), target_length="auto", layers=2).eval()
+    given: list[Tensor] = []
+    encoder.trunk.pre_norm.register_forward_hook(lambda _, __, normalised: given.append(normalised))
     with torch.no_grad():
         spectrogram = encoder.spectrogram(wave)
         assert gap(spectrogram, tensors["input_var"][:, 0, : spectrogram.shape[1]]) <= TOLERANCE
         features = encoder.encode(spectrogram)
         # Padding is part of the input: louder than silence, and heard.
         assert gap(encoder.encode(tensors["input_var"][:, 0]), features) <= TOLERANCE
+    assert gap(given[0], tensors["embed_var"]) <= TOLERANCE
     for number in range(2):
         assert gap(features[:, number], tensors[f"block{number}_var"]) <= TOLERANCE
 
 
-@pytest.mark.parametrize("length", ["1s", "10s"])
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("file", FINETUNED)
 def test_fine_tuned_outputs_are_those_of_the_authors(golden: Path, file: str, length: str) -> None:
     wave, tensors = clip(golden, length)
