@@ -55,7 +55,7 @@ class AiSFX(Encoder):
             "arXiv:2208.09096",
             size=24900277,
             sha256="499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5",
-            page="https://pypi.org/project/aisfx/0.1.2/ (aisfx/models/checkpoint.pth in the wheel)",
+            page="the package aisfx 0.1.2 (aisfx/models/checkpoint.pth in its wheel)",
         ),
     )
 

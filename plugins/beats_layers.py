@@ -7,6 +7,7 @@ DeepNet (Wang et al. 2022, arXiv:2203.00555).
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from asd.encoders.attention import heads_together
 from asd.encoders.pretrained import Weights
+from asd.utils.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ class PositionConvolution(nn.Module):
         """``(B, N, D)`` to the same shape."""
         weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
         kernel = weight.shape[2]
-        marks = F.conv1d(tokens.mT, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        # In bfloat16 and on processors with AMX, oneDNN 3.11 gets groups of fewer than 16 channels wrong.
+        with full_precision(tokens) if weight.shape[1] < 16 else nullcontext():
+            inputs = tokens.to(weight) if weight.shape[1] < 16 else tokens
+            marks = F.conv1d(inputs.mT, weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(marks[:, :, : tokens.shape[1]]).mT
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asd.encoders import Augmentation, Encoder, KnownScore, Statistics, TokenLayout
 from asd.encoders.stft import MagnitudeSpectrogram, whole_magnitudes
 from asd.errors import UserError
+from asd.utils.precision import full_precision
 
 
 class DualBranchCNN(Encoder):
@@ -265,8 +266,11 @@ class _SpectrumBranch(nn.Module):
         return [*self.convolutions, self.dense, self.head]
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        x = spectrum[:, None]
-        for convolution in self.convolutions:
-            x = convolution(x)
+        x = spectrum[:, None].float()
+        # Most taps of the last kernel meet padding alone. In bfloat16 oneDNN 3.11 does not write their gradient, zero,
+        # where a stride is as long as what is left of a clip: it may be NaN.
+        with full_precision(x):
+            for convolution in self.convolutions:
+                x = convolution(x)
         features: Tensor = self.head(self.dense(x.flatten(1)))
         return features

@@ -17,6 +17,7 @@ from lightning.fabric.strategies.launchers import subprocess_script
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 _GIVEN: WeakKeyDictionary[DDPStrategy, dict[str, Any]] = WeakKeyDictionary()
 """Options of DDP that the user gave, by strategy."""
@@ -81,6 +82,11 @@ def share_gradients_in_place(trainer: pl.Trainer, static: bool) -> None:
     if isinstance(strategy, DDPStrategy):
         options = {"gradient_as_bucket_view": True, "static_graph": static}
         strategy._ddp_kwargs = options | _GIVEN.setdefault(strategy, strategy._ddp_kwargs)
+
+
+def keep_from_replicas(module: nn.Module, names: list[str]) -> None:
+    """Have DDP leave parameters and buffers of `module` as they are in each process; before it wraps it."""
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 
 class FullySharded(ModelParallelStrategy):

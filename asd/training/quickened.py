@@ -8,11 +8,10 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from asd.encoders.base import Encoder
 from asd.errors import UserError
-from asd.training.lightning_seams import share_gradients_in_place
+from asd.training.lightning_seams import keep_from_replicas, share_gradients_in_place
 from asd.training.network import Network
 
 _USUAL = "inductor"
@@ -94,4 +93,4 @@ def share_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     share_gradients_in_place(trainer, static=whole and trainer.accumulate_grad_batches == 1)
     # Scorers are fitted once and the same everywhere: a bank of references is not sent along with every batch.
     fitted = [name for name, _ in module.named_buffers() if name.startswith("sections.")]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, fitted)
+    keep_from_replicas(module, fitted)

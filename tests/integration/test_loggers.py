@@ -69,8 +69,10 @@ def test_a_resumed_run_is_the_same_to_wandb(asd: Any, synthetic: Path, tmp_path:
 
 
 def epochs(path: Path) -> set[int]:
-    """Which epochs a file of wandb holds figures of: a key of its protocol, and behind its tag and length a number."""
-    return {int(number) for number in re.findall(rb"\x05epoch\x82\x01.(\d+)", path.read_bytes(), re.S)}
+    """Which epochs a file of wandb holds figures of: a key of its protocol, behind its tag and length a number."""
+    content = path.read_bytes()
+    found = [match.end() for match in re.finditer(rb"\x05epoch\x82\x01.", content, re.S)]
+    return {int(content[at : at + content[at - 1]]) for at in found}
 
 
 def shown_by_wandb(folder: Path) -> set[str]:
