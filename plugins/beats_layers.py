@@ -88,8 +88,9 @@ class PositionConvolution(nn.Module):
         weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
         kernel = weight.shape[2]
         # In bfloat16 and on processors with AMX, oneDNN 3.11 gets groups of fewer than 16 channels wrong.
-        with full_precision(tokens) if weight.shape[1] < 16 else nullcontext():
-            inputs = tokens.to(weight) if weight.shape[1] < 16 else tokens
+        narrow = weight.shape[1] < 16
+        with full_precision(tokens) if narrow else nullcontext():
+            inputs = tokens.float() if narrow else tokens
             marks = F.conv1d(inputs.mT, weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(marks[:, :, : tokens.shape[1]]).mT
 
