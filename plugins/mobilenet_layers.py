@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from asd_plugins.conv_layers import DepthwiseConvolution
 from torch import Tensor, nn
 
 from asd.encoders.constants import constant
@@ -57,13 +58,14 @@ def multiple_of_eight(channels: float) -> int:
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int, activation: type[nn.Module] | None, stride: int = 1, groups: int = 1
+    inputs: int, outputs: int, kernel: int, activation: type[nn.Module] | None, stride: int = 1, depthwise: bool = False
 ) -> nn.Sequential:
     """Convolution, batch normalisation and activation."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
-    ]
+    if depthwise:
+        layer: nn.Conv2d = DepthwiseConvolution(outputs, kernel, stride, kernel // 2)
+    else:
+        layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    layers: list[nn.Module] = [layer, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
     if activation is not None:
         layers.append(activation())
     return nn.Sequential(*layers)
@@ -106,7 +108,7 @@ class Block(nn.Module):
         layers: list[nn.Module] = []
         if expanded != inputs:
             layers.append(convolution(inputs, expanded, 1, row.activation))
-        layers.append(convolution(expanded, expanded, row.kernel, row.activation, row.stride, groups=expanded))
+        layers.append(convolution(expanded, expanded, row.kernel, row.activation, row.stride, depthwise=True))
         if row.squeeze:
             layers.append(_Squeeze(expanded))
         layers.append(convolution(expanded, outputs, 1, None))

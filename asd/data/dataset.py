@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from asd.data.mixing import Mixer
 from asd.utils.seeds import seed_of
 
 Cache = WaveformCache | DiskCache
+Pcm = tuple[Tensor, float]
+"""Samples ``(n,)`` int16 and the value of one step."""
 Pad = Literal["repeat", "zeros"]
 Crop = Literal["random", "start"]
 
@@ -91,11 +94,11 @@ class ClipDataset(Dataset[ClipBatch]):
         return ClipBatch(batch.waveform[0], batch.label[0], batch.index[0])
 
     def __getitems__(self, rows: Sequence[int]) -> ClipBatch:
-        """A batch of clips, assembled at once; errors as for one clip."""
+        """A batch of clips, decoded by as many threads as torch computes with; errors as for one clip."""
         # NumPy asks for huge pages: new memory of this size costs more in page faults than in copying.
         waveform = torch.from_numpy(np.empty((len(rows), self.samples), np.float32))
-        for row, out in zip(rows, waveform, strict=True):
-            self._write(row, out)
+        for row, stored, out in zip(rows, self._load_each(rows), waveform, strict=True):
+            self._write(row, stored, out)
             if self.mixer is not None:
                 self.mixer.add(out, row, self.epoch)
         index = torch.tensor(rows, dtype=torch.int64)
@@ -117,16 +120,31 @@ class ClipDataset(Dataset[ClipBatch]):
             AudioError: The file cannot be used.
         """
         out = torch.empty(self.samples)
-        self._write(row, out, generator)
+        self._write(row, self.load(row), out, generator)
         return out
 
-    def load(self, row: int) -> tuple[Tensor, float]:
-        """The clip as it is stored, ``(n,)`` int16, and the value of one step."""
+    def load(self, row: int) -> Pcm:
+        """The clip, from the cache where it is there."""
+        return self._cached(row) or self._decoded(row)
+
+    def _load_each(self, rows: Sequence[int]) -> list[Pcm]:
+        found = [self._cached(row) for row in rows]
+        missing = [row for row, stored in zip(rows, found, strict=True) if stored is None]
+        # One in a loader's worker, beside which others decode. None of these lasts longer than the batch: copies of a
+        # process have no threads.
+        threads = min(torch.get_num_threads(), len(missing))
+        if threads < 2:
+            return [stored or self._decoded(row) for row, stored in zip(rows, found, strict=True)]
+        with ThreadPoolExecutor(threads) as pool:
+            decoded = pool.map(self._decoded, missing)
+            return [stored or next(decoded) for stored in found]
+
+    def _cached(self, row: int) -> Pcm | None:
         slot = self._slots[row]
-        if self.cache is not None and slot >= 0:
-            stored = self.cache.get(slot)
-            if stored is not None:
-                return stored
+        return self.cache.get(slot) if self.cache is not None and slot >= 0 else None
+
+    def _decoded(self, row: int) -> Pcm:
+        slot = self._slots[row]
         samples = decode(self.sounds[row], self.sample_rate, self.channel, self.band)
         if self.cache is not None and slot >= 0:
             return self.cache.put(slot, samples)
@@ -134,15 +152,15 @@ class ClipDataset(Dataset[ClipBatch]):
         rounded, step = in_16_bits(samples)
         return torch.from_numpy(rounded), step
 
-    def _write(self, row: int, out: Tensor, generator: torch.Generator | None = None) -> None:
-        stored, step = self.load(row)
-        length = len(stored)
+    def _write(self, row: int, stored: Pcm, out: Tensor, generator: torch.Generator | None = None) -> None:
+        samples, step = stored
+        length = len(samples)
         spare = length - len(out)
         if spare >= 0:
             start = self._crop_start(row, spare, generator)
-            torch.mul(stored[start : start + len(out)], step, out=out)
+            torch.mul(samples[start : start + len(out)], step, out=out)
             return
-        torch.mul(stored, step, out=out[:length])
+        torch.mul(samples, step, out=out[:length])
         if self.pad == "zeros":
             out[length:] = 0
             return

@@ -148,7 +148,9 @@ class Detector:
             UserError: An unknown machine, or a folder without recordings.
         """
         number = self.section_index(machine)
-        for heard in scored_together(recordings_in(sources), self.cut, lambda some: self.score_windows(some, number)):
+        for heard in scored_together(
+            recordings_in(sources), self.cut, lambda some: self.score_windows(some, number), self.model.device
+        ):
             with told_to(on_error):
                 yield self.result(name_of(heard.path), number, heard.scores(), heard.meter)
 

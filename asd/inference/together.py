@@ -1,4 +1,8 @@
-"""Many recordings scored together: decoded ahead in a thread, in batches that windows of several share."""
+"""Many recordings scored together: decoded ahead in a thread, in batches that windows of several share.
+
+Where the passes have every core, the thread rests while one runs: what computes beside a pass makes each of its threads
+wait for the slowest, which costs more than the thread gets done. What only waits, for a share, goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Full, Queue
 
+import torch
 from torch import Tensor
 
 from asd.data.audio.decoding import AudioError
 from asd.data.audio.recorded import Meter
 from asd.inference.windows import BATCH, Cut, windows_of
+from asd.utils.forks import usable_cores
 
 OnError = Callable[[AudioError], object]
 
@@ -22,6 +28,8 @@ _PATIENCE = 0.5
 """Seconds that a window waits for others at most: who looks on sees a line soon, however slow the files come."""
 _LOOK = 0.1
 """Seconds after which the thread looks whether it is still wanted."""
+_WORKS = 0.5
+"""Part of its time in which a thread computes, from which on it works; below, it waits for what it reads."""
 
 
 @dataclass(eq=False)
@@ -67,12 +75,24 @@ class _Ahead:
         self._paths, self._cut = paths, cut
         self._found: Queue[_Window | _End] = Queue(BATCH)
         self._unwanted = threading.Event()
+        self._core_free = threading.Event()
+        self._core_free.set()
         # A thread that waits for a share that is away must not keep the program from its end.
         threading.Thread(target=self._run, name="asd-decode", daemon=True).start()
 
     def close(self) -> None:
         """No more is wanted."""
         self._unwanted.set()
+        self._core_free.set()
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """A time in which no core is free."""
+        self._core_free.clear()
+        try:
+            yield
+        finally:
+            self._core_free.set()
 
     def some(self) -> list[_Window | _End]:
         """What comes next: a batch of windows, or what there is after a while; at the end, an end of nothing."""
@@ -90,6 +110,7 @@ class _Ahead:
         return found
 
     def _run(self) -> None:
+        self._began = time.perf_counter(), time.thread_time()
         try:
             for path in self._paths:
                 if not self._decoded(Heard(path)):
@@ -110,11 +131,16 @@ class _Ahead:
         return self._put(_End(heard))
 
     def _put(self, one: _Window | _End) -> bool:
+        """Hand over what was found, and wait until the next is to be looked for; whether it is wanted."""
+        took, computed = time.perf_counter() - self._began[0], time.thread_time() - self._began[1]
         while not self._unwanted.is_set():
             try:
                 self._found.put(one, timeout=_LOOK)
             except Full:
                 continue
+            if computed > _WORKS * took:
+                self._core_free.wait()
+            self._began = time.perf_counter(), time.thread_time()
             return True
         return False
 
@@ -124,7 +150,7 @@ def _is_last(one: _Window | _End) -> bool:
 
 
 def scored_together(
-    paths: Iterable[Path], cut: Cut, score: Callable[[Sequence[Tensor]], list[float]]
+    paths: Iterable[Path], cut: Cut, score: Callable[[Sequence[Tensor]], list[float]], device: torch.device
 ) -> Iterator[Heard]:
     """Each recording in its turn, once its windows are scored or it is known that it cannot be used.
 
@@ -132,13 +158,17 @@ def scored_together(
         paths: The files.
         cut: How they become windows.
         score: Scores of so many windows ``(T,)``, `BATCH` at most.
+        device: Where it does.
     """
+    no_core_free = device.type == "cpu" and torch.get_num_threads() >= usable_cores()
     ahead = _Ahead(paths, cut)
+    beside = ahead.resting if no_core_free else contextlib.nullcontext
     try:
         while True:
             some = ahead.some()
             windows = [one for one in some if isinstance(one, _Window)]
-            scores = iter(score([one.samples for one in windows]) if windows else ())
+            with beside():
+                scores = iter(score([one.samples for one in windows]) if windows else ())
             for one in some:
                 if isinstance(one, _Window):
                     one.of.windows.append((one.start, next(scores)))

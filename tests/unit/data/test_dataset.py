@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
+from asd.data.audio import decoding
 from asd.data.audio.decoding import AudioError
 from asd.data.audio.ram_cache import WaveformCache
 from asd.data.clip import Clip, ClipBatch, Sound
@@ -146,6 +149,37 @@ def test_an_error_in_a_worker_stays_one_line(clips: list[Clip]) -> None:
         list(DataLoader(dataset(clips), batch_size=3, num_workers=1, collate_fn=as_is))
     assert str(error.value).startswith(f"{clips[1].path}: cannot be read as audio")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_batch_is_decoded_by_as_many_threads_as_torch_computes_with(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    alone = steps(dataset(clips).__getitems__([2, 0, 1]))
+    together = threading.Barrier(3)
+
+    def decode(*asked: Any) -> Any:
+        together.wait(10)  # breaks where they are decoded one after another
+        return decoding.decode(*asked)
+
+    monkeypatch.setattr("asd.data.dataset.decode", decode)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    cache = WaveformCache({clip.sound: 25 for clip in clips}, 1.0) if cached else None
+    data = dataset(clips, cache=cache)
+    assert steps(data.__getitems__([2, 0, 1])) == alone
+    if cached:
+        monkeypatch.setattr("asd.data.dataset.decode", None)
+        assert steps(data.__getitems__([2, 0, 1])) == alone
+
+
+def test_of_several_clips_that_cannot_be_used_the_first_is_told(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for clip in clips[1:]:
+        clip.path.write_bytes(b"no sound")
+    with pytest.raises(AudioError, match=r"2\.wav"):
+        dataset(clips).__getitems__([0, 2, 1])
 
 
 def test_labels_must_match_the_clips(clips: list[Clip]) -> None:

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from torch import Tensor
 
 from asd.data.audio.decoding import AudioError
 from asd.inference.together import scored_together
 from asd.inference.windows import BATCH, Cut
+from asd.utils.forks import usable_cores
 
 RATE = 1000
 CUT = Cut(RATE, 1.0, 1.0)
+CPU = torch.device("cpu")
 
 
 def written(path: Path, seconds: float, level: float) -> Path:
@@ -42,7 +45,7 @@ def test_windows_of_several_files_share_batches_and_every_file_keeps_its_own(tmp
         sizes.append(len(windows))
         return loudest(windows)
 
-    found = list(scored_together(paths, CUT, score))
+    found = list(scored_together(paths, CUT, score, CPU))
     assert [one.path for one in found] == paths
     for number, one in enumerate(found):
         starts, scores = zip(*one.scores(), strict=True)
@@ -56,7 +59,7 @@ def test_a_file_that_cannot_be_used_is_told_in_its_turn(tmp_path: Path) -> None:
     paths = [written(tmp_path / f"{number}.wav", 2, 0.5) for number in range(4)]
     paths[1].write_bytes(b"no sound")
     paths[3].unlink()
-    found = list(scored_together(paths, CUT, loudest))
+    found = list(scored_together(paths, CUT, loudest, CPU))
     assert [one.path for one in found] == paths and [one.error is None for one in found] == [True, False, True, False]
     with pytest.raises(AudioError, match=r"1\.wav"):
         found[1].scores()
@@ -72,7 +75,7 @@ def test_no_more_is_decoded_than_two_batches_ahead(tmp_path: Path) -> None:
             taken += 1
             yield one
 
-    files = scored_together(paths(), CUT, loudest)
+    files = scored_together(paths(), CUT, loudest, CPU)
     next(files)
     deadline = time.monotonic() + 1
     while taken < BATCH and time.monotonic() < deadline:
@@ -85,6 +88,43 @@ def test_no_more_is_decoded_than_two_batches_ahead(tmp_path: Path) -> None:
     assert not decoding()
 
 
+@pytest.mark.parametrize(
+    ("threads", "device", "waits", "rests"),
+    [
+        (usable_cores(), CPU, False, True),
+        (usable_cores(), torch.device("cuda"), False, False),
+        (usable_cores(), CPU, True, False),
+        pytest.param(1, CPU, False, False, marks=pytest.mark.skipif(usable_cores() == 1, reason="no core is free")),
+    ],
+    ids=["every core in the pass", "on another device", "it waits for a share", "a core is free"],
+)
+def test_nothing_is_decoded_beside_a_pass_that_has_every_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, device: torch.device, waits: bool, rests: bool
+) -> None:
+    one = written(tmp_path / "one.wav", 1, 0.5)
+    clock, taken, beside = [0.0], 0, 0
+
+    def paths() -> Iterator[Path]:
+        nonlocal taken
+        for _ in range(4 * BATCH):
+            taken += 1
+            clock[0] += 1
+            yield one
+
+    def score(windows: Sequence[Tensor]) -> list[float]:
+        nonlocal beside
+        before = taken
+        time.sleep(0.2)
+        beside = max(beside, taken - before)
+        return loudest(windows)
+
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0 if waits else clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert len(list(scored_together(paths(), CUT, score, device))) == 4 * BATCH
+    assert beside <= 1 if rests else beside > 1
+
+
 def test_a_file_is_told_though_the_next_does_not_come(tmp_path: Path) -> None:
     gate = threading.Event()
 
@@ -92,7 +132,7 @@ def test_a_file_is_told_though_the_next_does_not_come(tmp_path: Path) -> None:
         yield written(tmp_path / "one.wav", 1, 0.5)
         gate.wait(10)
 
-    files = scored_together(paths(), CUT, loudest)
+    files = scored_together(paths(), CUT, loudest, CPU)
     begin = time.monotonic()
     assert next(files).scores()
     assert time.monotonic() - begin < 5
@@ -106,4 +146,4 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_it_is_read() -> None:
         raise RuntimeError("the list broke")
 
     with pytest.raises(RuntimeError, match="the list broke"):
-        list(scored_together(paths(), CUT, loudest))
+        list(scored_together(paths(), CUT, loudest, CPU))
