@@ -73,11 +73,27 @@ class ConvolutionBlock(nn.Module):
         return F.avg_pool2d(maps, 2) if self.pooling == "mean" else F.max_pool2d(maps, 2)
 
 
-class DepthwiseConvolution(nn.Conv2d):
-    """A convolution of each channel alone, without bias; where a CPU trains in bfloat16, computed in float32.
+class Float32Convolution(nn.Conv2d):
+    """A convolution that a CPU trains in float32, whatever the precision around it.
 
-    oneDNN has no fast gradients for it in bfloat16: with a stride, or of more than 3 by 3, they take 5 to 25 times as
-    long as in float32.
+    oneDNN has no fast gradients in bfloat16 for some: those of each channel alone with a stride, or of 5 by 5, take 5
+    to 25 times as long as in float32.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(B, C, T, M)`` to ``(B, C', T', M')``."""
+        trained = torch.is_grad_enabled() and (maps.requires_grad or self.weight.requires_grad)
+        if not trained or maps.device.type != "cpu":
+            return super().forward(maps)
+        around = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
+        bias = None if self.bias is None else self.bias.float()
+        with full_precision(maps):
+            result: Tensor = self._conv_forward(maps.float(), self.weight.float(), bias)
+        return result.to(around)
+
+
+def depthwise(channels: int, kernel: int, stride: int, padding: int) -> nn.Conv2d:
+    """A convolution of each channel alone, without bias.
 
     Args:
         channels: How many.
@@ -85,19 +101,8 @@ class DepthwiseConvolution(nn.Conv2d):
         stride: From one output to the next.
         padding: Zeros on each side.
     """
-
-    def __init__(self, channels: int, kernel: int, stride: int, padding: int) -> None:
-        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """``(B, C, T, M)`` to ``(B, C, T', M')``."""
-        slow = self.kernel_size[0] > 3 or self.stride[0] > 1
-        trained = torch.is_grad_enabled() and (maps.requires_grad or self.weight.requires_grad)
-        if not (slow and trained and maps.device.type == "cpu"):
-            return super().forward(maps)
-        narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
-        with full_precision(maps):
-            return self._conv_forward(maps.float(), self.weight.float(), None).to(narrow)
+    kind = Float32Convolution if stride > 1 or kernel > 3 else nn.Conv2d
+    return kind(channels, channels, kernel, stride, padding, groups=channels, bias=False)
 
 
 def first_of(parts: Mapping[str, nn.Module], count: int) -> nn.Sequential:

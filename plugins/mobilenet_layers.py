@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import DepthwiseConvolution
+from asd_plugins.conv_layers import depthwise
 from torch import Tensor, nn
 
 from asd.encoders.constants import constant
@@ -58,11 +58,11 @@ def multiple_of_eight(channels: float) -> int:
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int, activation: type[nn.Module] | None, stride: int = 1, depthwise: bool = False
+    inputs: int, outputs: int, kernel: int, activation: type[nn.Module] | None, stride: int = 1, alone: bool = False
 ) -> nn.Sequential:
-    """Convolution, batch normalisation and activation."""
-    if depthwise:
-        layer: nn.Conv2d = DepthwiseConvolution(outputs, kernel, stride, kernel // 2)
+    """Convolution, of each channel alone or of all, batch normalisation and activation."""
+    if alone:
+        layer = depthwise(outputs, kernel, stride, kernel // 2)
     else:
         layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
     layers: list[nn.Module] = [layer, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
@@ -108,7 +108,7 @@ class Block(nn.Module):
         layers: list[nn.Module] = []
         if expanded != inputs:
             layers.append(convolution(inputs, expanded, 1, row.activation))
-        layers.append(convolution(expanded, expanded, row.kernel, row.activation, row.stride, depthwise=True))
+        layers.append(convolution(expanded, expanded, row.kernel, row.activation, row.stride, alone=True))
         if row.squeeze:
             layers.append(_Squeeze(expanded))
         layers.append(convolution(expanded, outputs, 1, None))

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from asd_plugins.conv_layers import DepthwiseConvolution, Rows, check_choice, check_same, classifier_of, first_of
+from asd_plugins.conv_layers import Rows, check_choice, check_same, classifier_of, depthwise, first_of
 from torch import Tensor, nn
 
 from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
@@ -35,11 +35,11 @@ _STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 class _Convolution(nn.Module):
     """Convolution, batch normalisation and ReLU, padded as TensorFlow pads maps of even sizes: at stride 2 behind."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, depthwise: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, alone: bool = False) -> None:
         super().__init__()
         padding = kernel // 2 if stride == 1 else 0
-        if depthwise:
-            self.conv: nn.Conv2d = DepthwiseConvolution(outputs, kernel, stride, padding)
+        if alone:
+            self.conv = depthwise(outputs, kernel, stride, padding)
         else:
             self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=1e-4, momentum=0.01)
@@ -53,7 +53,7 @@ class _Convolution(nn.Module):
 
 
 def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    depthwise = _Convolution(inputs, inputs, 3, stride, depthwise=True)
+    depthwise = _Convolution(inputs, inputs, 3, stride, alone=True)
     return nn.Sequential(OrderedDict(depthwise_conv=depthwise, pointwise_conv=_Convolution(inputs, outputs, 1)))
 
 
@@ -114,6 +114,8 @@ class YAMNet(Encoder):
             load_strict(nn.ModuleDict(named), state, published.path)
             self.settled = {"widths": list(widths)}
         self.features = first_of(named, 1 + blocks)
+        # Convolutions on the CPU take half as long where channels lie together.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feature_dim = widths[blocks]
         self.rows_kept = rows == "kept"
         hop = _PATCH_HOP * _HOP / self.sample_rate
@@ -136,9 +138,7 @@ class YAMNet(Encoder):
     def encode(self, spectrogram: Tensor) -> Tensor:
         """``(B, F, 64)`` to ``(B, 1, P * R, D)``, a patch ``P`` every 48 frames in `layout`'s rows ``R``."""
         patches = spectrogram.unfold(1, _PATCH, _PATCH_HOP).mT  # (B, P, 96, 64)
-        maps = self.features[0](patches.flatten(0, 1)[:, None])
-        # Channels last: the separable convolutions take half as long on a CPU.
-        maps = self.features[1:](maps.contiguous(memory_format=torch.channels_last))
+        maps = self.features(patches.flatten(0, 1)[:, None].contiguous(memory_format=torch.channels_last))
         columns = maps.mean(2) if self.rows_kept else maps.mean((2, 3))[:, :, None]
         tokens: Tensor = columns.mT.unflatten(0, (-1, patches.shape[1])).flatten(1, 2)
         return tokens[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from asd_plugins.conv_layers import DepthwiseConvolution
+from asd_plugins.conv_layers import Float32Convolution, depthwise
 from torch import Tensor, nn
 
 
@@ -22,7 +22,7 @@ def test_a_depthwise_convolution_trains_as_any_other_in_every_precision(
     kernel: int, stride: int, precision: str
 ) -> None:
     torch.manual_seed(0)
-    layer = DepthwiseConvolution(8, kernel, stride, kernel // 2)
+    layer = depthwise(8, kernel, stride, kernel // 2)
     usual = nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8, bias=False)
     usual.load_state_dict(layer.state_dict())
     maps = torch.randn(4, 8, 12, 10)
@@ -39,7 +39,8 @@ def test_a_depthwise_convolution_trains_as_any_other_in_every_precision(
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_what_is_not_trained_stays_in_bfloat16(monkeypatch: pytest.MonkeyPatch, trained: bool) -> None:
-    layer = DepthwiseConvolution(8, 5, 2, 2).requires_grad_(trained)
+    layer = depthwise(8, 5, 2, 2).requires_grad_(trained)
+    assert isinstance(layer, Float32Convolution)
     computed: list[torch.dtype] = []
     convolve = layer._conv_forward
 
