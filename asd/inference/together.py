@@ -1,7 +1,7 @@
-"""Many recordings scored together: decoded ahead in a thread, in batches that windows of several share.
+"""Many recordings scored together: decoded ahead in threads, in batches that windows of several share.
 
-Where the passes have every core, the thread rests while one runs: what computes beside a pass makes each of its threads
-wait for the slowest, which costs more than the thread gets done. What only waits, for a share, goes on.
+Where the passes have every core, these rest while one runs: what computes beside a pass makes each of its threads wait
+for the slowest, which costs more than is gained. What only waits, for a share, goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Full, Queue
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,11 +24,14 @@ from asd.inference.windows import BATCH, Cut, windows_of
 from asd.utils.forks import usable_cores
 
 OnError = Callable[[AudioError], object]
+T = TypeVar("T")
 
 _PATIENCE = 0.5
 """Seconds that a window waits for others at most: who looks on sees a line soon, however slow the files come."""
 _LOOK = 0.1
-"""Seconds after which the thread looks whether it is still wanted."""
+"""Seconds after which a thread looks whether it is still wanted."""
+_THREADS = 4
+"""That decode, at most: more get little done beside one another, and each holds a batch of windows of a long file."""
 _WORKS = 0.5
 """Part of its time in which a thread computes, from which on it works; below, it waits for what it reads."""
 
@@ -68,22 +72,29 @@ class _End:
     error: Exception | None = None
 
 
+_Found = Queue[_Window | _End]
+
+
 class _Ahead:
-    """Decodes in a thread, a batch of windows ahead at most, and tells of each recording where it ends."""
+    """Decodes in threads, about a batch of windows ahead, and tells of each recording in its turn, where it ends."""
 
     def __init__(self, paths: Iterable[Path], cut: Cut) -> None:
-        self._paths, self._cut = paths, cut
-        self._found: Queue[_Window | _End] = Queue(BATCH)
-        self._unwanted = threading.Event()
-        self._core_free = threading.Event()
+        self._paths, self._cut = iter(paths), cut
+        self._files: Queue[_Found] = Queue(BATCH)
+        self._first: _Found | None = None
+        self._ahead, self._taken = 0, threading.Condition()
+        self._claims = threading.Lock()
+        self._unwanted, self._core_free = threading.Event(), threading.Event()
         self._core_free.set()
-        # A thread that waits for a share that is away must not keep the program from its end.
-        threading.Thread(target=self._run, name="asd-decode", daemon=True).start()
+        for _ in range(min(_THREADS, usable_cores())):
+            # One that waits for a share that is away must not keep the program from its end.
+            threading.Thread(target=self._run, name="asd-decode", daemon=True).start()
 
     def close(self) -> None:
         """No more is wanted."""
         self._unwanted.set()
         self._core_free.set()
+        self._count(0)
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
@@ -96,7 +107,7 @@ class _Ahead:
 
     def some(self) -> list[_Window | _End]:
         """What comes next: a batch of windows, or what there is after a while; at the end, an end of nothing."""
-        found, windows, latest = [self._found.get()], 0, time.monotonic() + _PATIENCE
+        found, windows, latest = [self._next()], 0, time.monotonic() + _PATIENCE
         while not _is_last(found[-1]):
             windows += isinstance(found[-1], _Window)
             if windows == BATCH:
@@ -104,45 +115,88 @@ class _Ahead:
             try:
                 # Ends that nothing waits before are told at once.
                 left = latest - time.monotonic() if windows else 0.0
-                found.append(self._found.get(left > 0, max(left, 0)))
+                found.append(self._next(max(left, 0)))
             except Empty:
                 break
+        self._count(-windows)
         return found
 
-    def _run(self) -> None:
-        self._began = time.perf_counter(), time.thread_time()
-        try:
-            for path in self._paths:
-                if not self._decoded(Heard(path)):
-                    return
-        except Exception as error:  # noqa: BLE001 - raised where it is read
-            self._put(_End(None, error))
-        else:
-            self._put(_End(None))
+    def _next(self, patience: float | None = None) -> _Window | _End:
+        if self._first is None:
+            self._first = self._files.get(patience != 0, patience)
+        one = self._first.get(patience != 0, patience)
+        if isinstance(one, _End):
+            self._first = None
+        return one
 
-    def _decoded(self, heard: Heard) -> bool:
-        """Whether more is wanted after the windows of a recording."""
+    def _count(self, windows: int) -> None:
+        with self._taken:
+            self._ahead += windows
+            self._taken.notify_all()
+
+    def _run(self) -> None:
+        while (claimed := self._claim()) is not None:
+            path, found = claimed
+            try:
+                self._decode(Heard(path), found)
+            except Exception as error:  # noqa: BLE001 - raised where it is read
+                self._put(found, _End(None, error))
+
+    def _claim(self) -> tuple[Path, _Found] | None:
+        """The next recording, once a window is wanted, and what is to hold its windows; ``None`` after the last."""
+        with self._claims:
+            with self._taken:
+                self._taken.wait_for(lambda: self._ahead < BATCH or self._unwanted.is_set())
+            if self._unwanted.is_set():
+                return None
+            found: _Found = Queue(BATCH)
+            end = _End(None)
+            try:
+                path = next(self._paths, None)
+            except Exception as error:  # noqa: BLE001 - raised where it is read
+                path, end = None, _End(None, error)
+            if path is None:
+                self._paths = iter(())
+                found.put(end)
+            return (path, found) if self._put(self._files, found) and path is not None else None
+
+    def _decode(self, heard: Heard, found: _Found) -> None:
+        clock = _Clock()
         try:
             for start, samples in windows_of(heard.path, self._cut, meter=heard.meter):
-                if not self._put(_Window(heard, start, samples)):
-                    return False
+                self._count(1)
+                works = clock.works()
+                if not self._put(found, _Window(heard, start, samples)):
+                    return
+                if works:
+                    self._core_free.wait()
+                clock = _Clock()
         except AudioError as error:
             heard.error = error
-        return self._put(_End(heard))
+        self._put(found, _End(heard))
+        if clock.works():
+            self._core_free.wait()
 
-    def _put(self, one: _Window | _End) -> bool:
-        """Hand over what was found, and wait until the next is to be looked for; whether it is wanted."""
-        took, computed = time.perf_counter() - self._began[0], time.thread_time() - self._began[1]
+    def _put(self, queue: Queue[T], one: T) -> bool:
+        """Whether it is wanted."""
         while not self._unwanted.is_set():
             try:
-                self._found.put(one, timeout=_LOOK)
+                queue.put(one, timeout=_LOOK)
             except Full:
                 continue
-            if computed > _WORKS * took:
-                self._core_free.wait()
-            self._began = time.perf_counter(), time.thread_time()
             return True
         return False
+
+
+class _Clock:
+    """Of what a thread does from now on."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.thread_time()
+
+    def works(self) -> bool:
+        """Whether it was computing, rather than waiting for what it reads."""
+        return time.thread_time() - self._start[1] > _WORKS * (time.perf_counter() - self._start[0])
 
 
 def _is_last(one: _Window | _End) -> bool:

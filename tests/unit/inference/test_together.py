@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from asd.data.audio.decoding import AudioError
+from asd.inference import together
 from asd.inference.together import scored_together
-from asd.inference.windows import BATCH, Cut
+from asd.inference.windows import BATCH, Cut, windows_of
 from asd.utils.forks import usable_cores
 
 RATE = 1000
@@ -80,7 +82,7 @@ def test_no_more_is_decoded_than_two_batches_ahead(tmp_path: Path) -> None:
     deadline = time.monotonic() + 1
     while taken < BATCH and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert taken <= 2 * BATCH + 1
+    assert taken <= 2 * BATCH + usable_cores()
     assert decoding()
     files.close()
     for thread in decoding():
@@ -101,15 +103,13 @@ def test_no_more_is_decoded_than_two_batches_ahead(tmp_path: Path) -> None:
 def test_nothing_is_decoded_beside_a_pass_that_has_every_core(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, device: torch.device, waits: bool, rests: bool
 ) -> None:
-    one = written(tmp_path / "one.wav", 1, 0.5)
     clock, taken, beside = [0.0], 0, 0
 
-    def paths() -> Iterator[Path]:
+    def decoded(*asked: Any, **named: Any) -> Iterator[tuple[float, Tensor]]:
         nonlocal taken
-        for _ in range(4 * BATCH):
-            taken += 1
-            clock[0] += 1
-            yield one
+        taken += 1
+        clock[0] += 1
+        yield from windows_of(*asked, **named)
 
     def score(windows: Sequence[Tensor]) -> list[float]:
         nonlocal beside
@@ -118,11 +118,13 @@ def test_nothing_is_decoded_beside_a_pass_that_has_every_core(
         beside = max(beside, taken - before)
         return loudest(windows)
 
+    monkeypatch.setattr(together, "windows_of", decoded)
     monkeypatch.setattr(time, "thread_time", lambda: 0.0 if waits else clock[0])
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert len(list(scored_together(paths(), CUT, score, device))) == 4 * BATCH
-    assert beside <= 1 if rests else beside > 1
+    paths = [written(tmp_path / "one.wav", 1, 0.5)] * (4 * BATCH)
+    assert len(list(scored_together(paths, CUT, score, device))) == 4 * BATCH
+    assert beside <= usable_cores() if rests else beside > usable_cores()
 
 
 def test_a_file_is_told_though_the_next_does_not_come(tmp_path: Path) -> None:
@@ -138,6 +140,39 @@ def test_a_file_is_told_though_the_next_does_not_come(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 5
     gate.set()
     assert list(files) == []
+
+
+def test_files_are_decoded_at_once_and_told_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [written(tmp_path / f"{number}.wav", 1, (number + 1) / 8) for number in range(4)]
+    second = threading.Event()
+
+    def cut(path: Path, *rest: Any, **named: Any) -> Iterator[tuple[float, Tensor]]:
+        if path == paths[0]:
+            assert second.wait(10)
+        yield from windows_of(path, *rest, **named)
+        if path == paths[1]:
+            second.set()
+
+    monkeypatch.setattr(together, "windows_of", cut)
+    monkeypatch.setattr(together, "usable_cores", lambda: 2)
+    found = list(scored_together(paths, CUT, loudest, CPU))
+    assert [one.path for one in found] == paths
+    assert [one.scores()[0][1] for one in found] == pytest.approx([0.125, 0.25, 0.375, 0.5], abs=1e-3)
+
+
+def test_long_recordings_beside_one_another_are_held_in_part(tmp_path: Path) -> None:
+    paths = [written(tmp_path / f"{number}.wav", 4 * BATCH, (number + 1) / 8) for number in range(3)]
+    found = list(scored_together(paths, CUT, loudest, CPU))
+    for number, one in enumerate(found):
+        starts, scores = zip(*one.scores(), strict=True)
+        assert starts == tuple(map(float, range(4 * BATCH)))
+        assert scores == pytest.approx([(number + 1) / 8] * (4 * BATCH), abs=1e-3)
+
+
+def test_many_files_that_cannot_be_used_are_told_one_after_another(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.wav" for number in range(10 * BATCH)]
+    found = list(scored_together(paths, CUT, loudest, CPU))
+    assert [one.path for one in found] == paths and all(one.error for one in found)
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_where_it_is_read() -> None:
