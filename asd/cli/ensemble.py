@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
             embedding_store.write(RunFolder(out).embeddings / f"{name}.safetensors", getattr(joined, name))
     else:
         rows, known = ensemble.fuse_scores(folders, given["fuse"], given["weights"], threshold)
-    written = outputs.write(out, rows, known, f"{given['fuse']} of {len(folders)} runs")
-    print(written.table)
+    print(outputs.write(out, rows, known, f"{given['fuse']} of {len(folders)} runs", draw=False).table, flush=True)
+    outputs.pictures(out, rows)  # after what is waited for
     print(out)
     return 0
 

@@ -145,11 +145,11 @@ def _one(
     scorer = configured(spec, Scorer, importing=True)  # type: ignore[type-abstract]
     rows, scorers = back_ends.decided(found, scorer, threshold, device)
     known = calibration.of_scorers(scorers, found.query.seconds)
-    written = outputs.write(out, rows, known, back_ends.describe(spec), draw=projection is not None)
+    print(outputs.write(out, rows, known, back_ends.describe(spec), draw=False).table, flush=True)
     _write_config(out / "scorer.yaml", spec, what)
-    if projection is not None:
+    if projection is not None:  # after what is waited for
+        outputs.pictures(out, rows)
         plots.draw_embeddings(found, RunFolder(out).pictures, projection)
-    print(written.table)
     print(out)
     return 0
 

@@ -87,11 +87,17 @@ def write(
     replace_text(run.results, strict_json.dumps(clip_scores.to_json(metrics), indent=2))
     if known is not None:
         replace_text(run.calibration, calibration.to_text(known))
-    drawn = []
-    if draw and metrics:
-        drawn = [
-            plots.score_histograms(rows, run.pictures / "score_histograms.png"),
-            plots.roc_curves(rows, run.pictures / "roc_curves.png"),
-            plots.det_curves(rows, run.pictures / "det_curves.png"),
-        ]
+    drawn = pictures(run.path, rows) if draw else []
     return Written(clip_scores.table(metrics, title, known, own) if metrics else _UNLABELLED, drawn)
+
+
+def pictures(folder: Path, rows: Sequence[ClipScore]) -> list[Path]:
+    """The PNG files that `write` draws, where labels are known."""
+    if all(clip.condition is None for clip in rows):
+        return []
+    run = RunFolder(folder)
+    return [
+        plots.score_histograms(rows, run.pictures / "score_histograms.png"),
+        plots.roc_curves(rows, run.pictures / "roc_curves.png"),
+        plots.det_curves(rows, run.pictures / "det_curves.png"),
+    ]

@@ -46,8 +46,8 @@ def commands(folder: Path, only: list[str]) -> dict[str, list[str]]:
         "asd encoders": [*ASD, "encoders"],
         "asd data check": [*ASD, "data", "check", str(data)],
         "asd evaluate": [*ASD, "evaluate", f"{run}/scores"],
-        "asd rescore": [*ASD, "rescore", run, "--scorer", "NeighboursScorer"],
-        "asd rescore --no-pictures": [*ASD, "rescore", run, "--scorer", "NeighboursScorer", "--no-pictures"],
+        "asd rescore, to the table": [*ASD, "rescore", run, "--scorer", "NeighboursScorer"],
+        "asd rescore, to the end": [*ASD, "rescore", run, "--scorer", "NeighboursScorer"],
         "asd score": [*ASD, "score", clip, *detector],
         "asd explain": [*ASD, "explain", clip, *detector],
         "asd enroll": [*ASD, "enroll", run, str(clips / "train"), "--machine", "new", "--out", f"{folder}/new.ckpt"],
@@ -61,13 +61,16 @@ def commands(folder: Path, only: list[str]) -> dict[str, list[str]]:
     return chosen
 
 
-def seconds(command: list[str]) -> tuple[float, float]:
-    """Processor and clock of one run; of a service, until its first answer."""
+def seconds(command: list[str], to_first_line: bool) -> tuple[float, float]:
+    """Processor and clock of one run, or until it says something; of a service, until its first answer."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    if "serve" in command:
+    if to_first_line:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
-        urllib.request.urlopen(f"{process.stdout.readline().strip().rstrip('/')}/health").read()
+        said = process.stdout.readline().strip()
+        assert said, command
+        if "serve" in command:
+            urllib.request.urlopen(f"{said.rstrip('/')}/health").read()
         spent = time.perf_counter() - start
         process.kill()
         process.wait()
@@ -91,7 +94,7 @@ def main() -> None:
         for turn in range(given.rounds + 1):
             for name, command in every.items():
                 Path(folder, "new.ckpt").unlink(missing_ok=True)
-                one = seconds(command)
+                one = seconds(command, "first answer" in name or "to the table" in name)
                 if turn:  # the first run reads files that later ones find in memory
                     found[name].append(one)
     torch = statistics.median(cpu for cpu, _ in found[TORCH])

@@ -17,6 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from asd import plots
+from asd.cli import main
 from asd.configured import configured
 from asd.described import described
 from asd.errors import Notice, UserError
@@ -24,6 +26,7 @@ from asd.evaluation import back_ends, calibration, embedding_store
 from asd.evaluation.embedding_store import Store, Stored, StoredClip
 from asd.evaluation.metrics import official_score
 from asd.scoring import BEAMScorer, KMeansScorer, LocalDensity, NeighboursScorer, Scorer
+from asd.training import outputs
 from asd.utils.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[3]
@@ -80,6 +83,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "query.safetensors",
         "reference.safetensors",
     ]
+
+
+def test_the_table_is_told_before_the_pictures_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(outputs, "pictures", lambda folder, rows: told.append(capsys.readouterr().out) or [])
+    monkeypatch.setattr(plots, "draw_embeddings", lambda *asked: told.append("maps"))
+    assert main(["rescore", str(written(tmp_path)), "--scorer", "KMeansScorer"]) == 0
+    assert "official score" in told[0] and told[1:] == ["maps"]
+    assert capsys.readouterr().out.strip() == str(tmp_path / "rescored")
 
 
 def several() -> Store:
