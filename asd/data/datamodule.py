@@ -23,7 +23,7 @@ from asd.data.mixing import Mixer, NoiseMix, noise_rows
 from asd.data.options import OnBadFile, check_option, spell_out
 from asd.data.probe import Headers, disk_caches, ram_caches, stop_at
 from asd.data.pseudo_label_file import with_labels
-from asd.data.sampling import Balance, BalancedSampler, ShuffleSampler, TrainLoader
+from asd.data.sampling import Balance, BalancedSampler, ClipLoader, ShuffleSampler, TrainLoader
 from asd.described import Described
 from asd.errors import UserError
 from asd.machine import MachineSection, sections_of
@@ -268,10 +268,10 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     def statistics_dataloader(self, rank: int = 0, world_size: int = 1) -> Loader:
         """Every `world_size`-th training clip from `rank` on, in order, from its start."""
         dataset = self._dataset(self.train_clips)
-        return DataLoader(dataset, sampler=range(rank, len(dataset), world_size), **self._options())
+        return ClipLoader(dataset, sampler=range(rank, len(dataset), world_size), **self._options())
 
     def _evaluation_loader(self, clips: list[Clip], again: bool = False) -> Loader:
-        return DataLoader(self._dataset(clips), shuffle=False, **self._options(again))
+        return ClipLoader(self._dataset(clips), shuffle=False, **self._options(again))
 
     def _dataset(self, clips: list[Clip], crop: Crop = "start") -> ClipDataset:
         labels = [-1 if clip.split == Split.TEST else self.classes.label(clip) for clip in clips]

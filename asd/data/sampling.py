@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from asd.data.clip import ClipBatch
 from asd.data.dataset import ClipDataset
+from asd.utils.ahead import read_ahead
 
 
 class ShuffleSampler(RandomSampler):
@@ -78,7 +79,17 @@ class BalancedSampler(Sampler[int]):
         return iter(torch.multinomial(self.weights, len(self.weights), replacement=True, generator=own).tolist())
 
 
-class TrainLoader(DataLoader[ClipBatch]):
+class ClipLoader(DataLoader[ClipBatch]):
+    """A loader that reads on while a GPU computes; on a CPU it would take the cores that compute."""
+
+    def __iter__(self) -> Any:
+        """Batches."""
+        batches = super().__iter__()
+        on_gpu = self.pin_memory  # by `ClipDataModule`; Lightning makes loaders anew from what they were given
+        return read_ahead(batches) if on_gpu and not self.num_workers else batches
+
+
+class TrainLoader(ClipLoader):
     """A loader whose crops are those of the sampler's epoch, settled when the first batch is asked for.
 
     Not before: Lightning makes the first iterator of a run while it builds the optimizer, before it restores how far a

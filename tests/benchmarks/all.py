@@ -42,6 +42,7 @@ MORE = {
     "realmix": "RealMix",
     "robustness": "the suite, whose tests it counts",
     "verdicts": "six trainings",
+    "zoo": "gigabytes of weights in memory",
 }
 """What the others need, which are not run here."""
 _TELLING = ("ratio", "over bare", "clips/s", "seconds")

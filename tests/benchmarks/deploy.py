@@ -42,7 +42,11 @@ NAME = "fan_section_00"
 def detector(name: str, precision: str, tiny: bool = False) -> Detector:
     """A fitted detector of an encoder of full size, or of a tiny one."""
     kind = plugins.resolve(name, Encoder)
-    encoder = kind.tiny() if tiny else kind()
+    return fitted(kind.tiny() if tiny else kind(), precision)
+
+
+def fitted(encoder: Encoder, precision: str) -> Detector:
+    """A detector of it, fitted on noise."""
     model = AnomalyDetector(encoder, Adapter(), scorer=KMeansScorer(k=16)).eval()
     model.build(["a", "b"], [NAME])
     rows = torch.randn(64, model.adapter.scored_dim)
