@@ -41,7 +41,7 @@ class ClipDataModule(Described, pl.LightningDataModule, ABC):
     Args:
         seconds: Length of the waveforms; shorter clips are padded, longer ones cropped.
         batch_size: Clips in a batch, on each process.
-        workers: Processes that read ahead for each loader; 0: read in the main process, as fast once clips are cached.
+        workers: Processes that read ahead for each loader; 0: threads of this one decode, on a GPU two batches ahead.
         pad: What follows a clip that is too short: the clip again, or zeros.
         channel: What `channels` was called before.
         clean_class: Classes of clean machine sound: one per machine, one shared by all, or none.
