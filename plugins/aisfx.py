@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from asd_plugins.conv_layers import ConvolutionBlock, Rows, check_choice, first_of, weights_of_blocks
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.constants import constant
 from asd.encoders.mel import BandSpectrogram, mel_filters, pad_end
 from asd.encoders.pretrained import load_strict
@@ -47,6 +47,10 @@ class AiSFX(Encoder):
     """
 
     sample_rate = 44100
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(54.74, "frozen", "RealMix", "block 2 with its rows, K-means; tests/benchmarks/RESULTS.md"),
+        KnownScore(54.60, "tuned", "RealMix", "block 2, as recipe/mobilenet; tests/benchmarks/RESULTS.md"),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "aisfx",

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from asd_plugins.conv_layers import Rows, check_choice, check_same, classifier_of, depthwise, first_of
 from torch import Tensor, nn
 
-from asd.encoders import Augmentation, Encoder, TokenLayout, WeightsCard
+from asd.encoders import Augmentation, Encoder, KnownScore, TokenLayout, WeightsCard
 from asd.encoders.constants import constant
 from asd.encoders.mel import BandSpectrogram, mel_filters, pad_end
 from asd.encoders.pretrained import Weights, load_strict, weights_of
@@ -76,6 +76,10 @@ class YAMNet(Encoder):
     """
 
     sample_rate = 16000
+    scores: ClassVar[Sequence[KnownScore]] = (
+        KnownScore(58.06, "frozen", "RealMix", "block 5 with its rows, K-means; tests/benchmarks/RESULTS.md"),
+        KnownScore(61.83, "tuned", "RealMix", "block 9, as recipe/mobilenet; tests/benchmarks/RESULTS.md"),
+    )
     cards: ClassVar[Sequence[WeightsCard]] = (
         WeightsCard(
             "yamnet",
