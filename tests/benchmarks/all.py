@@ -22,6 +22,7 @@ QUICK: dict[str, list[str]] = {
     "download": ["--clips", "10", "--rounds", "1"],
     "loading": ["--clips", "64", "--rounds", "1"],
     "attention": ["--tokens", "248", "--batch", "2", "--rounds", "3"],
+    "depthwise": ["--rounds", "1", "--batch", "2"],
     "training": ["--clips", "32", "--batch-size", "16", "--rounds", "1", "--precision", "32"],
     "deploy": [*CNN, "--times", "5", "--hours", "0.05"],
     "serve": [*CNN, "--seconds", "2", "--rounds", "1"],
