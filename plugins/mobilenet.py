@@ -97,7 +97,7 @@ class MobileNet(Encoder):
             channels = multiple_of_eight(row.channels * width)
         features.append(convolution(channels, 6 * channels, 1, nn.Hardswish))
         self.front_end = MobileNetMel()
-        # Convolutions on the CPU take half as long where channels lie together.
+        # Convolutions on the CPU are faster where channels lie together.
         self.features = nn.Sequential(*features).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.apply(_initialise)
         if published is not None:

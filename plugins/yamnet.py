@@ -118,7 +118,7 @@ class YAMNet(Encoder):
             load_strict(nn.ModuleDict(named), state, published.path)
             self.settled = {"widths": list(widths)}
         self.features = first_of(named, 1 + blocks)
-        # Convolutions on the CPU take half as long where channels lie together.
+        # Convolutions on the CPU are faster where channels lie together.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feature_dim = widths[blocks]
         self.rows_kept = rows == "kept"

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, Full, Queue
-from typing import TypeVar
+from queue import Empty, Queue
 
 import torch
 from torch import Tensor
@@ -21,15 +20,13 @@ from torch import Tensor
 from asd.data.audio.decoding import AudioError
 from asd.data.audio.recorded import Meter
 from asd.inference.windows import BATCH, Cut, windows_of
+from asd.utils.ahead import offer
 from asd.utils.forks import usable_cores
 
 OnError = Callable[[AudioError], object]
-T = TypeVar("T")
 
 _PATIENCE = 0.5
 """Seconds that a window waits for others at most: who looks on sees a line soon, however slow the files come."""
-_LOOK = 0.1
-"""Seconds after which a thread looks whether it is still wanted."""
 _THREADS = 4
 """That decode, at most: more get little done beside one another, and each holds a batch of windows of a long file."""
 _WORKS = 0.5
@@ -140,7 +137,7 @@ class _Ahead:
             try:
                 self._decode(Heard(path), found)
             except Exception as error:  # noqa: BLE001 - raised where it is read
-                self._put(found, _End(None, error))
+                offer(found, _End(None, error), self._unwanted)
 
     def _claim(self) -> tuple[Path, _Found] | None:
         """The next recording, once a window is wanted, and what is to hold its windows; ``None`` after the last."""
@@ -158,7 +155,7 @@ class _Ahead:
             if path is None:
                 self._paths = iter(())
                 found.put(end)
-            return (path, found) if self._put(self._files, found) and path is not None else None
+            return (path, found) if offer(self._files, found, self._unwanted) and path is not None else None
 
     def _decode(self, heard: Heard, found: _Found) -> None:
         clock = _Clock()
@@ -166,26 +163,16 @@ class _Ahead:
             for start, samples in windows_of(heard.path, self._cut, meter=heard.meter):
                 self._count(1)
                 works = clock.works()
-                if not self._put(found, _Window(heard, start, samples)):
+                if not offer(found, _Window(heard, start, samples), self._unwanted):
                     return
                 if works:
                     self._core_free.wait()
                 clock = _Clock()
         except AudioError as error:
             heard.error = error
-        self._put(found, _End(heard))
+        offer(found, _End(heard), self._unwanted)
         if clock.works():
             self._core_free.wait()
-
-    def _put(self, queue: Queue[T], one: T) -> bool:
-        """Whether it is wanted."""
-        while not self._unwanted.is_set():
-            try:
-                queue.put(one, timeout=_LOOK)
-            except Full:
-                continue
-            return True
-        return False
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""Batches that are read while those before are used."""
+"""What threads find while what was found before is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ T = TypeVar("T")
 
 _BATCHES = 2
 _LOOK = 0.1
-"""Seconds after which the thread looks whether it is still wanted."""
+"""Seconds after which a thread looks whether it is still wanted."""
+
+
+def offer(queue: Queue[T], one: T, unwanted: threading.Event) -> bool:
+    """Put it once there is room; whether it is still wanted."""
+    while not unwanted.is_set():
+        try:
+            queue.put(one, timeout=_LOOK)
+        except Full:
+            continue
+        return True
+    return False
 
 
 def read_ahead(batches: Iterator[T]) -> Iterator[T]:
@@ -22,21 +33,12 @@ def read_ahead(batches: Iterator[T]) -> Iterator[T]:
     found: Queue[tuple[bool, T | Exception | None]] = Queue(_BATCHES)
     unwanted = threading.Event()
 
-    def put(is_batch: bool, value: T | Exception | None) -> bool:
-        while not unwanted.is_set():
-            try:
-                found.put((is_batch, value), timeout=_LOOK)
-            except Full:
-                continue
-            return True
-        return False
-
     def read() -> None:
         try:
-            if all(put(True, batch) for batch in batches):
-                put(False, None)
+            if all(offer(found, (True, batch), unwanted) for batch in batches):
+                offer(found, (False, None), unwanted)
         except Exception as error:  # noqa: BLE001 - raised where it is read
-            put(False, error)
+            offer(found, (False, error), unwanted)
 
     # One that waits for a share that is away must not keep the program from its end.
     threading.Thread(target=read, name="asd-read", daemon=True).start()
