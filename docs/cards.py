@@ -17,9 +17,10 @@ from asd.utils.sizes_alone import sizes_alone
 
 MEASURED = Path(__file__).parent / "measured.yaml"
 NOT = "not measured here"
-_HEADS = ("recipe", "what for", "data", "weights, licence", "parameters", "training, clips/s", "memory in training, GB",
-          "score")  # fmt: skip
-_NUMBERS = 4
+# What is looked for first stands first: on a narrow page the rest is scrolled to.
+_HEADS = ("recipe", "what for", "score", "data", "weights, licence", "parameters", "training, clips/s",
+          "memory in training, GB")  # fmt: skip
+_NUMBERS = ("score", *_HEADS[-3:])
 _ALL = "It names no fault, and hears what differs from normal sound: `docs/guides/limits_of_use.md` has figures."
 
 
@@ -32,7 +33,7 @@ def measured() -> dict[str, Any]:
 def cards() -> Iterator[tuple[str, str]]:
     """A page for each recipe, and the table of all, which the guide to a choice includes."""
     known, rows = measured(), recipe_rows()
-    lines = [_row(_HEADS), _row(["---"] * _NUMBERS + ["---:"] * (len(_HEADS) - _NUMBERS))]
+    lines = [_row(_HEADS), _row("---:" if one in _NUMBERS else "---" for one in _HEADS)]
     for row in rows:
         name, facts = row["recipe"], known["recipes"].get(row["recipe"], {})
         lines += [_overview(row, facts)]
@@ -56,8 +57,8 @@ def _overview(row: dict[str, str], facts: dict[str, Any], name: str = "") -> str
     training, score = facts.get("training", {}), facts.get("score")
     first = name or f"[`{row['recipe']}`](../reference/generated/cards/{row['recipe']}.md)"
     return _row(
-        (first, facts.get("for", "-"), facts.get("needs", "-"), _weights(row), parameters(row["recipe"]),
-         "none" if name else training.get("clips", "-"), training.get("memory", "-"), _score(score) if score else "-")
+        (first, facts.get("for", "-"), _score(score) if score else "-", facts.get("needs", "-"), _weights(row),
+         parameters(row["recipe"]), "none" if name else training.get("clips", "-"), training.get("memory", "-"))
     )  # fmt: skip
 
 
