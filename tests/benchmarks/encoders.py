@@ -30,6 +30,7 @@ from asd.encoders.frontends import KaldiFilterBank, LogMel
 from asd.scoring.kmeans import KMeansScorer
 from asd.training.module import AnomalyDetector
 from asd.training.optim import DEFAULT_OPTIMIZER, build_optimizer, parameter_groups
+from asd.utils.memory import keep_freed_memory
 
 NAMES = ("BEATs", "Dasheng")
 RATE = 16000
@@ -212,6 +213,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     if given.step:
+        keep_freed_memory()  # as `asd fit` does
         print(json.dumps(training_step(given.step, given.batch, given.checkpointing, given.compiled)))
         return
     if given.profile:
